@@ -1,0 +1,46 @@
+# make toy    installs into .venv, runs the default study, says where the report is
+# make test   installs the development tools too, runs every test
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STUDY ?= toy
+ARGS ?=
+
+.PHONY: toy test lint format docs clean
+
+toy: $(VENV)/.installed
+	$(BIN)/snakemake --config study=$(STUDY) $(ARGS)
+	@echo "Report: $(CURDIR)/results/$(STUDY)/report/index.html"
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m flava.options docs/options.md
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The constraints pin every package, torch too, so that no dependency can bring in another build.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@ $(VENV)/.installed
+
+# Checkpoints are kept: they are what a killed run continues from.
+clean:
+	rm -rf results data logs .snakemake

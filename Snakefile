@@ -1,0 +1,35 @@
+# One DAG from raw data to the paper's tables. Targets and includes only.
+import sys
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+from flava.errors import FlavaError
+from workflow.plan import Plan
+
+min_version("9.0")
+
+try:
+    plan = Plan.load(config.get("study", "toy"), config.get("budget"))
+    plan.write()
+except FlavaError as error:
+    raise WorkflowError(str(error)) from None
+
+PY = sys.executable
+
+
+wildcard_constraints:
+    run=r"[a-z0-9_]+-s\d+",
+    job=r"[a-z0-9_]+",
+    kind="pairs|images|texts",
+
+
+rule all:
+    input:
+        plan.targets(),
+
+
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"

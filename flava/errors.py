@@ -1,0 +1,53 @@
+"""Errors a user can act on: one paragraph that says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+
+
+class FlavaError(Exception):
+    """Base of all errors that are the input's fault, not the program's."""
+
+    exit_code = 2
+
+
+class ConfigError(FlavaError):
+    """A study, column, task or run configuration is wrong."""
+
+    exit_code = 2
+
+
+class DataError(FlavaError):
+    """An input file is missing, truncated, corrupt or has the wrong content."""
+
+    exit_code = 3
+
+
+class TrainingError(FlavaError):
+    """Training cannot go on, e.g. the loss is not finite."""
+
+    exit_code = 4
+
+
+class CheckpointError(FlavaError):
+    """A checkpoint or exported model is missing, damaged or of another configuration."""
+
+    exit_code = 5
+
+
+def unknown_name(kind: str, name: str, allowed: list[str], where: str) -> str:
+    """Sentence for an unknown name, with the nearest valid one and all allowed ones."""
+    close = get_close_matches(name, allowed, n=1, cutoff=0.5)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return f"{where}: unknown {kind} '{name}'.{hint} Allowed: {', '.join(sorted(allowed))}."
+
+
+def run_cli(main: Callable[[], None]) -> None:
+    """Runs a command-line entry point; a FlavaError becomes one paragraph and its exit code."""
+    try:
+        main()
+    except FlavaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None

@@ -1,0 +1,174 @@
+"""Resolved configurations: the small JSON file that is each step's identity and its input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
+
+from flava.config import (
+    Arch,
+    ClipConfig,
+    CodebookConfig,
+    ContrastiveConfig,
+    FlavaConfig,
+    FinetuneConfig,
+    Fraction,
+    InitConfig,
+    Kind,
+    MaskingConfig,
+    Objective,
+    PretrainConfig,
+    ProbeConfig,
+    SourceConfig,
+    Strict,
+    TaskConfig,
+    TaskData,
+    TokenizerConfig,
+    ToyWorldConfig,
+)
+from flava.errors import ConfigError
+from flava.io import read_json
+
+JobT = TypeVar("JobT", bound=Strict)
+
+
+class ToyWorldJob(Strict):
+    """Generate the toy world's raw files."""
+
+    study: str
+    toy_world: ToyWorldConfig
+    output: str = Field(description="folder of raw files: data/<study>/raw")
+
+
+class TokenizerJob(Strict):
+    """Train or convert the study's tokenizers."""
+
+    study: str
+    tokenizers: dict[str, TokenizerConfig]
+    pairs: list[SourceConfig] = Field(description="captions to train on")
+    texts: list[SourceConfig] = Field(description="texts to train on")
+    output: str = Field(description="folder: data/<study>/tokenizers")
+
+
+class PrepareJob(Strict):
+    """Prepare one corpus to shards or token arrays."""
+
+    study: str
+    kind: str = Field(description="pairs, images or texts")
+    sources: list[SourceConfig]
+    tokenizers: dict[str, str] = Field(description="name -> tokenizer JSON; empty for images")
+    shard_bytes: PositiveInt
+    output: str = Field(description="folder: data/<study>/<kind>")
+
+
+class CodebookJob(Strict):
+    """Train the dVAE and cache the image tokens of the image corpora."""
+
+    study: str
+    seed: NonNegativeInt
+    codebook: CodebookConfig
+    grid: PositiveInt = Field(description="tokens a side; input is grid x downsample pixels")
+    crop_scale_min: Fraction
+    bad_image_fraction: Fraction
+    corpora: dict[str, str] = Field(description="pairs and images -> prepared folder")
+    output: str = Field(description="folder: data/<study>/codebook")
+
+
+class RunConfig(Strict):
+    """One pretraining run: (study, column, seed)."""
+
+    study: str
+    column: str
+    seed: NonNegativeInt
+    arch: Arch
+    flava: FlavaConfig | None = Field(description="set for arch 'flava'")
+    clip: ClipConfig | None = Field(description="set for arch 'clip'")
+    init: InitConfig
+    objectives: dict[Kind, list[Objective]]
+    sampling: dict[Kind, Fraction] = Field(description="normalised over the kinds in use")
+    contrastive: ContrastiveConfig
+    masking: MaskingConfig
+    pretrain: PretrainConfig
+    tokenizer: str = Field(description="wordpiece or bpe")
+    tokenizer_path: str
+    corpora: dict[str, str] = Field(description="pairs, images, texts in use -> prepared folder")
+    image_tokens: dict[str, str] = Field(description="pairs, images -> token array, where needed")
+    output: str = Field(description="folder: results/<study>/runs/<column>-s<seed>")
+    checkpoints: str = Field(description="folder: checkpoints/<study>/<column>-s<seed>")
+
+
+class EvaluateTask(Strict):
+    """A task with the study's data and the resolved hyper-parameters."""
+
+    task: TaskConfig
+    data: TaskData
+    finetune: FinetuneConfig | None = None
+    probe: ProbeConfig | None = None
+
+
+class EvaluateJob(Strict):
+    """Some tasks of one run, evaluated in one process."""
+
+    study: str
+    column: str
+    seed: NonNegativeInt
+    job: str
+    model: str = Field(description="exported model folder")
+    parent_record: str = Field(description="record of the run")
+    tokenizer_path: str
+    tasks: dict[str, EvaluateTask]
+    bootstrap_resamples: PositiveInt
+    output: str = Field(description="results/<study>/runs/<run>/evaluate/<job>.json")
+
+
+class CollectJob(Strict):
+    """All scores of a study into one table."""
+
+    study: str
+    scores: list[str] = Field(description="outputs of the evaluate jobs")
+    output: str = Field(description="results/<study>/results.parquet")
+
+
+class ReportJob(Strict):
+    """Tables and the report site of a study."""
+
+    study: str
+    title: str
+    scale: str
+    columns: dict[str, int] = Field(description="column -> its number, those of this study")
+    titles: dict[str, str] = Field(
+        default_factory=dict, description="column -> heading; the column's name where it has none"
+    )
+    seeds: list[NonNegativeInt]
+    not_run: dict[str, str] = Field(description="column -> why this study has no run of it")
+    results: str
+    runs: dict[str, str] = Field(description="<column>-s<seed> -> run folder")
+    published: str = Field(description="folder of the paper's tables")
+    output: str = Field(description="folder: results/<study>/report")
+
+
+def parse(cls: type[JobT], value: object, where: str) -> JobT:
+    """Validates plain data as `cls`.
+
+    Raises:
+        ConfigError: names `where`, each bad key, what is wrong and the nearest valid key.
+    """
+    try:
+        return cls.model_validate_json(json.dumps(value))
+    except ValidationError as error:
+        raise ConfigError(explain(error, cls, where)) from None
+
+
+def explain(error: ValidationError, cls: type[Strict], where: str) -> str:
+    """One paragraph on a validation error."""
+    from flava.explain import describe
+
+    return describe(error, cls, where)
+
+
+def load_job(cls: type[JobT], path: Path | str) -> JobT:
+    """Reads a resolved configuration."""
+    return parse(cls, read_json(path), str(path))

@@ -1,0 +1,201 @@
+"""Records: the JSON beside every result that says where it came from (git, data, software)."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError
+
+from flava.config import NonNegativeFloat, Strict
+from flava.errors import DataError
+from flava.io import read_json, sha256_file, sha256_json
+
+PACKAGES = ("torch", "numpy", "pillow", "tokenizers", "safetensors", "scikit-learn", "pydantic")
+
+
+class ManifestUse(Strict):
+    """A prepared corpus that a step read."""
+
+    sha256: str
+    counts: dict[str, int] = Field(description="the manifest's own totals")
+
+
+class Hardware(Strict):
+    """The machine of rank 0."""
+
+    cpu: str
+    cores: PositiveInt
+    gpus: list[str]
+
+
+class Record(Strict):
+    """Where a result came from; written last, so its presence means the step finished."""
+
+    format: int = 1
+    step: str
+    git_commit: str = Field(description="'unknown' outside a git repository")
+    git_dirty: bool | None = Field(description="tracked files differ from the commit")
+    config_sha256: str
+    seed: NonNegativeInt | None
+    manifests: dict[str, ManifestUse]
+    parents: dict[str, str] = Field(description="record path -> its sha256")
+    python: str
+    packages: dict[str, str]
+    hardware: Hardware
+    started: str = Field(description="UTC, ISO 8601")
+    wall_seconds: NonNegativeFloat
+    gpu_hours: NonNegativeFloat
+    peak_memory_bytes: NonNegativeInt = Field(description="largest resident set of rank 0")
+    ranks: PositiveInt
+    job_id: str | None = Field(description="SLURM_JOB_ID")
+    requeues: NonNegativeInt = Field(description="SLURM_RESTART_COUNT")
+    extra: dict[str, Any] = Field(description="what only this step knows")
+
+
+def make_record(
+    step: str,
+    config: BaseModel | Mapping[str, Any],
+    started: float,
+    parents: Sequence[Path | str] = (),
+    manifests: Sequence[Path | str] = (),
+    extra: Mapping[str, Any] | None = None,
+    earlier_seconds: float = 0.0,
+) -> dict[str, Any]:
+    """The record of a step that is about to write its last file.
+
+    Args:
+        step: name of the step, e.g. "pretrain".
+        config: the resolved configuration (a job of `flava.jobs`, or plain data).
+        started: `time.time()` at the start of this process's work.
+        parents: records of the steps whose outputs were read.
+        manifests: manifests of the corpora that were read.
+        extra: plain JSON data that only this step knows.
+        earlier_seconds: work of earlier processes that this one continued, in seconds.
+
+    Raises:
+        DataError: a parent or manifest is missing or not JSON.
+    """
+    plain = config.model_dump(mode="json") if isinstance(config, BaseModel) else dict(config)
+    commit, dirty = git_state()
+    hardware = _hardware()
+    seconds = max(0.0, time.time() - started) + earlier_seconds
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    record = Record(
+        step=step,
+        git_commit=commit,
+        git_dirty=dirty,
+        config_sha256=sha256_json(plain),
+        seed=plain.get("seed"),
+        manifests={str(path): _manifest(Path(path)) for path in manifests},
+        parents={str(path): _parent(Path(path)) for path in parents},
+        python=platform.python_version(),
+        packages=_packages(),
+        hardware=hardware,
+        started=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        wall_seconds=round(seconds, 3),
+        gpu_hours=round(seconds * ranks / 3600, 4) if hardware.gpus else 0.0,
+        peak_memory_bytes=_peak_memory(),
+        ranks=ranks,
+        job_id=os.environ.get("SLURM_JOB_ID"),
+        requeues=int(os.environ.get("SLURM_RESTART_COUNT", "0")),
+        extra=dict(extra or {}),
+    )
+    return record.model_dump(mode="json")
+
+
+def parse_record(value: object, where: str) -> Record:
+    """Validates plain data as a record.
+
+    Raises:
+        DataError: it is not a record; names `where` and the first thing that is wrong.
+    """
+    try:
+        return Record.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise DataError(
+            f"{where} is not a valid record: {key}: {first['msg']}. "
+            "Delete it and run the step that makes it again."
+        ) from None
+
+
+def load_record(path: Path | str) -> Record:
+    """Reads and validates a record.
+
+    Raises:
+        DataError: the file is missing, is not JSON or is not a record.
+    """
+    return parse_record(read_json(path), str(path))
+
+
+def git_state() -> tuple[str, bool | None]:
+    """(commit, dirty) of the checkout this package lies in; ("unknown", None) outside of one."""
+    tracked = _git("ls-files", "--error-unmatch", Path(__file__).name)
+    commit = _git("rev-parse", "HEAD")
+    if not tracked or not commit:  # e.g. installed in a virtual environment inside another checkout
+        return "unknown", None
+    return commit, bool(_git("status", "--porcelain", "--untracked-files=no", ":/"))
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _manifest(path: Path) -> ManifestUse:
+    value = read_json(path)
+    counts = value.get("counts", value) if isinstance(value, dict) else {}
+    whole = {k: v for k, v in counts.items() if isinstance(v, int) and not isinstance(v, bool)}
+    return ManifestUse(sha256=sha256_file(path), counts=whole)
+
+
+def _parent(path: Path) -> str:
+    load_record(path)
+    return sha256_file(path)
+
+
+def _packages() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _hardware() -> Hardware:
+    gpus: list[str] = []
+    torch = sys.modules.get("torch")  # a step that never loaded torch used no GPU
+    if torch is not None and torch.cuda.is_available():
+        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return Hardware(cpu=_cpu_model(), cores=os.cpu_count() or 1, gpus=gpus)
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _peak_memory() -> int:
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,315 @@
+"""Loads `params/*.yaml` and resolves a study into the jobs of the DAG."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flava.config import (
+    OBJECTIVES_OF_KIND,
+    ColumnConfig,
+    ContrastiveConfig,
+    FinetuneConfig,
+    ProbeConfig,
+    StudyConfig,
+    TaskConfig,
+)
+from flava.errors import ConfigError, unknown_name
+from flava.jobs import EvaluateTask, RunConfig, parse
+
+Tree = dict[str, Any]
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice and reads 1e-3 as a number, as YAML 1.2 does."""
+
+
+def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> Tree:
+    loader.flatten_mapping(node)
+    tree: Tree = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        if key in tree:
+            line = key_node.start_mark.line + 1
+            raise ConfigError(f"{node.start_mark.name}, line {line}: key '{key}' is given twice.")
+        tree[key] = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
+    return tree
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def read_yaml(path: Path) -> Tree:
+    """Reads a YAML mapping.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, repeats a key or is not a mapping.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            tree = yaml.load(file, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing.") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} must be a mapping of keys to values.")
+    return tree
+
+
+def merge(base: Tree, changes: Tree, replace: frozenset[str] = frozenset()) -> Tree:
+    """`base` with `changes` laid over it, mapping by mapping; keys in `replace` are replaced."""
+    merged = dict(base)
+    for key, value in changes.items():
+        deep = isinstance(value, dict) and isinstance(merged.get(key), dict) and key not in replace
+        merged[key] = merge(merged[key], value) if deep else value
+    return merged
+
+
+def load_columns(path: Path) -> dict[str, ColumnConfig]:
+    """All columns of `columns.yaml` with their bases resolved, in order of their number.
+
+    Raises:
+        ConfigError: an unknown base, a cycle, an unknown key, or parts that contradict.
+    """
+    trees = read_yaml(path)
+    columns = {}
+    for name in trees:
+        column = parse(ColumnConfig, _resolve_base(name, trees, path, ()), f"{path}: {name}")
+        check_column(name, column, str(path))
+        columns[name] = column
+    return dict(sorted(columns.items(), key=lambda item: item[1].number))
+
+
+def _resolve_base(name: str, trees: Tree, path: Path, seen: tuple[str, ...]) -> Tree:
+    if name not in trees:
+        raise ConfigError(unknown_name("base column", name, list(trees), str(path)))
+    if name in seen:
+        raise ConfigError(f"{path}: columns {' -> '.join((*seen, name))} are each other's base.")
+    if not isinstance(trees[name], dict):
+        raise ConfigError(f"{path}: column '{name}' must be a mapping of keys to values.")
+    own = dict(trees[name])
+    base = own.pop("base", None)
+    if base is None:
+        return own
+    # `data` is replaced as a whole, so that an entry shows all the data its column uses.
+    return merge(_resolve_base(base, trees, path, (*seen, name)), own, frozenset({"data"}))
+
+
+def check_column(name: str, column: ColumnConfig, where: str) -> None:
+    """Refuses a column whose parts contradict.
+
+    Raises:
+        ConfigError: e.g. ITM without pairs, CLIP with masked losses, a column without data.
+    """
+    for kind, use in column.data.items():
+        for objective in use.objectives:
+            if objective not in OBJECTIVES_OF_KIND[kind]:
+                homes = [k for k, allowed in OBJECTIVES_OF_KIND.items() if objective in allowed]
+                raise ConfigError(
+                    f"{where}: {name}: objective '{objective}' needs data of kind "
+                    f"{' or '.join(homes)}, but is asked for on '{kind}'. Move it or drop it."
+                )
+        if not use.objectives:
+            raise ConfigError(f"{where}: {name}: data.{kind} has no objectives. Name one.")
+    contrastive_only = {"global_contrastive"}
+    used = {o for use in column.data.values() for o in use.objectives}
+    if column.arch == "clip" and used - contrastive_only:
+        raise ConfigError(
+            f"{where}: {name}: arch 'clip' has no {', '.join(sorted(used - contrastive_only))}; "
+            "it is trained with global_contrastive alone."
+        )
+    if column.arch != "clip_released" and not column.data:
+        raise ConfigError(f"{where}: {name}: no data. Name at least one kind under 'data'.")
+
+
+def unavailable(name: str, column: ColumnConfig) -> str | None:
+    """Why this version cannot run the column yet, or None where it can."""
+    if column.arch == "clip_released":
+        return f"column '{name}' evaluates the released CLIP, whose loader is not part yet"
+    missing = [f"{part} init '{kind}'" for part, kind in column.init if kind != "none"]
+    if missing:
+        return f"column '{name}' needs {' and '.join(missing)}, which is not part yet"
+    return None
+
+
+@dataclass(frozen=True)
+class Study:
+    """A loaded study with its columns and tasks."""
+
+    config: StudyConfig
+    columns: dict[str, ColumnConfig]
+    tasks: dict[str, TaskConfig]
+    params: Path
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """(column, seed) of every run."""
+        return [(column, seed) for column in self.config.columns for seed in self.config.seeds]
+
+    def run_config(self, column: str, seed: int) -> RunConfig:
+        """Resolves one run.
+
+        Raises:
+            ConfigError: the column is unknown or cannot be run yet.
+        """
+        return parse(RunConfig, self._run_tree(column, seed), f"run {column}-s{seed}")
+
+    def _run_tree(self, name: str, seed: int) -> Tree:
+        config, column = self.config, self.columns[name]
+        study = config.name
+        weights = {kind: getattr(config.sampling, _corpus(kind)) for kind in column.data}
+        total = sum(weights.values())
+        if not total > 0:
+            raise ConfigError(f"study '{study}': sampling gives column '{name}' no data at all.")
+        corpora = sorted({_corpus(kind) for kind in column.data})
+        token_corpora = sorted(
+            {_corpus(k) for k, use in column.data.items() if {"mim", "mmm_image"} & {*use.objectives}}
+        )
+        return {
+            "study": study,
+            "column": name,
+            "seed": seed,
+            "arch": column.arch,
+            "flava": config.flava.model_dump() if column.arch == "flava" else None,
+            "clip": config.clip.model_dump() if column.arch == "clip" else None,
+            "init": column.init.model_dump(),
+            "objectives": {kind: use.objectives for kind, use in column.data.items()},
+            "sampling": {kind: weight / total for kind, weight in weights.items()},
+            "contrastive": ContrastiveConfig(
+                gather=column.gather, ranks=config.contrastive_ranks
+            ).model_dump(),
+            "masking": config.masking.model_dump(),
+            "pretrain": config.pretrain.model_dump(),
+            "tokenizer": column.tokenizer,
+            "tokenizer_path": f"data/{study}/tokenizers/{column.tokenizer}.json",
+            "corpora": {corpus: f"data/{study}/{corpus}" for corpus in corpora},
+            "image_tokens": {c: f"data/{study}/codebook/{c}.npy" for c in token_corpora},
+            "output": f"results/{study}/runs/{name}-s{seed}",
+            "checkpoints": f"checkpoints/{study}/{name}-s{seed}",
+        }
+
+    def tasks_of(self, column: str) -> dict[str, str]:
+        """task -> evaluate job, for the tasks that this column's encoders allow.
+
+        A column trained without text has no NLP or multimodal rows, one trained without images
+        no vision or multimodal rows: the dashes of Table C.1.
+        """
+        kinds = set(self.columns[column].data)
+        domains = {
+            "vision": bool(kinds & {"pairs", "images", "pair_images"}),
+            "nlp": bool(kinds & {"pairs", "texts", "pair_texts"}),
+            "multimodal": bool(kinds & {"pairs"}),
+        }
+        zero_shot = "pairs" in kinds
+        return {
+            task: job
+            for job, tasks in self.config.evaluate_jobs.items()
+            for task in tasks
+            if domains[self.tasks[task].domain]
+            and (zero_shot or self.tasks[task].family != "zero_shot")
+        }
+
+    def evaluate_task(self, name: str) -> EvaluateTask:
+        """A task with the study's data and replaced hyper-parameters."""
+        task, data = self.tasks[name], self.config.tasks[name]
+        where = f"study '{self.config.name}': tasks.{name}"
+        finetune, probe = task.finetune, task.probe
+        if finetune:
+            tree = merge(finetune.model_dump(), dict(data.finetune))
+            finetune = parse(FinetuneConfig, tree, f"{where}.finetune")
+        if probe:
+            tree = merge(probe.model_dump(), dict(data.probe))
+            probe = parse(ProbeConfig, tree, f"{where}.probe")
+        return EvaluateTask(task=task, data=data, finetune=finetune, probe=probe)
+
+
+def _corpus(kind: str) -> str:
+    return {"pair_images": "pairs", "pair_texts": "pairs"}.get(kind, kind)
+
+
+def load_tasks(path: Path) -> dict[str, TaskConfig]:
+    """All tasks of `tasks.yaml`."""
+    return {
+        name: parse(TaskConfig, tree, f"{path}: {name}") for name, tree in read_yaml(path).items()
+    }
+
+
+def load_study(params: Path, name: str, budget: str | None = None) -> Study:
+    """Loads and checks study `name` of the folder `params`, optionally with one of its budgets.
+
+    Raises:
+        ConfigError: names the file, the key, the nearest valid name and the allowed values.
+    """
+    path = params / f"{name}.yaml"
+    if not path.is_file():
+        known = [p.stem for p in params.glob("*.yaml") if p.stem not in ("columns", "tasks")]
+        raise ConfigError(unknown_name("study", name, known, str(params)))
+    tree = read_yaml(path)
+    budgets = tree.pop("budgets", {})
+    if budget is not None:
+        if budget not in budgets:
+            raise ConfigError(unknown_name("budget", budget, list(budgets), str(path)))
+        tree = merge(tree, budgets[budget], frozenset({"evaluate_jobs"}))
+        tree["name"] = f"{tree['name']}-{budget}"
+    config = parse(StudyConfig, tree, str(path))
+    study = Study(config, load_columns(params / "columns.yaml"), load_tasks(params / "tasks.yaml"), params)
+    _check_study(study, str(path))
+    return study
+
+
+def _check_study(study: Study, where: str) -> None:
+    """Everything that ties the three files together."""
+    config = study.config
+    for column in config.columns:
+        if column not in study.columns:
+            raise ConfigError(unknown_name("column", column, list(study.columns), where))
+        reason = unavailable(column, study.columns[column])
+        if reason:
+            raise ConfigError(f"{where}: {reason}. Take it out of 'columns'.")
+    listed = [task for tasks in config.evaluate_jobs.values() for task in tasks]
+    for task in [*config.tasks, *listed]:
+        if task not in study.tasks:
+            raise ConfigError(unknown_name("task", task, list(study.tasks), where))
+    for task in listed:
+        if task not in config.tasks:
+            raise ConfigError(unknown_name("task without data", task, list(config.tasks), where))
+    if len(set(listed)) != len(listed):
+        raise ConfigError(f"{where}: evaluate_jobs names a task twice.")
+    _check_sizes(config, where)
+
+
+def _check_sizes(config: StudyConfig, where: str) -> None:
+    """Sizes of different sections that must fit each other."""
+    if config.codebook.codebook_size != config.flava.codebook_size:
+        raise ConfigError(
+            f"{where}: codebook.codebook_size {config.codebook.codebook_size} and "
+            f"flava.codebook_size {config.flava.codebook_size} must be equal."
+        )
+    patches = config.flava.grid**2
+    if config.masking.image_patches >= patches:
+        raise ConfigError(
+            f"{where}: masking.image_patches {config.masking.image_patches} must be less than the "
+            f"{patches} patches of an image."
+        )
+    micro = config.pretrain.batch_size // config.pretrain.accumulate
+    if micro % config.contrastive_ranks:
+        raise ConfigError(
+            f"{where}: a batch of {micro} cannot be split into contrastive_ranks "
+            f"{config.contrastive_ranks} equal parts."
+        )
+    longest = max(config.pretrain.text_batch_length, config.pretrain.pair_text_length)
+    if longest > config.flava.max_text_length:
+        raise ConfigError(
+            f"{where}: texts of {longest} tokens do not fit flava.max_text_length "
+            f"{config.flava.max_text_length}."
+        )

@@ -1,0 +1,35 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL_DATA = Path(os.environ.get("FLAVA_DATA", ROOT.parent / "shared" / "data"))
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the small real data sets; skips where it is absent."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"no real data sets in {REAL_DATA}; set FLAVA_DATA to their folder")
+    os.environ["FLAVA_DATA"] = str(REAL_DATA)
+    return REAL_DATA
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Turns a skip into a failure where the data that it asks for must be there."""
+    if report.skipped and os.environ.get("FLAVA_REQUIRE_DATA") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped although FLAVA_REQUIRE_DATA is set: {report.longrepr}"

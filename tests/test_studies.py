@@ -1,0 +1,170 @@
+"""Configuration: what is accepted, what is refused, and with which words."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flava.errors import ConfigError
+from flava.options import options
+from flava.studies import load_columns, load_study, read_yaml
+
+
+@pytest.fixture
+def params(root: Path, tmp_path: Path) -> Path:
+    """A copy of params/ to break."""
+    return Path(shutil.copytree(root / "params", tmp_path / "params"))
+
+
+def edit(path: Path, change) -> None:
+    tree = yaml.safe_load(path.read_text())
+    change(tree)
+    path.write_text(yaml.safe_dump(tree))
+
+
+@pytest.mark.parametrize("name", ["smoke", "toy", "mini", "paper"])
+def test_studies_are_valid(root: Path, name: str) -> None:
+    study = load_study(root / "params", name)
+    for column, seed in study.runs:
+        assert study.run_config(column, seed).column == column
+
+
+def test_the_fourteen_columns_are_the_papers(root: Path) -> None:
+    columns = load_columns(root / "params" / "columns.yaml")
+    header = (root / "params/paper/table_c1.csv").read_text().splitlines()[0].split(",")[3:]
+    assert [f"{c.number}:{name}" for name, c in columns.items()] == header
+
+
+def test_beit_and_dino_columns_differ_in_the_image_init_alone(root: Path) -> None:
+    columns = load_columns(root / "params" / "columns.yaml")
+    for stem in ("flava_c", "flava_mm", "flava"):
+        beit, dino = (columns[f"{stem}_{init}"].model_dump() for init in ("beit", "dino"))
+        assert {key for key in beit if beit[key] != dino[key]} == {"number", "title", "init"}
+        assert beit["init"]["text"] == dino["init"]["text"] == "mlm"
+
+
+def test_paper_study_has_the_papers_numbers(root: Path) -> None:
+    config = load_study(root / "params", "paper").config
+    assert config.pretrain.pair_updates == 150_000
+    assert config.pretrain.batch_size == 8192
+    assert config.pretrain.optim.learning_rate == 1e-3
+    assert config.pretrain.optim.warmup_updates == 10_000
+    assert (config.flava.vocab_size, config.flava.codebook_size) == (30522, 8192)
+    sampling = config.sampling
+    assert (sampling.pairs, sampling.images, sampling.texts) == (0.70, 0.15, 0.15)
+
+
+REFUSED = {
+    "misspelt key": (
+        lambda t: t["pretrain"].update(pair_updats=3),
+        r"toy\.yaml: pretrain: unknown key 'pair_updats'. Did you mean 'pair_updates'\?.*batch_size",
+    ),
+    "misspelt column": (
+        lambda t: t.update(columns=["flava_cc"]),
+        r"unknown column 'flava_cc'. Did you mean 'flava_c'\?",
+    ),
+    "wrong type": (
+        lambda t: t["pretrain"].update(batch_size="many"),
+        r"key 'pretrain.batch_size': .*integer \(given: 'many'\)",
+    ),
+    "negative size": (
+        lambda t: t["flava"].update(hidden_size=-64),
+        r"key 'flava.hidden_size': .*greater than 0 \(given: -64\)",
+    ),
+    "heads do not divide": (
+        lambda t: t["flava"].update(num_attention_heads=5),
+        r"hidden_size 64 is not a multiple of num_attention_heads 5",
+    ),
+    "missing key": (lambda t: t.pop("seeds"), r"key 'seeds' is missing"),
+    "ranks do not divide": (
+        lambda t: t.update(contrastive_ranks=7),
+        r"batch of 128 cannot be split into contrastive_ranks 7",
+    ),
+    "all patches masked": (
+        lambda t: t["masking"].update(image_patches=16),
+        r"image_patches 16 must be less than the 16 patches",
+    ),
+    "text too long": (
+        lambda t: t["pretrain"].update(text_batch_length=65),
+        r"texts of 65 tokens do not fit flava.max_text_length 64",
+    ),
+    "later column": (
+        lambda t: t["columns"].append("flava_dino"),
+        r"needs image init 'dino' and text init 'mlm', which is not part yet",
+    ),
+    "task without data": (
+        lambda t: t["evaluate_jobs"].update(vision=["food101"]),
+        r"unknown task without data 'food101'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_study_is_refused(params: Path, case: str) -> None:
+    change, message = REFUSED[case]
+    edit(params / "toy.yaml", change)
+    with pytest.raises(ConfigError, match=message):
+        load_study(params, "toy")
+
+
+BAD_COLUMNS = {
+    "itm without pairs": (
+        {"data": {"images": {"objectives": ["itm"]}}},
+        r"objective 'itm' needs data of kind pairs, but is asked for on 'images'",
+    ),
+    "clip with masking": (
+        {"arch": "clip", "data": {"pairs": {"objectives": ["global_contrastive", "itm"]}}},
+        r"arch 'clip' has no itm",
+    ),
+    "unknown objective": (
+        {"data": {"pairs": {"objectives": ["itc"]}}},
+        r"columns.yaml: flava_mm: key 'data.pairs.objectives.0'.*'global_contrastive'",
+    ),
+    "no data": ({"data": {}}, r"flava_mm: no data"),
+    "unknown base": ({"base": "flava_x"}, r"unknown base column 'flava_x'"),
+    "cycle": ({"base": "flava_mm"}, r"flava_mm -> flava_mm are each other's base"),
+    "unknown kind": ({"data": {"pears": {"objectives": ["mim"]}}}, r"key 'data.pears.*'pairs'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_COLUMNS)
+def test_bad_column_is_refused(params: Path, case: str) -> None:
+    change, message = BAD_COLUMNS[case]
+    edit(params / "columns.yaml", lambda t: t["flava_mm"].update(change))
+    with pytest.raises(ConfigError, match=message):
+        load_columns(params / "columns.yaml")
+
+
+def test_key_given_twice_is_refused(params: Path) -> None:
+    path = params / "toy.yaml"
+    path.write_text(path.read_text() + "\nname: other\n")
+    with pytest.raises(ConfigError, match=r"line \d+: key 'name' is given twice"):
+        load_study(params, "toy")
+
+
+def test_unknown_study_and_budget_name_the_nearest(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown study 'tyo'. Did you mean 'toy'\?"):
+        load_study(root / "params", "tyo")
+    with pytest.raises(ConfigError, match=r"unknown budget 'cpuquick'. Did you mean 'cpu-quick'\?"):
+        load_study(root / "params", "mini", "cpuquick")
+
+
+def test_budget_changes_only_what_it_names(root: Path) -> None:
+    full = load_study(root / "params", "mini").config
+    quick = load_study(root / "params", "mini", "cpu-quick").config
+    assert quick.name == "mini-cpu-quick"
+    assert quick.flava.hidden_size == 128
+    assert quick.flava.patch_size == full.flava.patch_size
+    assert quick.pretrain.optim.learning_rate == full.pretrain.optim.learning_rate
+
+
+def test_numbers_with_exponents_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("a: 1e-3\nb: 5E4\nc: '1e-3'\n")
+    assert read_yaml(tmp_path / "x.yaml") == {"a": 0.001, "b": 50000.0, "c": "1e-3"}
+
+
+def test_options_page_is_in_sync(root: Path) -> None:
+    assert (root / "docs/options.md").read_text() == options(), "run `make docs`"

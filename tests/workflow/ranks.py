@@ -1,0 +1,35 @@
+"""Steps that the launcher's tests run on real ranks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_rank(config: str) -> None:
+    """Writes this rank's environment beside `config`."""
+    rank = os.environ.get("RANK", "alone")
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
+    text = " ".join(f"{name}={os.environ.get(name)}" for name in names)
+    Path(f"{config}.rank{rank}").write_text(text)
+
+
+def sum_ranks(config: str) -> None:
+    """Sums 1 over all ranks through a real process group."""
+    import torch
+    from torch import distributed
+
+    distributed.init_process_group("gloo", init_method="env://")
+    one = torch.ones(1)
+    distributed.all_reduce(one)
+    if distributed.get_rank() == 0:
+        Path(f"{config}.sum").write_text(str(int(one)))
+    distributed.destroy_process_group()
+
+
+def fail_on_rank_1(config: str) -> None:
+    """Fails on one rank alone."""
+    from flava.errors import TrainingError
+
+    if os.environ.get("RANK") == "1":
+        raise TrainingError("the loss is not finite at update 7")

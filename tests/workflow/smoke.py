@@ -1,0 +1,63 @@
+"""A working copy of the project in which Snakemake runs the smoke study."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+PARTS = ["Snakefile", "params", "workflow", "flava", "notebooks"]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project in its own folder."""
+
+    path: Path
+
+    @classmethod
+    def copy(cls, root: Path, path: Path) -> Project:
+        ignore = shutil.ignore_patterns("__pycache__")
+        for part in PARTS:
+            source = root / part
+            if source.is_dir():
+                shutil.copytree(source, path / part, ignore=ignore)
+            else:
+                shutil.copy(source, path / part)
+        return cls(path)
+
+    def snakemake(self, *arguments: str, study: str = "smoke") -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "snakemake", "--config", f"study={study}", *arguments]
+        return subprocess.run(
+            command, cwd=self.path, env=self.environment(), capture_output=True, text=True
+        )
+
+    def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.path,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+        )
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(self.path)}
+
+    def planned(self, *arguments: str) -> set[str]:
+        """Outputs' rules and wildcards that a dry run would run, as `rule:wildcards`."""
+        result = self.snakemake("--dry-run", "--quiet", "host", "--", *arguments)
+        assert result.returncode == 0, result.stderr
+        jobs, rule = set(), ""
+        for line in (result.stdout + result.stderr).splitlines():
+            word = line.strip()
+            if word.startswith(("rule ", "localrule ")):
+                rule = word.split()[1].rstrip(":")
+                jobs.add(rule)
+            elif word.startswith("wildcards: ") and rule:
+                jobs.discard(rule)
+                jobs.add(f"{rule}:{word.removeprefix('wildcards: ')}")
+        return jobs - {"all"}

@@ -1,0 +1,109 @@
+"""The plan: every step's files, written only when their content changes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from flava.errors import ConfigError
+from workflow.fingerprint import NOT_PART, fingerprint
+from workflow.plan import MODULES, Plan
+
+
+@pytest.fixture
+def in_copy(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Works in a folder with a copy of params/."""
+    shutil.copytree(root / "params", tmp_path / "params")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_writing_twice_touches_nothing(in_copy: Path) -> None:
+    Plan.load("smoke").write()
+    files = sorted(Path("results").rglob("*.json"))
+    for file in files:
+        os.utime(file, ns=(1, 1))
+    Plan.load("smoke").write()
+    assert files
+    assert {file.stat().st_mtime_ns for file in files} == {1}
+
+
+def test_a_comment_in_a_study_changes_no_configuration(in_copy: Path) -> None:
+    before = Plan.load("smoke").configs()
+    study = Path("params/smoke.yaml")
+    study.write_text("# a remark\n" + study.read_text())
+    assert Plan.load("smoke").configs() == before
+
+
+def test_one_edited_column_changes_only_its_own_files(in_copy: Path) -> None:
+    before = Plan.load("smoke").configs()
+    columns = Path("params/columns.yaml")
+    text = columns.read_text()
+    assert text.count("gather: local") == 2
+    columns.write_text(text.replace("gather: local", "gather: none", 1))
+    after = Plan.load("smoke").configs()
+    changed = {path for path in after if after[path] != before[path]}
+    assert changed == {"results/smoke/runs/flava_c_local-s0/config.json"}
+
+
+def test_resources_are_not_part_of_any_configuration(in_copy: Path) -> None:
+    before = Plan.load("smoke").configs()
+    study = Path("params/smoke.yaml")
+    study.write_text(study.read_text() + "\nresources: {pretrain: {ranks: 2, threads: 1}}\n")
+    plan = Plan.load("smoke")
+    assert plan.cores("pretrain") == 2
+    assert plan.configs() == before
+
+
+def test_resources_of_an_unknown_rule_are_refused(in_copy: Path) -> None:
+    study = Path("params/smoke.yaml")
+    study.write_text(study.read_text() + "\nresources: {pretran: {ranks: 2}}\n")
+    with pytest.raises(ConfigError, match=r"unknown rule 'pretran'. Did you mean 'pretrain'\?"):
+        Plan.load("smoke").resources("pretrain")
+
+
+def test_unimodal_columns_have_the_papers_dashes(root: Path, monkeypatch) -> None:
+    monkeypatch.chdir(root)
+    jobs = Plan.load("toy").evaluate_jobs
+    assert {job for run, job in jobs if run == "mim-s0"} == {"vision"}
+    assert {job for run, job in jobs if run == "mlm-s0"} == {"nlp"}
+    assert {job for run, job in jobs if run == "flava_c-s0"} == {"vision", "nlp", "multimodal"}
+
+
+def test_every_target_is_made_for_a_run_of_the_study(root: Path, monkeypatch) -> None:
+    monkeypatch.chdir(root)
+    plan = Plan.load("toy")
+    assert len(plan.targets()) == len(set(plan.targets()))
+    assert "results/toy/report/index.html" in plan.targets()
+    assert not [t for t in plan.targets() if "checkpoints" in t]
+
+
+@pytest.mark.parametrize("step", MODULES)
+def test_every_step_has_a_fingerprint_of_its_own_module(step: str) -> None:
+    assert MODULES[step] in fingerprint(MODULES[step])
+    assert not NOT_PART & set(fingerprint(MODULES[step]))
+
+
+def test_fingerprint_follows_imports_and_ignores_comments(tmp_path, monkeypatch) -> None:
+    from workflow import fingerprint as module
+
+    (tmp_path / "flava").mkdir()
+    (tmp_path / "flava/__init__.py").write_text("")
+    (tmp_path / "flava/a.py").write_text("from flava import b\n")
+    (tmp_path / "flava/b.py").write_text('"""Doc."""\n# remark\nX = 1\n')
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+
+    def read() -> dict[str, str]:
+        module._read.cache_clear()
+        return module.fingerprint("flava.a")
+
+    first = read()
+    assert set(first) == {"flava", "flava.a", "flava.b"}
+    (tmp_path / "flava/b.py").write_text('"""Another doc."""\nX = 1  # remark\n')
+    assert read() == first
+    (tmp_path / "flava/b.py").write_text("X = 2\n")
+    assert read() != first
+    module._read.cache_clear()

@@ -1,0 +1,119 @@
+"""The smoke study, end to end by Snakemake, and what an edit re-plans."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.workflow.smoke import Project
+
+pytestmark = pytest.mark.xdist_group("smoke")
+
+
+@pytest.fixture(scope="module")
+def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose smoke study has run."""
+    project = Project.copy(root, tmp_path_factory.mktemp("smoke"))
+    result = project.snakemake("--cores", "2")
+    assert result.returncode == 0, result.stderr[-6000:]
+    return project
+
+
+@pytest.fixture
+def edited(project: Project):
+    """Edits a file of the project and puts it back afterwards."""
+    kept: dict[Path, str] = {}
+
+    def edit(name: str, old: str, new: str) -> None:
+        path = project.path / name
+        kept.setdefault(path, path.read_text())
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new, 1))
+
+    yield edit
+    for path, text in kept.items():
+        path.write_text(text)
+    project.snakemake("--dry-run")  # writes the configurations back
+
+
+def test_every_column_and_row_has_a_score(project: Project) -> None:
+    results = pd.read_parquet(project.path / "results/smoke/results.parquet")
+    assert results["value"].notna().all()
+    counts = results.groupby("column").size().to_dict()
+    assert counts["mim"] == 2
+    assert counts["mlm"] == 2
+    # 2 vision, 2 NLP, SNLI-VE, four retrieval rows and zero-shot ImageNet
+    assert counts["flava_no_init"] == counts["clip_pmd"] == counts["flava_c_local"] == 10
+    assert results["stand_in"].str.startswith("toy").all()
+
+
+def test_every_score_leads_to_its_record(project: Project) -> None:
+    results = pd.read_parquet(project.path / "results/smoke/results.parquet")
+    for path in results["record"].unique():
+        assert json.loads((project.path / path).read_text())
+
+
+def test_report_is_there(project: Project) -> None:
+    report = project.path / "results/smoke/report"
+    assert "table_c1.html" in (report / "index.html").read_text()
+    table = (report / "table_c1.html").read_text()
+    assert "ImageNet" in table
+    assert "78.19" in table  # the paper's NLP average of column 12, beside ours
+
+
+def test_second_call_has_nothing_to_do(project: Project) -> None:
+    assert project.planned() == set()
+    result = project.snakemake("--cores", "2")
+    assert result.returncode == 0
+    assert "Nothing to be done" in result.stdout + result.stderr
+
+
+def test_touched_files_replan_nothing(project: Project) -> None:
+    for path in sorted((project.path / "data").rglob("*.json")):
+        path.touch()
+    assert project.planned() == set()
+
+
+def test_one_key_of_one_column_replans_its_chain_alone(project: Project, edited) -> None:
+    edited("params/columns.yaml", "gather: local", "gather: none")
+    assert project.planned() == {
+        "pretrain:run=flava_c_local-s0",
+        *(
+            f"evaluate:run=flava_c_local-s0, job={job}"
+            for job in ("vision", "nlp", "multimodal")
+        ),
+        "collect",
+        "notebook:page=table_c1",
+        "site",
+    }
+
+
+def test_comment_and_resource_replan_nothing(project: Project, edited) -> None:
+    edited("params/smoke.yaml", "pretrain:", "# a remark\npretrain:")
+    edited("params/smoke.yaml", "seeds: [0]", "seeds: [0]\nresources: {evaluate: {threads: 2}}")
+    edited("flava/train/pretrain.py", "\nimport ", "\n# a remark\nimport ")
+    assert project.planned() == set()
+
+
+def test_code_of_one_step_replans_what_follows_it(project: Project, edited) -> None:
+    edited("flava/evaluate/collect.py", "\ndef main(", "\nREMARK = 1\n\n\ndef main(")
+    assert project.planned() == {"collect", "notebook:page=table_c1", "site"}
+
+
+def test_unknown_key_stops_before_any_job(project: Project, edited) -> None:
+    edited("params/smoke.yaml", "pair_updates", "pair_updats")
+    result = project.snakemake("--cores", "2")
+    assert result.returncode != 0
+    assert "unknown key 'pair_updats'. Did you mean 'pair_updates'?" in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_lint_finds_nothing_but_missing_environments(project: Project) -> None:
+    result = project.snakemake("--lint", "json")
+    found = json.loads(result.stdout) if result.stdout.strip() else {}
+    titles = {lint["title"] for part in ("rules", "files") for item in found.get(part, [])
+              for lint in item["lints"]}
+    assert titles <= {"Specify a conda environment or container for each rule."}

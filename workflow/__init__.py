@@ -1,0 +1,1 @@
+"""The cluster and the DAG: plans, launches and traces. Knows nothing of losses."""

@@ -1,0 +1,83 @@
+"""Fingerprints of a step's source code that ignore comments, docstrings and formatting.
+
+A rule takes the fingerprint file as `input:`. Snakemake compares inputs by content, so a change
+of code re-plans the steps that run it, while a comment, a docstring or a git commit does not.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# What these decide is already in the resolved configuration, or cannot change a result.
+NOT_PART = frozenset(
+    {
+        "flava.config",
+        "flava.errors",
+        "flava.explain",
+        "flava.io",
+        "flava.jobs",
+        "flava.records",
+        "flava.studies",
+    }
+)
+
+
+def fingerprint(module: str) -> dict[str, str]:
+    """Module -> SHA-256 of its code, over `module` and all of `flava` that it imports."""
+    pending, found = [module], dict[str, str]()
+    while pending:
+        name = pending.pop()
+        if name in found or name in NOT_PART:
+            continue
+        path = _path(name)
+        if path is None:
+            continue
+        digest, imports = _read(path)
+        found[name] = digest
+        pending += imports
+        parent = name.rpartition(".")[0]
+        pending += [parent] if parent else []
+        if name.endswith(".__main__"):
+            pending.append(name.removesuffix(".__main__"))
+    return dict(sorted(found.items()))
+
+
+def _path(module: str) -> Path | None:
+    stem = ROOT.joinpath(*module.split("."))
+    for path in (stem.with_suffix(".py"), stem / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+@cache
+def _read(path: Path) -> tuple[str, tuple[str, ...]]:
+    """(hash of the code, modules of this project that it names in imports)."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            _drop_docstring(node)
+    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return digest, tuple(sorted({name for name in _imports(tree) if name.startswith("flava")}))
+
+
+def _drop_docstring(
+    node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef,
+) -> None:
+    if ast.get_docstring(node, clean=False) is not None:
+        node.body = node.body[1:]
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)

@@ -1,0 +1,58 @@
+# Raw data to tokenizers, shards with manifests, and cached image tokens.
+
+
+rule toy_world:
+    input:
+        config=plan.config_path("toy_world"),
+        code=plan.code_path("toy_world"),
+    output:
+        f"{plan.data}/raw/manifest.json",
+    log:
+        f"logs/{plan.name}/toy_world.log",
+    threads: plan.cores("toy_world")
+    shell:
+        "OMP_NUM_THREADS={threads} {PY} -m flava.data.toy --config {input.config:q} > {log:q} 2>&1"
+
+
+rule tokenizer:
+    input:
+        plan.raw_inputs(),
+        config=plan.config_path("tokenizer"),
+        code=plan.code_path("tokenizer"),
+    output:
+        expand(f"{plan.data}/tokenizers/{{name}}.json", name=plan.tokenizers),
+    log:
+        f"logs/{plan.name}/tokenizer.log",
+    threads: plan.cores("tokenizer")
+    shell:
+        "OMP_NUM_THREADS={threads} {PY} -m flava.data.tokenizer --config {input.config:q} > {log:q} 2>&1"
+
+
+rule prepare:
+    input:
+        plan.raw_inputs(),
+        lambda wildcards: list(plan.prepare_job(wildcards.kind).tokenizers.values()),
+        config=plan.config_path("prepare_{kind}"),
+        code=plan.code_path("prepare"),
+    output:
+        f"{plan.data}/{{kind}}/manifest.json",
+    log:
+        f"logs/{plan.name}/prepare_{{kind}}.log",
+    threads: plan.cores("prepare")
+    shell:
+        "OMP_NUM_THREADS={threads} {PY} -m flava.data.prepare --config {input.config:q} > {log:q} 2>&1"
+
+
+rule codebook:
+    input:
+        [f"{folder}/manifest.json" for folder in plan.codebook_job().corpora.values()],
+        config=plan.config_path("codebook"),
+        code=plan.code_path("codebook"),
+    output:
+        [f"{plan.data}/codebook/{corpus}.npy" for corpus in plan.codebook_job().corpora],
+        f"{plan.data}/codebook/record.json",
+    log:
+        f"logs/{plan.name}/codebook.log",
+    threads: plan.cores("codebook")
+    shell:
+        "OMP_NUM_THREADS={threads} {PY} -m flava.train.codebook --config {input.config:q} > {log:q} 2>&1"

@@ -1,0 +1,18 @@
+# One job a run (study, column, seed). Checkpoints are not outputs: they outlive a failed job.
+
+
+rule pretrain:
+    input:
+        lambda wildcards: plan.run_inputs(wildcards.run),
+        config=f"{plan.results}/runs/{{run}}/config.json",
+        code=plan.code_path("pretrain"),
+    output:
+        [f"{plan.results}/runs/{{run}}/{name}" for name in plan.run_files],
+    log:
+        f"logs/{plan.name}/pretrain/{{run}}.log",
+    threads: plan.cores("pretrain")
+    resources:
+        ranks=plan.resources("pretrain")["ranks"],
+    shell:
+        "exec {PY} -m workflow.launch pretrain --config {input.config:q}"
+        " --ranks {resources.ranks} --threads {threads} > {log:q} 2>&1"

@@ -1,0 +1,36 @@
+# Notebooks through papermill to HTML, and the page that ties them together.
+
+
+rule notebook:
+    input:
+        [f"{config.output}/{name}" for config in plan.runs.values() for name in ("record.json", "log.csv")],
+        f"{plan.results}/results.parquet",
+        config=plan.config_path("report"),
+        code=plan.code_path("render"),
+        notebook="notebooks/{page}.py",
+        published=plan.published,
+    output:
+        html=f"{plan.results}/report/{{page}}.html",
+        ipynb=f"{plan.results}/report/{{page}}.ipynb",
+    log:
+        f"logs/{plan.name}/notebook/{{page}}.log",
+    wildcard_constraints:
+        page="table_c1",
+    shell:
+        "{PY} -m flava.report.render --config {input.config:q} --notebook {input.notebook:q}"
+        " --output {output.html:q} > {log:q} 2>&1"
+
+
+rule site:
+    input:
+        f"{plan.results}/results.parquet",
+        [f"{config.output}/record.json" for config in plan.runs.values()],
+        config=plan.config_path("report"),
+        code=plan.code_path("site"),
+        pages=plan.pages,
+    output:
+        f"{plan.results}/report/index.html",
+    log:
+        f"logs/{plan.name}/site.log",
+    shell:
+        "{PY} -m flava.report.site --config {input.config:q} > {log:q} 2>&1"
