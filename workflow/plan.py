@@ -210,6 +210,15 @@ class Plan:
         """Rendered notebooks."""
         return [f"{self.results}/report/{page}.html" for page in PAGES]
 
+    @property
+    def report_inputs(self) -> list[str]:
+        """What the pages of the report read."""
+        files = [f"{self.results}/results.parquet", *self.published, *self.scores]
+        for config in self.runs.values():
+            files += [f"{config.output}/{name}" for name in ("config.json", "record.json", "log.csv")]
+            files += [f"{folder}/manifest.json" for folder in config.corpora.values()]
+        return list(dict.fromkeys([*files, "flava/report/style.css"]))
+
     def targets(self) -> list[str]:
         """Every kept file; a file left out here would stay stale after a failure upstream."""
         kept = [f"{self.data}/tokenizers/{name}.json" for name in self.tokenizers]
@@ -239,6 +248,7 @@ class Plan:
             title=config.title,
             scale=config.scale,
             columns={c: self.study.columns[c].number for c in self.study.columns if c in ran},
+            titles={name: column.title for name, column in self.study.columns.items()},
             seeds=config.seeds,
             not_run={
                 name: unavailable(name, column) or f"not among the columns of study '{self.name}'"

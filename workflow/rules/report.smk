@@ -3,12 +3,11 @@
 
 rule notebook:
     input:
-        [f"{config.output}/{name}" for config in plan.runs.values() for name in ("record.json", "log.csv")],
-        f"{plan.results}/results.parquet",
+        plan.report_inputs,
+        "flava/report/templates/flava/index.html.j2",
         config=plan.config_path("report"),
         code=plan.code_path("render"),
         notebook="notebooks/{page}.py",
-        published=plan.published,
     output:
         html=f"{plan.results}/report/{{page}}.html",
         ipynb=f"{plan.results}/report/{{page}}.ipynb",
@@ -23,8 +22,7 @@ rule notebook:
 
 rule site:
     input:
-        f"{plan.results}/results.parquet",
-        [f"{config.output}/record.json" for config in plan.runs.values()],
+        plan.report_inputs,
         config=plan.config_path("report"),
         code=plan.code_path("site"),
         pages=plan.pages,

@@ -1,0 +1,1 @@
+"""Tables and pages that show this project's results beside the paper's."""

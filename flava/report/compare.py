@@ -1,0 +1,229 @@
+"""Joins a study's scores with the paper's Table C.1, cell by cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flava.errors import DataError
+from flava.jobs import ReportJob
+from flava.report.published import PublishedTable, load_table_c1
+from flava.report.scores import Score, load_scores
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean over seeds in percent; the error is over seeds, or the test set's for one seed."""
+
+    mean: float
+    std_error: float | None
+    error_source: str
+    by_seed: Mapping[int, float]
+
+    @property
+    def n_seeds(self) -> int:
+        """Seeds that ran."""
+        return len(self.by_seed)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of one column: ours, the paper's, or why there is none."""
+
+    ours: Estimate | None
+    paper: float | None
+    why_no_ours: str | None
+    why_no_paper: str | None
+
+    @property
+    def delta(self) -> float | None:
+        """Ours minus the paper's, percentage points."""
+        if self.ours is None or self.paper is None:
+            return None
+        return self.ours.mean - self.paper
+
+
+@dataclass(frozen=True)
+class ColumnInfo:
+    """A column shown: of the paper, of this study or of both."""
+
+    name: str
+    number: int
+    title: str
+    in_study: bool
+    why_not: str | None
+
+
+@dataclass(frozen=True)
+class RowInfo:
+    """A row shown. `stand_in`, `chance`, `metric`, `n_examples` are known only where it ran."""
+
+    name: str
+    domain: str
+    protocol: str | None
+    task: str | None
+    metric: str | None
+    chance: float | None
+    n_examples: int | None
+    stand_in: str | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Table C.1 with a study's results.
+
+    Attributes:
+        extra_rows: scored rows that the paper's table lacks.
+        records: run ("<column>-s<seed>") -> files with the records of its scores.
+    """
+
+    published: PublishedTable
+    columns: tuple[ColumnInfo, ...]
+    rows: tuple[RowInfo, ...]
+    extra_rows: tuple[RowInfo, ...]
+    cells: Mapping[tuple[str, str], Cell]
+    seeds: tuple[int, ...]
+    records: Mapping[str, tuple[str, ...]]
+
+    def scores(self, column: str) -> dict[str, float | None]:
+        """Row -> our mean over seeds."""
+        cells = {row.name: self.cells[row.name, column].ours for row in self.rows}
+        return {row: estimate.mean if estimate else None for row, estimate in cells.items()}
+
+    def ran(self) -> tuple[ColumnInfo, ...]:
+        """Columns with at least one score."""
+        with_score = {column for (_, column), cell in self.cells.items() if cell.ours}
+        return tuple(column for column in self.columns if column.name in with_score)
+
+
+def load_comparison(job: ReportJob) -> Comparison:
+    """Reads the study's scores and the paper's table and joins them."""
+    return compare(job, load_table_c1(job.published), load_scores(job.results, job.study))
+
+
+def compare(job: ReportJob, published: PublishedTable, scores: Sequence[Score]) -> Comparison:
+    """Joins; every cell without a value carries the reason.
+
+    Raises:
+        DataError: a score belongs to a column or seed that the study does not declare.
+    """
+    _check_declared(job, scores)
+    columns = _columns(job, published)
+    by_row: dict[str, list[Score]] = {}
+    for score in scores:
+        by_row.setdefault(score.row, []).append(score)
+    paper_rows = {row.name: row for row in published.rows}
+    rows = tuple(
+        _row_info(row.name, row.domain, row.protocol, by_row.get(row.name, []))
+        for row in published.rows
+    )
+    extra = tuple(
+        _row_info(name, lines[0].domain, None, lines)
+        for name, lines in by_row.items()
+        if name not in paper_rows
+    )
+    cells = {}
+    for row in rows + extra:
+        for column in columns:
+            ours = [score for score in by_row.get(row.name, []) if score.column == column.name]
+            printed = paper_rows[row.name].values if row.name in paper_rows else None
+            cells[row.name, column.name] = _cell(ours, column, row.name in by_row, printed)
+    return Comparison(published, columns, rows, extra, cells, tuple(job.seeds), _records(scores))
+
+
+def estimate(scores: Sequence[Score]) -> Estimate | None:
+    """Mean over seeds with its standard error; None without a score."""
+    if not scores:
+        return None
+    by_seed = {score.seed: score.value for score in scores}
+    values = list(by_seed.values())
+    mean = sum(values) / len(values)
+    error = std_error_of_mean(values)
+    if error is not None:
+        return Estimate(mean, error, "seeds", by_seed)
+    test_error = scores[0].std_error
+    return Estimate(mean, test_error, "none" if test_error is None else "test set", by_seed)
+
+
+def std_error_of_mean(values: Sequence[float]) -> float | None:
+    """Standard error of the mean (n - 1 in the variance); None for fewer than two values."""
+    n = len(values)
+    if n < 2:
+        return None
+    mean = sum(values) / n
+    return math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1) / n)
+
+
+def _records(scores: Sequence[Score]) -> dict[str, tuple[str, ...]]:
+    files: dict[str, dict[str, None]] = {}
+    for score in scores:
+        files.setdefault(f"{score.column}-s{score.seed}", {})[score.record] = None
+    return {run: tuple(paths) for run, paths in files.items()}
+
+
+def _check_declared(job: ReportJob, scores: Sequence[Score]) -> None:
+    for score in scores:
+        if score.column not in job.columns:
+            raise DataError(
+                f"{job.results}: column '{score.column}' is not one of study '{job.study}' "
+                f"({', '.join(job.columns)}). Collect the study's scores again."
+            )
+        if score.seed not in job.seeds:
+            raise DataError(
+                f"{job.results}: seed {score.seed} of column '{score.column}' is not one of "
+                f"study '{job.study}'. Collect the study's scores again."
+            )
+
+
+def _columns(job: ReportJob, published: PublishedTable) -> tuple[ColumnInfo, ...]:
+    numbers = {column.name: column.number for column in published.columns} | dict(job.columns)
+    infos = []
+    for name, number in sorted(numbers.items(), key=lambda item: (item[1], item[0])):
+        inside = name in job.columns
+        reason = job.not_run.get(name, "not one of this study's columns")
+        infos.append(
+            ColumnInfo(name, number, job.titles.get(name, name), inside, None if inside else reason)
+        )
+    return tuple(infos)
+
+
+def _row_info(name: str, domain: str, protocol: str | None, scores: Sequence[Score]) -> RowInfo:
+    if not scores:
+        return RowInfo(name, domain, protocol, None, None, None, None, None)
+    one = scores[0]
+    return RowInfo(
+        name, domain, protocol, one.task, one.metric, one.chance, one.n_examples, one.stand_in
+    )
+
+
+def _cell(
+    scores: Sequence[Score],
+    column: ColumnInfo,
+    row_ran: bool,
+    printed: Mapping[str, float | None] | None,
+) -> Cell:
+    ours = estimate(scores)
+    paper = printed.get(column.name) if printed else None
+    return Cell(
+        ours,
+        paper,
+        None if ours else _why_no_ours(column, row_ran),
+        None if paper is not None else _why_no_paper(column, printed),
+    )
+
+
+def _why_no_ours(column: ColumnInfo, row_ran: bool) -> str:
+    if column.why_not:
+        return f"column not run in this study: {column.why_not}"
+    if not row_ran:
+        return "row not in this study"
+    return "no score for this column in the study's results"
+
+
+def _why_no_paper(column: ColumnInfo, printed: Mapping[str, float | None] | None) -> str:
+    if printed is None:
+        return "the paper's Table C.1 has no such row"
+    if column.name not in printed:
+        return "the paper has no such column"
+    return "a dash in the paper"

@@ -1,0 +1,97 @@
+"""Training losses as small SVG panels, one a loss, one line a run."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flava.report.compare import Comparison
+from flava.report.html import text
+from flava.report.runs import Curve, Run
+
+# Okabe and Ito's colours, told apart by colour-blind readers; the dash pattern changes after them.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+DASHES = ("solid", "dashed", "dotted")
+SVG_DASHES = {"solid": "", "dashed": "5 3", "dotted": "1.5 2.5"}
+MAX_POINTS = 300
+
+
+def loss_curves(runs: Sequence[Run], comparison: Comparison) -> str:
+    """A legend and one panel an objective; the seeds of a column share its line style."""
+    columns = list(dict.fromkeys(run.config.column for run in runs))
+    styles = {name: _style(index) for index, name in enumerate(columns)}
+    objectives: dict[str, list[tuple[str, Curve]]] = {}
+    for run in runs:
+        for name, curve in run.losses.items():
+            objective = name.partition(".")[2]
+            objectives.setdefault(objective, []).append((run.config.column, curve))
+    labels = {column.name: f"{column.number} {column.title}" for column in comparison.columns}
+    keys = "".join(_key(labels[name], styles[name]) for name in columns)
+    panels = "".join(
+        f"<figure><figcaption>{text(objective.replace('_', ' '))}</figcaption>"
+        f"{_panel(lines, styles)}</figure>"
+        for objective, lines in objectives.items()
+    )
+    return f'<ul class="keys">{keys}</ul><div class="curves">{panels}</div>'
+
+
+def thin(curve: Curve, limit: int = MAX_POINTS) -> Curve:
+    """At most about `limit` points: means over equal runs of neighbours."""
+    step = -(-len(curve) // limit)
+    if step <= 1:
+        return curve
+    parts = [curve[start : start + step] for start in range(0, len(curve), step)]
+    return tuple((part[-1][0], sum(loss for _, loss in part) / len(part)) for part in parts)
+
+
+def _style(index: int) -> tuple[str, str]:
+    return COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % len(DASHES)]
+
+
+def _key(title: str, style: tuple[str, str]) -> str:
+    colour, dash = style
+    line = (
+        f'<svg width="30" height="8" aria-hidden="true"><line x1="0" y1="4" x2="30" y2="4" '
+        f'stroke="{colour}" stroke-width="2.5" stroke-dasharray="{SVG_DASHES[dash]}"/></svg>'
+    )
+    return f"<li>{line}{text(title)}</li>"
+
+
+def _panel(lines: Sequence[tuple[str, Curve]], styles: Mapping[str, tuple[str, str]]) -> str:
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    settings: Any = {
+        "svg.hashsalt": "flava",  # equal figures give equal text
+        "svg.fonttype": "none",
+        "font.family": ["DejaVu Sans"],
+        "font.size": 8.5,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": "#8b95a3",
+    }
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(4.2, 2.5), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        for column, curve in lines:
+            colour, dash = styles[column]
+            points = thin(curve)
+            axes.plot(*zip(*points, strict=True), color=colour, linestyle=dash, linewidth=1.5)
+        axes.set_xlabel("update", color="#5d6877")
+        axes.tick_params(colors="#5d6877", length=3)
+        axes.grid(axis="y", color="#e3e7ec", linewidth=0.8)
+        buffer = io.StringIO()
+        metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        figure.savefig(buffer, format="svg", metadata=metadata, transparent=True)
+    return _inline(buffer.getvalue())
+
+
+def _inline(svg: str) -> str:
+    """The svg element alone, in the page's font: no document type, no metadata."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    return svg.replace("'DejaVu Sans'", "system-ui, sans-serif")

@@ -1,0 +1,55 @@
+"""The averages of the columns that ran, small enough for the index page."""
+
+from __future__ import annotations
+
+from flava.report.compare import Comparison
+from flava.report.html import DASH, number, paragraph, signed, span, table, text
+from flava.report.published import DOMAINS, MACRO
+from flava.report.summary import AverageCell, AverageRow, full_average, partial_average
+from flava.report.tables import DOMAIN_TITLES
+
+
+def headline(comparison: Comparison) -> str:
+    """One line a column that ran: its domain and macro averages beside the paper's.
+
+    Where a row is missing, averages are over the rows that ran, and the heading says so.
+    """
+    rows = [
+        partial_average(comparison, key) or full_average(comparison, key)
+        for key in (*DOMAINS, MACRO)
+    ]
+    head = ["column", *[_head(row) for row in rows]]
+    body = []
+    for column in comparison.ran():
+        cells = [_cell(row, column.name, comparison) for row in rows]
+        body.append([f"{column.number} {text(column.title)}", *cells])
+    note = (
+        "Percent. Under each score: the paper's average over the same rows and the difference to "
+        "it, which is grey where stand-ins are among the rows."
+    )
+    return table(head, body, "plain headline") + paragraph(note, "small")
+
+
+def _head(row: AverageRow) -> str:
+    title = "Macro" if row.key == MACRO else DOMAIN_TITLES[row.key]
+    which = f"{row.k} of {row.n_rows} rows" if row.partial else f"all {row.n_rows} rows"
+    return title + span("of", which)
+
+
+def _cell(row: AverageRow, column: str, comparison: Comparison) -> str:
+    cell: AverageCell = row.cells[column]
+    ours = span("none", DASH, cell.why_no_ours)
+    if cell.ours:
+        ours = number(cell.ours.mean)
+        if cell.ours.std_error is not None:
+            test = "" if cell.ours.error_source == "seeds" else " test"
+            ours += span(f"se{test}", f" \N{PLUS-MINUS SIGN}{number(cell.ours.std_error)}")
+    if cell.paper is None:
+        return ours
+    names = {name for part in row.rows.values() for name in part}
+    grey = any(item.stand_in for item in comparison.rows if item.name in names)
+    paper = span("paper", f"<span class=word>paper </span>{number(cell.paper)}")
+    if cell.delta is not None:
+        css = "stand-in" if grey else "up" if cell.delta > 0 else "down"
+        paper += " " + span(f"delta {css}", signed(cell.delta))
+    return ours + span("of", paper)

@@ -1,0 +1,117 @@
+"""Reads what a study's runs left behind: configurations, records, training logs, manifests."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flava.errors import DataError
+from flava.io import read_json
+from flava.jobs import ReportJob, RunConfig, load_job
+from flava.records import Record, load_record, parse_record
+
+Curve = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the study: its configuration, its record, its evaluations' records, its losses.
+
+    `losses` maps "<kind>.<objective>" to (update, loss) points.
+    """
+
+    name: str
+    config: RunConfig
+    record: Record
+    evaluations: Mapping[str, Record]
+    losses: Mapping[str, Curve]
+
+    @property
+    def evaluate_seconds(self) -> float:
+        """Wall seconds of all evaluation jobs."""
+        return sum(record.wall_seconds for record in self.evaluations.values())
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source of a prepared corpus, as its manifest states it."""
+
+    corpus: str
+    facts: Mapping[str, Any]
+
+
+def load_runs(job: ReportJob, records: Mapping[str, Sequence[str]]) -> tuple[Run, ...]:
+    """Reads all runs of the study.
+
+    Args:
+        job: the report's configuration.
+        records: run -> files with the records of its scores (`Comparison.records`).
+
+    Raises:
+        DataError: a run or a score has no record, configuration or log, or a damaged one.
+    """
+    return tuple(
+        load_run(name, Path(folder), records.get(name, ())) for name, folder in job.runs.items()
+    )
+
+
+def load_run(name: str, folder: Path, records: Sequence[str]) -> Run:
+    """Reads one run folder, and `records`, the outputs of its evaluation jobs."""
+    evaluations = {Path(path).stem: _evaluation(Path(path)) for path in records}
+    return Run(
+        name,
+        load_job(RunConfig, folder / "config.json"),
+        load_record(folder / "record.json"),
+        evaluations,
+        load_losses(folder / "log.csv"),
+    )
+
+
+def load_losses(path: Path) -> dict[str, Curve]:
+    """Points (update, loss) of each "<kind>.<objective>" column of log.csv, gaps left out."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing. Run the pretraining step again.") from None
+    header = list(rows[0]) if rows else []
+    names = [name for name in header if "." in name and not name.startswith("updates.")]
+    return {name: _points(rows, name, path) for name in names}
+
+
+def load_sources(runs: Sequence[Run]) -> tuple[Source, ...]:
+    """Sources of every corpus that a run read, from the corpora's manifests."""
+    folders = {kind: path for run in runs for kind, path in run.config.corpora.items()}
+    sources = []
+    for kind, folder in folders.items():
+        path = Path(folder) / "manifest.json"
+        manifest = read_json(path)
+        listed = manifest.get("sources") if isinstance(manifest, dict) else None
+        if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
+            raise DataError(f"{path} lists no sources. Prepare that corpus again.")
+        sources += [Source(kind, item) for item in listed]
+    return tuple(sources)
+
+
+def _evaluation(path: Path) -> Record:
+    value = read_json(path)
+    return parse_record(value.get("record") if isinstance(value, dict) else None, str(path))
+
+
+def _points(rows: list[dict[str, str]], name: str, path: Path) -> Curve:
+    points = []
+    for number, row in enumerate(rows, start=2):
+        if not row[name]:
+            continue
+        try:
+            point = (float(row["update"]), float(row[name]))
+        except (ValueError, KeyError, TypeError):
+            point = (math.nan, math.nan)
+        if not all(math.isfinite(value) for value in point):
+            raise DataError(f"{path}, line {number}: '{name}' is not a number: '{row[name]}'.")
+        points.append(point)
+    return tuple(points)

@@ -1,0 +1,205 @@
+"""The parts of a page around its table: banner, stand-ins, what did not run, cost, data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flava.jobs import ReportJob
+from flava.report.claims import Verdict, judge_all
+from flava.report.compare import Comparison
+from flava.report.html import (
+    DASH,
+    duration,
+    number,
+    paragraph,
+    quantity,
+    signed,
+    span,
+    table,
+    text,
+)
+from flava.report.runs import Run, Source
+from flava.report.tables import DOMAIN_TITLES, extra_table, scale_line, stand_in_rows
+
+VERDICT_CSS = {
+    "holds": "good",
+    "same sign": "good",
+    "reversed": "bad",
+    "opposite sign": "bad",
+    "undecided": "open",
+    "not run": "open",
+}
+
+
+def banner(job: ReportJob, comparison: Comparison) -> str:
+    """Study, scale and what the numbers can support."""
+    head = f"<b>{text(job.title)}</b> (study <code>{text(job.study)}</code>): {text(job.scale)}."
+    lines = [head.replace("..", "."), f"{scale_line(comparison)}.", can_support(comparison)]
+    return f'<div class="banner">{"".join(paragraph(line) for line in lines)}</div>'
+
+
+def can_support(comparison: Comparison) -> str:
+    """What a reader may conclude, from how much of it is stand-in and how many seeds ran."""
+    ran = [row for row in comparison.rows if row.task]
+    standing = stand_in_rows(ran)
+    if not ran:
+        return "Nothing of the paper's Table C.1 was run: no claim can be checked."
+    if len(standing) == len(ran):
+        first = (
+            "Every row is a stand-in, so <b>no score here reproduces a number of the paper</b>. "
+            "What can be checked is whether one column beats another as it does in the paper."
+        )
+    elif standing:
+        first = (
+            f"{quantity(len(standing), 'row')} of {len(ran)} are stand-ins and cannot be held "
+            "against the paper's numbers; on all rows, columns can be compared with one another."
+        )
+    else:
+        first = "Every row that ran uses the paper's own test set."
+    if len(comparison.seeds) > 1:
+        return f"{first} Standard errors are over {len(comparison.seeds)} seeds."
+    return f"{first} One seed ran, so small differences between columns mean nothing."
+
+
+def stand_ins(comparison: Comparison) -> str:
+    """Row by row, what takes its test set's place."""
+    rows = stand_in_rows(comparison.rows + comparison.extra_rows)
+    if not rows:
+        return paragraph("None: every row that ran uses the paper's own test set.")
+    body = [
+        [
+            text(row.name),
+            text(row.stand_in),
+            f"{row.n_examples:,}",
+            DASH if row.chance is None else number(row.chance, 1),
+        ]
+        for row in rows
+    ]
+    return table(["row", "stand-in", "test examples", "chance, %"], body)
+
+
+def not_run(comparison: Comparison) -> str:
+    """Columns with their reasons, rows by domain, and single cells."""
+    parts = []
+    columns = [column for column in comparison.columns if not column.in_study]
+    if columns:
+        head = ["column", "", "why it did not run"]
+        body = [[str(c.number), text(c.title), text(c.why_not)] for c in columns]
+        parts.append(table(head, body))
+    rows = [row for row in comparison.rows if not row.task]
+    if rows:
+        parts.append(paragraph(f"{quantity(len(rows), 'row')} not in this study:"))
+        items = ""
+        for domain, title in DOMAIN_TITLES.items():
+            names = [text(row.name) for row in rows if row.domain == domain]
+            items += f"<li>{title}: {', '.join(names)}.</li>" if names else ""
+        parts.append(f"<ul>{items}</ul>")
+    parts += [paragraph(line) for line in _missing_cells(comparison)]
+    return "".join(parts) or paragraph("All 14 columns and all 41 rows ran.")
+
+
+def _missing_cells(comparison: Comparison) -> list[str]:
+    lines = []
+    ran_rows = [row.name for row in comparison.rows if row.task]
+    for column in comparison.columns:
+        missing = [r for r in ran_rows if comparison.cells[r, column.name].ours is None]
+        if column.in_study and missing:
+            paper = [r for r in missing if comparison.cells[r, column.name].paper is None]
+            note = "; the paper has none either" if len(paper) == len(missing) else ""
+            rows = ", ".join(text(name) for name in missing)
+            lines.append(f"Column {column.number}, {text(column.title)}: no score on {rows}{note}.")
+    return lines
+
+
+def cost(runs: Sequence[Run]) -> str:
+    """Wall time, hardware and memory of each run, with the sum."""
+    body = []
+    for run in runs:
+        record = run.record
+        body.append(
+            [
+                text(run.name),
+                duration(record.wall_seconds),
+                duration(run.evaluate_seconds),
+                f"{record.gpu_hours:.2f}" if record.hardware.gpus else DASH,
+                f"{record.peak_memory_bytes / 2**30:.1f} GiB",
+                text(record.ranks),
+                text(hardware(run)),
+            ]
+        )
+    head = ["run", "pretraining", "evaluation", "GPU hours", "peak memory", "ranks", "hardware"]
+    return paragraph(total_cost(runs)) + table(head, body)
+
+
+def total_cost(runs: Sequence[Run]) -> str:
+    """One sentence on the sum of all runs."""
+    train = sum(run.record.wall_seconds for run in runs)
+    evaluate = sum(run.evaluate_seconds for run in runs)
+    gpu = sum(r.gpu_hours for run in runs for r in (run.record, *run.evaluations.values()))
+    line = f"{quantity(len(runs), 'run')}: {duration(train)} of pretraining and "
+    line += f"{duration(evaluate)} of evaluation, wall time added up"
+    return f"{line}; {gpu:.1f} GPU hours." if gpu else f"{line}; no GPU."
+
+
+def hardware(run: Run) -> str:
+    """The run's GPUs, or its processor."""
+    machine = run.record.hardware
+    if machine.gpus:
+        return f"{len(machine.gpus)} x {machine.gpus[0]}"
+    return f"{machine.cpu}, {quantity(machine.cores, 'core')}"
+
+
+def data(sources: Sequence[Source]) -> str:
+    """Sources of the corpora, from their manifests."""
+    head = ["corpus", "source", "stands in for", "counts", "words a text", "licence"]
+    body = []
+    for source in sources:
+        facts = source.facts
+        counts, words = facts.get("counts", {}), facts.get("mean_words")
+        shown = ", ".join(
+            f"{count:,} {text(name.replace('_', ' '))}"
+            for name, count in counts.items()
+            if isinstance(count, int) and count
+        )
+        body.append(
+            [
+                text(source.corpus),
+                text(facts.get("name", DASH)),
+                text(facts.get("stand_in_for") or DASH),
+                shown or DASH,
+                number(words, 1) if isinstance(words, int | float) else DASH,
+                text(facts.get("licence", DASH)),
+            ]
+        )
+    return table(head, body)
+
+
+def claims(comparison: Comparison) -> str:
+    """Each claim: the paper's difference, ours and the verdict."""
+    verdicts = judge_all(comparison)
+    columns = {column.name: str(column.number) for column in comparison.columns}
+    body = [_claim(verdict, columns) for verdict in verdicts]
+    return table(["claim", "columns", "paper", "this study", "verdict"], body, "plain cards claims")
+
+
+def _claim(verdict: Verdict, columns: dict[str, str]) -> list[str]:
+    claim = verdict.claim
+    pair = f"{columns[claim.column]} against {columns[claim.baseline]}"
+    word = span(f"verdict {VERDICT_CSS[verdict.word]}", verdict.word)
+    paper = DASH if verdict.paper_all is None else signed(verdict.paper_all)
+    if verdict.ours is None:
+        return [text(claim.text), pair, paper, DASH, word]
+    if verdict.n_rows < verdict.n_rows_paper:
+        same = DASH if verdict.paper_same is None else signed(verdict.paper_same)
+        paper += span("of", f"{same} on the same {quantity(verdict.n_rows, 'row')}")
+    ours = signed(verdict.ours)
+    if verdict.std_error is not None:
+        ours += span("se", f" \N{PLUS-MINUS SIGN}{number(verdict.std_error)}")
+    ours += span("of", f"{verdict.n_rows} of {verdict.n_rows_paper} rows")
+    return [text(claim.text), pair, paper, ours, word]
+
+
+def extra_rows(comparison: Comparison) -> str:
+    """Rows that were scored but are not in the paper's table, under a heading; else nothing."""
+    rows = extra_table(comparison)
+    return f"<h2>Scores beyond the paper's table</h2>{rows}" if rows else ""

@@ -1,0 +1,186 @@
+"""The report's index page: `python -m flava.report.site --config <report.json>`."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import html
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from flava.errors import DataError, run_cli
+from flava.io import atomic_path
+from flava.jobs import ReportJob, load_job
+from flava.report import sections
+from flava.report.claims import judge_all
+from flava.report.compare import Comparison, load_comparison
+from flava.report.headline import headline
+from flava.report.html import duration, page, paragraph, quantity, text
+from flava.report.runs import Run, load_runs, load_sources
+
+PAGES = (
+    *(f"table_{number}" for number in range(1, 6)),
+    "table_a1",
+    "table_a2",
+    "table_c1",
+    "table_d1",
+    "figure_4",
+    "directions",
+    "audit",
+)
+
+
+def main() -> None:
+    """Writes index.html into the report's folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", required=True, help="resolved report configuration (JSON)")
+    parser.add_argument("--dag", help="SVG picture of the DAG to embed")
+    arguments = parser.parse_args()
+    job = load_job(ReportJob, arguments.config)
+    write_index(job, Path(arguments.dag) if arguments.dag else None)
+
+
+def write_index(job: ReportJob, dag: Path | None = None) -> None:
+    """Writes `<output>/index.html`, self-contained.
+
+    Raises:
+        DataError: a result, record, log or manifest is missing or damaged.
+    """
+    comparison = load_comparison(job)
+    runs = load_runs(job, comparison.records)
+    folder = Path(job.output)
+    body = [
+        f"<h1>FLAVA, reproduced: {text(job.title)}</h1>",
+        paragraph(
+            "Pretraining and evaluation of FLAVA (Singh et al., CVPR 2022), beside the numbers "
+            "of the paper.",
+            "lead",
+        ),
+        sections.banner(job, comparison),
+        facts(job, comparison, runs),
+        "<h2>Averages</h2>",
+        headline(comparison),
+        "<h2>The paper's claims</h2>",
+        paragraph(claims_note(comparison), "small"),
+        sections.claims(comparison),
+        "<h2>Pages</h2>",
+        page_links(folder),
+        "<h2>How it was made</h2>",
+        pipeline(comparison, runs),
+        _dag(dag),
+        "<h2>Data</h2>",
+        sections.data(load_sources(runs)),
+        "<h2>What did not run, and why</h2>",
+        sections.not_run(comparison),
+        "<h2>Cost</h2>",
+        sections.cost(runs),
+    ]
+    with atomic_path(folder / "index.html") as temporary:
+        title = f"FLAVA, reproduced: {job.title}"
+        temporary.write_text(page(title, "\n".join(body)), encoding="utf-8")
+
+
+def facts(job: ReportJob, comparison: Comparison, runs: Sequence[Run]) -> str:
+    """What a reader asks first, as a list of terms."""
+    ran = ", ".join(f"{c.number} {c.title}" for c in comparison.ran())
+    rows = [
+        ("Columns", text(ran or "none")),
+        ("Claims", text(claims_line(comparison))),
+        ("Cost", text(sections.total_cost(runs))),
+        ("Hardware", text("; ".join(dict.fromkeys(map(sections.hardware, runs))) or "none")),
+        ("Code", commits(runs)),
+    ]
+    items = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)
+    return f'<dl class="facts">{items}</dl>'
+
+
+def commits(runs: Sequence[Run]) -> str:
+    """Commits that the runs and their evaluations were made at, dirty ones marked."""
+    records = [record for run in runs for record in (run.record, *run.evaluations.values())]
+    found = dict.fromkeys((record.git_commit, record.git_dirty) for record in records)
+    shown = []
+    for commit, dirty in found:
+        if commit == "unknown":
+            shown.append("unknown commit (not run from a git checkout)")
+        else:
+            state = " with uncommitted changes" if dirty else ""
+            shown.append(f"commit <code>{text(commit[:12])}</code>{state}")
+    return "; ".join(shown) or "no run"
+
+
+def claims_line(comparison: Comparison) -> str:
+    """How many of the paper's claims could be looked at, and what came out."""
+    words = Counter(verdict.word for verdict in judge_all(comparison))
+    parts = ", ".join(f"{words[word]} {word}" for word in sections.VERDICT_CSS if words[word])
+    return f"{words.total() - words['not run']} of {words.total()} looked at: {parts}"
+
+
+def claims_note(comparison: Comparison) -> str:
+    """How to read the verdicts."""
+    seeds = len(comparison.seeds) > 1
+    words = (
+        "<b>holds</b> / <b>reversed</b>: our difference has the paper's sign or the other, and is "
+        "more than twice its standard error over seeds; <b>undecided</b>: it is not."
+        if seeds
+        else "With one seed no claim is settled: <b>same sign</b> / <b>opposite sign</b> means "
+        "that the difference exceeds twice the test sets' standard error, <b>undecided</b> that "
+        "it does not."
+    )
+    return f"Differences in percentage points, over the rows that both columns ran. {words}"
+
+
+def page_links(folder: Path) -> str:
+    """Links to the pages that lie beside the index, the known ones first."""
+    found = {path.stem: path for path in sorted(folder.glob("*.html")) if path.stem != "index"}
+    names = [name for name in PAGES if name in found]
+    names += [name for name in found if name not in names]
+    items = "".join(
+        f'<li><a href="{text(found[name].name)}">{text(page_title(found[name]))}</a></li>'
+        for name in names
+    )
+    return f'<ul class="pages">{items}</ul>' if items else paragraph("None was rendered yet.")
+
+
+def page_title(path: Path) -> str:
+    """Title element of an HTML file, or its name."""
+    match = re.search(r"<title>(.*?)</title>", path.read_text(encoding="utf-8"), re.DOTALL)
+    return html.unescape(match[1].strip()) if match else path.stem
+
+
+def pipeline(comparison: Comparison, runs: Sequence[Run]) -> str:
+    """The way of the data, left to right, with this study's counts."""
+    tasks = {row.task for row in comparison.rows + comparison.extra_rows if row.task}
+    train = sum(run.record.wall_seconds for run in runs)
+    evaluate = sum(run.evaluate_seconds for run in runs)
+    jobs = sum(len(run.evaluations) for run in runs)
+    corpora = {kind for run in runs for kind in run.config.corpora}
+    steps = [
+        ("prepare", ", ".join(sorted(corpora)) or "no corpus"),
+        ("codebook", "image tokens of a discrete VAE"),
+        ("pretrain", f"{quantity(len(runs), 'run')}, {duration(train)}"),
+        ("evaluate", f"{quantity(len(tasks), 'task')}, {quantity(jobs, 'job')}, "
+         f"{duration(evaluate)}"),
+        ("collect", "one table of scores"),
+        ("report", "these pages"),
+    ]  # fmt: skip
+    items = "".join(f"<li><b>{name}</b><span>{text(what)}</span></li>" for name, what in steps)
+    return f'<ol class="flow">{items}</ol>'
+
+
+def _dag(path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing. Leave out --dag or draw the DAG first.") from None
+    # As an image, not inline: a script inside the file cannot run.
+    data = base64.b64encode(content).decode()
+    picture = f'<img alt="directed graph of all jobs" src="data:image/svg+xml;base64,{data}">'
+    return f"<details><summary>All jobs as a graph</summary>{picture}</details>"
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,217 @@
+"""Table C.1 as HTML: per cell ours, the paper's and the difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from flava.report.compare import Cell, ColumnInfo, Comparison, Estimate, RowInfo
+from flava.report.html import DASH, number, quantity, signed, span, text
+from flava.report.published import DOMAINS, MACRO
+from flava.report.summary import (
+    MACRO_TABLE_C1,
+    AverageCell,
+    AverageRow,
+    full_average,
+    partial_average,
+)
+
+DOMAIN_TITLES = {"nlp": "NLP", "vision": "Vision", "multimodal": "Multimodal"}
+AVERAGE_TITLES = DOMAIN_TITLES | {
+    MACRO: "Macro average",
+    MACRO_TABLE_C1: "Macro, Table C.1's own",
+}
+MACRO_NOTES = {MACRO: "mean of three domains, ", MACRO_TABLE_C1: "mean of NLP and vision, "}
+STAND_IN_MARK = "\N{LOZENGE}"
+
+
+def table_c1(comparison: Comparison) -> str:
+    """The whole table with its switches and legend."""
+    body = "".join(_domain(comparison, domain) for domain in DOMAINS)
+    body += _group("All domains", comparison)
+    for key in (MACRO, MACRO_TABLE_C1):
+        body += _averages(comparison, key)
+    switches = (
+        '<div class="switches"><label><input type="checkbox" id="hide-columns"> '
+        "hide columns that did not run</label> "
+        '<label><input type="checkbox" id="hide-rows"> hide rows that did not run</label></div>'
+    )
+    return (
+        f'{switches}<div class="scroll tall" tabindex="0" role="region" aria-label="Table C.1">'
+        f'<table class="results"><thead>{_head(comparison)}</thead>{body}</table></div>'
+        f"{legend(comparison)}"
+    )
+
+
+def extra_table(comparison: Comparison) -> str:
+    """Rows that were scored but are not in the paper's table; empty text without any."""
+    if not comparison.extra_rows:
+        return ""
+    comparison = replace(comparison, columns=comparison.ran())
+    rows = "".join(_row(comparison, row) for row in comparison.extra_rows)
+    return (
+        '<div class="scroll" tabindex="0"><table class="results">'
+        f"<thead>{_head(comparison)}</thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def legend(comparison: Comparison) -> str:
+    """What the marks mean, in text: tooltips do not exist on paper or on a phone."""
+    seeds = len(comparison.seeds)
+    error = (
+        f"\N{PLUS-MINUS SIGN}: standard error over {seeds} seeds; in italics, that of the test "
+        "set, where fewer than two seeds ran."
+        if seeds > 1
+        else "\N{PLUS-MINUS SIGN}: standard error of the test set (in italics); one seed ran, so "
+        "the spread over seeds is unknown."
+    )
+    items = [
+        "<b>Large</b>: this study, percent, mean over seeds. "
+        "<span class=paper>Small grey</span>: the paper. "
+        "<span class='delta up'>+</span> / <span class='delta down'>\N{MINUS SIGN}</span>: "
+        "this study minus the paper, percentage points.",
+        error,
+        f"{STAND_IN_MARK}: the row's test set is a stand-in for the paper's; its difference to the "
+        "paper is grey, because it measures other data.",
+        "Shaded columns and rows did not run (reasons below the table); only the paper's numbers "
+        f"stand there. <b>{DASH}*</b>: the column ran and the row ran, but not together. "
+        f"Small {DASH}: the paper has no number.",
+        "An average with a missing row is missing. Where only some rows ran, a second line "
+        "averages the rows that every column with scores in the domain ran; the paper's number "
+        "beside it is over the same rows.",
+        "\N{DOUBLE DAGGER}: as printed, but the paper's own cells do not give this average.",
+    ]
+    return f'<ul class="legend">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
+
+
+def _head(comparison: Comparison) -> str:
+    cells = []
+    for column in comparison.columns:
+        title = column.why_not or column.name
+        cells.append(
+            f'<th scope="col" class="{_column_css(column)}" title="{text(title)}">'
+            f"<b>{column.number}</b> {text(column.title)}</th>"
+        )
+    return f'<tr><th class="corner">Row{span("sub", "metric, chance")}</th>{"".join(cells)}</tr>'
+
+
+def _domain(comparison: Comparison, domain: str) -> str:
+    rows = [row for row in comparison.rows if row.domain == domain]
+    body = "".join(_row(comparison, row) for row in rows)
+    return _group(DOMAIN_TITLES[domain], comparison) + body + _averages(comparison, domain)
+
+
+def _group(title: str, comparison: Comparison) -> str:
+    width = len(comparison.columns)
+    return f'<tr class="domain"><th scope="rowgroup">{title}</th><td colspan="{width}"></td></tr>'
+
+
+def _row(comparison: Comparison, row: RowInfo) -> str:
+    mark = ""
+    if row.stand_in:
+        mark = " " + span("mark", STAND_IN_MARK, f"stand-in: {row.stand_in}")
+    facts = [row.metric.replace("_", " ") if row.metric else "not run"]
+    if row.chance is not None:
+        facts.append(f"chance {number(row.chance, 1)}")
+    sub = span("sub", text(", ".join(facts)))
+    cells = "".join(
+        _cell(comparison.cells[row.name, column.name], column, row, comparison)
+        for column in comparison.columns
+    )
+    css = "" if row.task else ' class="row-not-run"'
+    return f'<tr{css}><th scope="row">{text(row.name)}{mark}{sub}</th>{cells}</tr>'
+
+
+def _cell(cell: Cell, column: ColumnInfo, row: RowInfo, comparison: Comparison) -> str:
+    # A row that did not run says so in its heading: a dash before the paper's number on one line
+    # would read as a minus.
+    expected = column.in_study and row.task is not None
+    ours = _ours(cell, expected, len(comparison.seeds)) if row.task else ""
+    paper = _paper(cell, grey=row.stand_in is not None)
+    return f'<td class="{_column_css(column)}">{ours}{paper}</td>'
+
+
+def _ours(cell: Cell, expected: bool, seeds: int) -> str:
+    if cell.ours is None:
+        mark = f"{DASH}*" if expected else DASH
+        return span("ours none", mark, cell.why_no_ours)
+    shown = number(cell.ours.mean) + _error(cell.ours)
+    if cell.ours.n_seeds < seeds:
+        shown += span("fewer", f" {cell.ours.n_seeds}/{seeds} seeds")
+    return span("ours", shown, _describe(cell.ours))
+
+
+def _error(estimate: Estimate) -> str:
+    error = estimate.std_error
+    if error is None:
+        return ""
+    css = "se" if estimate.error_source == "seeds" else "se test"
+    decimals = 2 if error < 0.95 else 1
+    return span(css, f" \N{PLUS-MINUS SIGN}{number(error, decimals)}")
+
+
+def _describe(estimate: Estimate) -> str:
+    seeds = ", ".join(f"seed {seed}: {number(v)}" for seed, v in sorted(estimate.by_seed.items()))
+    if estimate.std_error is None:
+        return f"no standard error; {seeds}"
+    return f"standard error {number(estimate.std_error)} ({estimate.error_source}); {seeds}"
+
+
+def _paper(cell: Cell, grey: bool) -> str:
+    if cell.paper is None:
+        return span("paper", DASH, cell.why_no_paper)
+    shown = span("paper", number(cell.paper), "the paper")
+    if isinstance(cell, AverageCell) and cell.paper_differs:
+        gives = "nothing" if cell.recomputed is None else number(cell.recomputed)
+        shown += span("paper", "\N{DOUBLE DAGGER}", f"printed; the paper's own cells give {gives}")
+    if cell.delta is None:
+        return shown
+    css = "stand-in" if grey else "up" if cell.delta > 0 else "down"
+    return f"{shown} {span(f'delta {css}', signed(cell.delta))}"
+
+
+def _averages(comparison: Comparison, key: str) -> str:
+    whole, part = full_average(comparison, key), partial_average(comparison, key)
+    title = AVERAGE_TITLES[key] if key not in DOMAINS else f"{AVERAGE_TITLES[key]} average"
+    note = MACRO_NOTES.get(key, "")
+    tasks = {row.name for row in comparison.rows if row.task}
+    missing = sum(name not in tasks for names in whole.rows.values() for name in names)
+    sub = f"{note}all {whole.n_rows} rows" + (f"; {missing} not run" if missing else "")
+    shown = _average(comparison, whole, title, sub)
+    if part:
+        names = ", ".join(name for names in part.rows.values() for name in names)
+        sub = f"{note}over {part.k} of {part.n_rows} rows"
+        shown += _average(comparison, part, title, sub, names)
+    return shown
+
+
+def _average(
+    comparison: Comparison, average: AverageRow, title: str, sub: str, hint: str | None = None
+) -> str:
+    used = [row for row in comparison.rows for names in average.rows.values() if row.name in names]
+    grey = any(row.stand_in for row in used)
+    ran = any(cell.ours for cell in average.cells.values())
+    cells = []
+    for column in comparison.columns:
+        cell = average.cells[column.name]
+        ours = _ours(cell, False, len(comparison.seeds)) if ran else ""
+        cells.append(f'<td class="{_column_css(column)}">{ours}{_paper(cell, grey)}</td>')
+    head = f"{title}{span('sub', text(sub), hint)}"
+    css = "average" if ran else "average row-not-run"
+    return f'<tr class="{css}"><th scope="row">{head}</th>{"".join(cells)}</tr>'
+
+
+def _column_css(column: ColumnInfo) -> str:
+    return "ran" if column.in_study else "not-run"
+
+
+def stand_in_rows(rows: Sequence[RowInfo]) -> list[RowInfo]:
+    """The rows whose test set is a stand-in."""
+    return [row for row in rows if row.stand_in]
+
+
+def scale_line(comparison: Comparison) -> str:
+    """'7 of 14 columns, 16 of 41 rows, 1 seed' as plain text."""
+    columns = f"{len(comparison.ran())} of {len(comparison.columns)} columns"
+    rows = f"{sum(row.task is not None for row in comparison.rows)} of {len(comparison.rows)} rows"
+    return f"{columns}, {rows}, {quantity(len(comparison.seeds), 'seed')}"

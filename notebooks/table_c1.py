@@ -1,0 +1,50 @@
+# %% [markdown]
+# # Table C.1: every column, every task
+
+# %% tags=["parameters"]
+config = "results/toy/configs/report.json"
+
+# %%
+from IPython.display import HTML
+
+from flava.jobs import ReportJob, load_job
+from flava.report import curves, sections, tables
+from flava.report.compare import load_comparison
+from flava.report.runs import load_runs
+
+job = load_job(ReportJob, config)
+comparison = load_comparison(job)
+runs = load_runs(job, comparison.records)
+HTML(sections.banner(job, comparison))
+
+# %%
+HTML(tables.table_c1(comparison))
+
+# %%
+HTML(sections.extra_rows(comparison))
+
+# %% [markdown]
+# ## Stand-ins
+
+# %%
+HTML(sections.stand_ins(comparison))
+
+# %% [markdown]
+# ## What did not run, and why
+
+# %%
+HTML(sections.not_run(comparison))
+
+# %% [markdown]
+# ## Training losses
+#
+# One panel a loss, one line a run; each point is the mean since the one before.
+
+# %%
+HTML(curves.loss_curves(runs, comparison))
+
+# %% [markdown]
+# ## Cost
+
+# %%
+HTML(sections.cost(runs))

@@ -1,0 +1,213 @@
+"""Exported models: round trips with transformers, and every way a folder can be wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from model_cases import SMALL, SMALL_CLIP, randomise
+from safetensors.torch import load_file, save_file
+
+from flava.errors import CheckpointError, ConfigError
+from flava.models import Clip, Flava, build, load_model, save_model
+from flava.models.hf import from_hf_state_dict, to_hf_state_dict
+from flava.models.hf_config import from_hf_config, to_hf_config
+
+MODELS = [
+    ("flava", SMALL, "FlavaForPreTraining"),
+    ("clip", SMALL_CLIP, "CLIPModel"),
+]
+
+
+def small(arch: str = "flava"):
+    torch.manual_seed(3)
+    return randomise(build(arch, SMALL if arch == "flava" else SMALL_CLIP))
+
+
+def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    ours, theirs = a.state_dict(), b.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Path:
+    save_model(small(), tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize(("arch", "config", "their_class"), MODELS)
+def test_transformers_loads_what_we_save(arch, config, their_class, tmp_path: Path):
+    transformers = pytest.importorskip("transformers")
+    model = small(arch)
+    save_model(model, tmp_path / "model")
+    theirs, info = getattr(transformers, their_class).from_pretrained(
+        tmp_path / "model", output_loading_info=True
+    )
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    assert not info["mismatched_keys"]
+    back = build(arch, config)
+    back.load_state_dict(from_hf_state_dict(theirs.state_dict(), config).state)
+    assert same(model, back)
+
+
+@pytest.mark.parametrize(("arch", "config", "their_class"), MODELS)
+def test_we_load_what_transformers_saves(arch, config, their_class, tmp_path: Path):
+    transformers = pytest.importorskip("transformers")
+    config_class = {"flava": transformers.FlavaConfig, "clip": transformers.CLIPConfig}[arch]
+    theirs = randomise(getattr(transformers, their_class)(config_class(**to_hf_config(config))))
+    theirs.save_pretrained(tmp_path)
+    ours = load_model(tmp_path)
+    assert ours.config == config
+    converted = from_hf_state_dict(theirs.state_dict(), config)
+    expected = build(arch, config)
+    expected.load_state_dict(converted.state)
+    assert same(ours, expected)
+    assert not ours.training
+    parts = {name.split(".")[1] for name in converted.unused}
+    encoders = {"image_model", "text_model", "multimodal_model"}
+    assert parts == (encoders if arch == "flava" else set())
+
+
+@pytest.mark.parametrize("arch", ["flava", "clip"])
+def test_round_trip_is_bit_equal(arch: str, tmp_path: Path):
+    model = small(arch)
+    save_model(model, tmp_path / "model")
+    assert same(model, load_model(tmp_path / "model"))
+    assert load_model(tmp_path / "model").config == model.config
+
+
+def test_head_eps_survives(tmp_path: Path):
+    model = Flava(SMALL.model_copy(update={"head_layer_norm_eps": 1e-5}))
+    save_model(model, tmp_path / "model")
+    assert load_model(tmp_path / "model").config.head_layer_norm_eps == 1e-5
+
+
+def test_state_dict_round_trip_covers_every_parameter():
+    for model in (Flava(SMALL), Clip(SMALL_CLIP)):
+        theirs = to_hf_state_dict(model.state_dict(), model.config)
+        back = from_hf_state_dict(theirs, model.config).state
+        assert back.keys() == model.state_dict().keys()
+
+
+def edit_config(folder: Path, **changes) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def edit_weights(folder: Path, change) -> None:
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def test_missing_folder(tmp_path: Path):
+    with pytest.raises(CheckpointError, match=r"config\.json is missing"):
+        load_model(tmp_path / "nothing")
+
+
+def test_missing_weights(exported: Path):
+    (exported / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is missing"):
+        load_model(exported)
+
+
+def test_truncated_weights(exported: Path):
+    path = exported / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load_model(exported)
+
+
+def test_broken_config(exported: Path):
+    (exported / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match="not valid JSON"):
+        load_model(exported)
+
+
+def test_config_that_is_no_object(exported: Path):
+    (exported / "config.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="holds no object"):
+        load_model(exported)
+
+
+def test_other_architecture(exported: Path):
+    edit_config(exported, model_type="bert")
+    with pytest.raises(CheckpointError, match="model_type is 'bert'"):
+        load_model(exported)
+
+
+def test_missing_parameter_is_named(exported: Path):
+    edit_weights(exported, lambda tensors: tensors.pop("flava.image_projection.bias"))
+    with pytest.raises(CheckpointError, match=r"1 parameters are missing: flava\.image_projection"):
+        load_model(exported)
+
+
+def test_unexpected_parameter_is_named(exported: Path):
+    edit_weights(exported, lambda tensors: tensors.update(stray=torch.zeros(1)))
+    with pytest.raises(CheckpointError, match="1 are unexpected: stray"):
+        load_model(exported)
+
+
+def test_wrong_shape_is_named(exported: Path):
+    edit_config(exported, projection_dim=21)
+    with pytest.raises(CheckpointError, match=r"image_projection\.weight has shape \(20, 48\)"):
+        load_model(exported)
+
+
+def test_tied_biases_that_differ(exported: Path):
+    edit_weights(exported, lambda t: t.update({"mim_head.bias": torch.ones(SMALL.codebook_size)}))
+    with pytest.raises(CheckpointError, match="are one parameter in Hugging Face but differ"):
+        load_model(exported)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "message"),
+    [
+        ("text_config", {"hidden_size": 64}, "text_config.hidden_size differs"),
+        ("image_config", {"qkv_bias": False}, "image_config.qkv_bias is False"),
+        ("multimodal_config", {"use_cls_token": False}, "use_cls_token is False"),
+        ("text_config", {"hidden_act": "relu"}, "hidden_act is 'relu'"),
+    ],
+)
+def test_structures_we_do_not_have(part: str, changes: dict, message: str):
+    values = to_hf_config(SMALL)
+    values[part] = values[part] | changes
+    with pytest.raises(CheckpointError, match=message):
+        from_hf_config(values, "config.json")
+
+
+@pytest.mark.parametrize("key", ["hidden_act", "layer_norm_eps"])
+def test_clip_towers_must_agree(key: str):
+    values = to_hf_config(SMALL_CLIP)
+    values["text_config"] = values["text_config"] | {key: "other"}
+    with pytest.raises(CheckpointError, match=f"text_config.{key} differs"):
+        from_hf_config(values, "config.json")
+
+
+def test_unusable_value():
+    values = to_hf_config(SMALL) | {"projection_dim": -1}
+    with pytest.raises(CheckpointError, match="not a usable model configuration"):
+        from_hf_config(values, "config.json")
+
+
+def test_save_model_takes_only_models(tmp_path: Path):
+    with pytest.raises(ConfigError, match="takes a Flava or a Clip, not a Linear"):
+        save_model(torch.nn.Linear(1, 1), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("arch", "config", "message"),
+    [
+        ("flavour", SMALL, "Did you mean 'flava'"),
+        ("clip", SMALL, "was given a FlavaConfig"),
+        ("clip_released", SMALL_CLIP, "never trained here"),
+    ],
+)
+def test_build_refuses(arch: str, config, message: str):
+    with pytest.raises(ConfigError, match=message):
+        build(arch, config)

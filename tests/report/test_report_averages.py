@@ -1,0 +1,126 @@
+"""The paper's averages, recomputed; missing stays missing."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from flava.errors import DataError
+from flava.report.averages import (
+    domain_averages,
+    macro,
+    macro_table_c1,
+    mean,
+    rows_that_ran,
+)
+from flava.report.published import DOMAINS, load_table_c1
+from tests.report.fake_study import PAPER
+
+# Cells and printed averages are both rounded to two decimals.
+ROUNDING = 0.0101
+
+
+@pytest.fixture(scope="module")
+def table():
+    return load_table_c1(PAPER)
+
+
+def wrong_columns(table, key, computed):
+    """Numbers of the columns whose printed average is not `computed` within rounding."""
+    found = []
+    for column in table.columns:
+        printed, ours = table.printed_averages[key][column.name], computed(column.name)
+        missing = None in (printed, ours)
+        same = printed is ours if missing else abs(printed - ours) <= ROUNDING
+        if not same:
+            found.append(column.number)
+    return found
+
+
+def averages(table, column):
+    rows = {domain: table.row_names(domain) for domain in DOMAINS}
+    return domain_averages(table.column(column), rows)
+
+
+def test_shape(table):
+    assert [column.number for column in table.columns] == list(range(1, 15))
+    assert [len(table.row_names(domain)) for domain in DOMAINS] == [8, 22, 11]
+    assert len(table.rows) == 41
+    assert table.column("mim")["MNLI"] is None
+    assert table.column("flava_dino")["ImageNet"] == 75.54
+    assert table.column("no such column") == {}
+
+
+@pytest.mark.parametrize(("domain", "wrong"), [("nlp", [11, 12, 13]), ("vision", [])])
+def test_domain_averages_but_for_the_shifted_rte_row(table, domain, wrong):
+    assert wrong_columns(table, domain, lambda name: averages(table, name)[domain]) == wrong
+
+
+def test_multimodal_averages(table):
+    def computed(name):
+        return averages(table, name)["multimodal"]
+
+    assert wrong_columns(table, "multimodal", computed) == []
+
+
+def test_table_c1_macro_is_of_two_domains(table):
+    """Columns 1 and 2 print a macro though a domain is missing; 11-13 follow from the RTE row."""
+
+    def computed(name):
+        return macro_table_c1(averages(table, name))
+
+    assert wrong_columns(table, "macro", computed) == [1, 2, 11, 12, 13]
+    printed = {d: table.printed_averages[d]["flava_dino"] for d in DOMAINS}
+    assert macro_table_c1(printed) == pytest.approx(78.82, abs=ROUNDING)
+    assert macro(printed) == pytest.approx(75.85, abs=ROUNDING)
+
+
+def test_missing_is_not_zero(table):
+    mim = averages(table, "mim")
+    assert mim["nlp"] is None
+    assert mim["vision"] == pytest.approx(57.46, abs=ROUNDING)
+    assert macro(mim) is None
+    assert macro_table_c1(mim) is None
+    assert mean([]) is None
+    assert mean([1.0, None]) is None
+    assert mean([0.0, 2.0]) == 1.0
+
+
+def test_rows_that_ran_are_common_to_all_columns_with_a_score():
+    rows = ("a", "b", "c")
+    columns = [{"a": 1.0, "b": None, "c": 0.0}, {"a": 1.0, "b": 2.0, "c": 3.0}, {"b": None}]
+    assert rows_that_ran(rows, columns) == ("a", "c")
+    assert rows_that_ran(rows, []) == ()
+    assert rows_that_ran(rows, [{"x": 1.0}]) == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("73.22", "73,22", "line 2: 18 fields, expected 17"),
+        ("73.22", "about 73", "'about 73' is not a number"),
+        ("73.22", "nan", "'nan' is not a number"),
+        ("MNLI,nlp", "MNLI,language", "unknown domain 'language'"),
+        ("COLA,nlp", "MNLI,nlp", "the row 'MNLI' comes twice"),
+        ("2:mlm", "mlm", "the heading 'mlm'"),
+        ("2:mlm", "2:mim", "the column 'mim' comes twice"),
+    ],
+)
+def test_damaged_table_is_refused(tmp_path, old, new, says):
+    shutil.copy(PAPER / "table_c1.csv", tmp_path)
+    path = tmp_path / "table_c1.csv"
+    path.chmod(0o644)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(DataError, match=r"table_c1\.csv") as error:
+        load_table_c1(tmp_path)
+    assert says in str(error.value)
+
+
+def test_absent_and_empty_tables_are_refused(tmp_path):
+    with pytest.raises(DataError, match="missing"):
+        load_table_c1(tmp_path)
+    (tmp_path / "table_c1.csv").write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match="empty"):
+        load_table_c1(tmp_path)

@@ -1,0 +1,205 @@
+"""Joining scores with the paper's table: seeds, errors, reasons, averages, claims."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from flava.errors import DataError
+from flava.report.claims import CLAIMS, judge, judge_all
+from flava.report.compare import compare, load_comparison
+from flava.report.published import load_table_c1
+from flava.report.scores import load_scores
+from flava.report.summary import MACRO_TABLE_C1, full_average, partial_average
+from tests.report.fake_study import NUMBERS, PAPER, fake_job, fake_scores, write_scores
+
+
+def comparison_of(tmp_path, lines, seeds=(0,), columns=NUMBERS, **more):
+    write_scores(tmp_path / "results.parquet", lines)
+    return load_comparison(fake_job(tmp_path, seeds, columns, **more))
+
+
+def test_cell_holds_ours_the_papers_and_the_difference(tmp_path):
+    comparison = comparison_of(tmp_path, fake_scores())
+    cell = comparison.cells["ImageNet", "flava_c"]
+    assert cell.paper == 74.09
+    assert cell.ours.n_seeds == 1
+    assert cell.ours.std_error == 1.25
+    assert cell.ours.error_source == "test set"
+    assert cell.delta == pytest.approx(cell.ours.mean - 74.09)
+    row = next(row for row in comparison.rows if row.name == "ImageNet")
+    assert (row.stand_in, row.chance) == ("fake: made-up data 0", 10.0)
+
+
+def test_seeds_give_mean_and_standard_error(tmp_path):
+    lines = fake_scores(seeds=(0, 1, 2))
+    cell = comparison_of(tmp_path, lines, seeds=(0, 1, 2)).cells["ImageNet", "flava_c"]
+    values = [line["value"] for line in lines if line["row"] == "ImageNet"]
+    assert cell.ours.mean == pytest.approx(cell.ours.by_seed[1])
+    assert cell.ours.std_error == pytest.approx(0.5 / math.sqrt(3))
+    assert cell.ours.error_source == "seeds"
+    assert set(cell.ours.by_seed.values()) <= set(values)
+
+
+def test_missing_cells_say_why(tmp_path):
+    comparison = comparison_of(tmp_path, fake_scores(drop={("DTD", "flava_c")}))
+    cells = comparison.cells
+    assert cells["DTD", "flava_c"].why_no_ours == "no score for this column in the study's results"
+    assert cells["MNLI", "flava_c"].why_no_ours == "row not in this study"
+    assert "initialisation is not built" in cells["DTD", "flava_dino"].why_no_ours
+    assert cells["VQAv2", "mim"].why_no_paper == "a dash in the paper"
+    assert cells["DTD", "flava_c"].ours is None
+    assert cells["DTD", "flava_c"].delta is None
+
+
+def test_rows_and_columns_of_ones_own(tmp_path):
+    """A new ablation and a row beyond the paper's appear; averages do not take the row in."""
+    columns = NUMBERS | {"mine": 20}
+    rows = ("DTD", "ImageNet zero-shot")
+    lines = fake_scores(rows=rows, columns=columns)
+    comparison = comparison_of(tmp_path, lines, columns=columns)
+    assert [row.name for row in comparison.extra_rows] == ["ImageNet zero-shot"]
+    mine = comparison.cells["DTD", "mine"]
+    assert mine.ours is not None
+    assert mine.why_no_paper == "the paper has no such column"
+    extra = comparison.cells["ImageNet zero-shot", "flava_c"]
+    assert extra.why_no_paper == "the paper's Table C.1 has no such row"
+    assert "ImageNet zero-shot" not in comparison.scores("flava_c")
+    assert [column.name for column in comparison.columns][-1] == "mine"
+
+
+def all_rows():
+    return load_table_c1(PAPER).row_names()
+
+
+def test_full_average_needs_every_row(tmp_path):
+    whole = comparison_of(tmp_path, fake_scores(rows=all_rows()))
+    assert full_average(whole, "nlp").cells["flava_c"].ours is not None
+    assert partial_average(whole, "nlp") is None
+    assert full_average(whole, "macro").cells["mim"].ours is None
+
+    one_less = comparison_of(tmp_path, fake_scores(rows=all_rows(), drop={("RTE", "flava_c")}))
+    for key in ("nlp", "macro", MACRO_TABLE_C1):
+        cell = full_average(one_less, key).cells["flava_c"]
+        assert cell.ours is None
+        assert "RTE" in cell.why_no_ours
+        assert full_average(one_less, key).cells["flava_mm"].ours is not None
+    assert full_average(one_less, "vision").cells["flava_c"].ours is not None
+    part = partial_average(one_less, "nlp")
+    assert (part.k, part.n_rows) == (7, 8)
+
+
+def test_partial_average_is_held_against_the_paper_over_the_same_rows(tmp_path):
+    comparison = comparison_of(tmp_path, fake_scores())
+    part = partial_average(comparison, "nlp")
+    assert part.rows == {"nlp": ("COLA", "SST-2", "RTE", "STS-B")}
+    cell = part.cells["flava_c"]
+    assert cell.paper == pytest.approx((17.58 + 86.47 + 51.99 + 57.28) / 4)
+    assert cell.delta == pytest.approx(cell.ours.mean - cell.paper)
+    assert part.cells["mim"].ours is None
+    assert full_average(comparison, "nlp").cells["flava_c"].ours is None
+
+
+def test_printed_averages_that_do_not_follow_are_marked(tmp_path):
+    comparison = comparison_of(tmp_path, fake_scores())
+    cells = full_average(comparison, "nlp").cells
+    assert [name for name, cell in cells.items() if cell.paper_differs] == [
+        "flava_beit",
+        "flava_dino",
+        "clip_pmd",
+    ]
+    assert cells["flava_dino"].paper == 78.19
+    assert cells["flava_dino"].recomputed == pytest.approx(77.61, abs=0.01)
+
+
+def test_rows_of_one_task_do_not_count_as_independent(tmp_path):
+    """Four retrieval rows of one test set: their error does not shrink by averaging."""
+    rows = tuple(row for row in all_rows() if row.startswith("Flickr30K"))
+    part = partial_average(comparison_of(tmp_path, fake_scores(rows=rows)), "multimodal")
+    assert part.cells["flava_c"].ours.std_error == pytest.approx(1.25)
+    several = comparison_of(tmp_path, fake_scores(rows=("COLA", "RTE", "STS-B", "SST-2")))
+    nlp = partial_average(several, "nlp")
+    assert nlp.cells["flava_c"].ours.std_error == pytest.approx(1.25 / 2)
+
+
+def test_verdicts(tmp_path):
+    claim = next(c for c in CLAIMS if c.column == "flava_mm" and c.domains == ("nlp",))
+
+    def verdict(ours, baseline, seeds=(0,)):
+        lines = fake_scores(rows=("COLA", "RTE"), columns=["flava_mm", "flava_c"], seeds=seeds)
+        for line in lines:
+            line["value"] = (ours if line["column"] == "flava_mm" else baseline) + line["seed"]
+        return judge(comparison_of(tmp_path, lines, seeds), claim)
+
+    assert verdict(60.0, 50.0).word == "same sign"
+    assert verdict(50.0, 60.0).word == "opposite sign"
+    assert verdict(51.0, 50.0).word == "undecided"
+    assert verdict(60.0, 50.0, (0, 1, 2)).word == "holds"
+    assert verdict(50.0, 60.0, (0, 1, 2)).word == "reversed"
+    one = verdict(60.0, 50.0)
+    assert (one.n_rows, one.n_rows_paper) == (2, 8)
+    assert one.paper_all == pytest.approx(74.22 - 64.80)
+    assert one.paper_same == pytest.approx((38.97 + 51.99 - 17.58 - 51.99) / 2)
+
+
+def test_claims_of_columns_that_did_not_run(tmp_path):
+    comparison = comparison_of(tmp_path, fake_scores())
+    words = {verdict.claim.column: verdict.word for verdict in judge_all(comparison)}
+    assert words["flava_dino"] == "not run"
+    published = {column.name for column in comparison.published.columns}
+    assert {name for claim in CLAIMS for name in (claim.column, claim.baseline)} <= published
+    # Every claim as worded is what the paper's own averages say.
+    assert all(verdict.paper_all > 0 for verdict in judge_all(comparison))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"record": ""}, "has no record"),
+        ({"value": math.nan}, "not finite"),
+        ({"value": None}, "not finite"),
+        ({"study": "other"}, "is of study 'other'"),
+        ({"domain": "language"}, "unknown domain"),
+        ({"stand_in": "something else"}, "two different"),
+        ({"seed": 0, "column": "mim"}, "comes twice"),
+    ],
+)
+def test_bad_scores_are_refused(tmp_path, change, says):
+    lines = fake_scores(rows=("DTD",), columns=["mim", "flava_c"])
+    lines[1] |= change
+    write_scores(tmp_path / "results.parquet", lines)
+    with pytest.raises(DataError, match=says):
+        load_scores(tmp_path / "results.parquet", "fake")
+
+
+def test_undeclared_columns_and_seeds_are_refused(tmp_path):
+    table, job = load_table_c1(PAPER), fake_job(tmp_path, columns={"mim": 1})
+    for columns, seeds, says in ((["flava_c"], (0,), "'flava_c'"), (["mim"], (7,), "seed 7")):
+        lines = fake_scores(rows=("DTD",), columns=columns, seeds=seeds)
+        write_scores(tmp_path / "results.parquet", lines)
+        with pytest.raises(DataError, match=says):
+            compare(job, table, load_scores(tmp_path / "results.parquet", "fake"))
+
+
+def test_absent_damaged_and_foreign_parquet_is_refused(tmp_path):
+    path = tmp_path / "results.parquet"
+    with pytest.raises(DataError, match="missing"):
+        load_scores(path, "fake")
+    path.write_bytes(b"PAR1 not really")
+    with pytest.raises(DataError, match="not readable parquet"):
+        load_scores(path, "fake")
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.table({"column": ["a"]}), path)
+    with pytest.raises(DataError, match="lacks the column"):
+        load_scores(path, "fake")
+
+
+def test_pandas_writes_missing_numbers_as_nan(tmp_path):
+    lines = fake_scores(rows=("DTD",), columns=["mim"])
+    lines[0] |= {"std_error": math.nan, "chance": None, "stand_in": ""}
+    write_scores(tmp_path / "results.parquet", lines)
+    (score,) = load_scores(tmp_path / "results.parquet", "fake")
+    assert (score.std_error, score.chance, score.stand_in) == (None, None, None)

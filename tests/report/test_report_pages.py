@@ -1,0 +1,241 @@
+"""Rendering: parameters, failures, byte-equal pages, nothing from the network, the index."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import nbformat
+import pytest
+
+from flava.errors import ConfigError, DataError
+from flava.jobs import ReportJob
+from flava.report import html
+from flava.report.compare import load_comparison
+from flava.report.curves import thin
+from flava.report.notebook import NotebookError, assigned_names, render
+from flava.report.runs import load_losses, load_runs
+from flava.report.site import write_index
+from tests.report.fake_study import REPO, fake_scores, write_study
+from workflow.fingerprint import fingerprint
+
+NOTEBOOK = REPO / "notebooks" / "table_c1.py"
+VOID = {"meta", "link", "input", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Collects what a page refers to and checks that its tags are balanced."""
+
+    def __init__(self, content):
+        super().__init__()
+        self.refers, self.tags, self.unbalanced, self.open = [], set(), [], []
+        self.feed(content)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attributes:
+            if name in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
+                self.refers.append(value)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.unbalanced.append(tag)
+
+
+def check_offline(path):
+    content = path.read_text(encoding="utf-8")
+    page = Page(content)
+    assert page.unbalanced == [] and page.open == []
+    assert "script" not in page.tags
+    outside = [r for r in page.refers if not (r.startswith(("#", "data:")) or "/" not in r)]
+    assert outside == []
+    assert not re.search(r"url\(\s*['\"]?https?:|@import", content)
+    assert not re.search(r"https?://(?!www\.w3\.org/)", content)
+    return content
+
+
+def render_command(folder, *more):
+    command = [sys.executable, "-m", "flava.report.render"]
+    command += ["--config", str(folder / "report.json"), *map(str, more)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=REPO, check=False)
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    """A fake study with its page rendered twice by the command, then its index."""
+    folder = tmp_path_factory.mktemp("study")
+    lines = fake_scores(drop={("DTD", "flava_c")}, root=folder)
+    lines += fake_scores(rows=("Extra row",), root=folder)
+    job = write_study(folder, lines=lines, scale="<b>made up</b> & tiny")
+    for name in ("table_c1", "again"):
+        output = folder / "report" / f"{name}.html"
+        done = render_command(folder, "--notebook", NOTEBOOK, "--output", output)
+        assert done.returncode == 0, done.stderr
+    return folder, job
+
+
+def test_two_renders_are_byte_equal(rendered):
+    folder, _ = rendered
+    for suffix in ("html", "ipynb"):
+        first, second = (folder / "report" / f"{n}.{suffix}" for n in ("table_c1", "again"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_page_is_self_contained_and_escaped(rendered):
+    folder, _ = rendered
+    content = check_offline(folder / "report" / "table_c1.html")
+    assert "&lt;b&gt;made up&lt;/b&gt; &amp; tiny" in content
+    assert "<b>made up</b>" not in content
+
+
+def test_page_shows_what_is_missing(rendered):
+    folder, _ = rendered
+    content = (folder / "report" / "table_c1.html").read_text(encoding="utf-8")
+    assert "Every row is a stand-in" in content
+    assert "7 of 14 columns, 16 of 41 rows, 1 seed" in content
+    assert content.count('title="no score for this column') > 1
+    assert "Column 4, FLAVA_C: no score on DTD." in content
+    assert "its encoder initialisation is not built" in content
+    assert "over 6 of 22 rows" in content
+    assert "beyond the paper" in content and "Extra row" in content
+    assert content.count("<figcaption>") == 6
+
+
+def test_notebook_holds_no_ids_or_times(rendered):
+    folder, _ = rendered
+    node = nbformat.read(folder / "report" / "table_c1.ipynb", as_version=4)
+    nbformat.validate(node)
+    assert "papermill" not in node.metadata
+    assert [cell.id for cell in node.cells] == [f"cell-{i}" for i in range(len(node.cells))]
+    assert all(set(cell.metadata) <= {"tags"} for cell in node.cells)
+
+
+def test_notebook_types_in_no_result():
+    """No decimal number, and no number beyond its own table's name, is in the notebook."""
+    assert not re.search(r"\d\.\d\d|\b\d{2,}\b", NOTEBOOK.read_text(encoding="utf-8"))
+
+
+def test_a_page_depends_on_the_code_that_its_notebook_calls():
+    """The notebook's imports are in the fingerprint that re-plans its rule."""
+    called = re.findall(
+        r"^from (flava\.report\S*) import (.+)$", NOTEBOOK.read_text(), re.MULTILINE
+    )
+    names = {name for module, parts in called for name in (module, *parts.split(", "))}
+    modules = {n if "." in n else f"flava.report.{n}" for n in names if not n.startswith("load")}
+    assert "flava.report.tables" in modules
+    assert modules <= set(fingerprint("flava.report.render"))
+
+
+def test_misspelt_parameter_is_refused(tmp_path):
+    write_study(tmp_path, columns={"mim": 1})
+    with pytest.raises(ConfigError, match=r"unknown parameter 'confg'.*Did you mean 'config'"):
+        render(NOTEBOOK, tmp_path / "out.html", {"confg": "x"})
+    more = ("--parameter", "sead=1", "--notebook", NOTEBOOK, "--output", tmp_path / "out.html")
+    done = render_command(tmp_path, *more)
+    assert done.returncode == ConfigError.exit_code
+    assert "unknown parameter 'sead'" in done.stderr
+    assert not (tmp_path / "out.html").exists()
+
+
+def test_notebook_needs_one_parameters_cell(tmp_path):
+    (tmp_path / "n.py").write_text("# %%\nconfig = 1\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="0 cells are tagged 'parameters'"):
+        render(tmp_path / "n.py", tmp_path / "out.html", {"config": "x"})
+    with pytest.raises(DataError, match="missing"):
+        render(tmp_path / "absent.py", tmp_path / "out.html", {})
+    assert assigned_names("a = 1\nb: int = 2\nc.d = 3\nif a:\n    e = 1") == ["a", "b"]
+
+
+def test_failing_cell_keeps_the_partial_notebook(tmp_path):
+    """The study's results are gone: non-zero exit, the reason, the notebook, no page."""
+    write_study(tmp_path, columns={"mim": 1})
+    (tmp_path / "results.parquet").unlink()
+    output = tmp_path / "report" / "table_c1.html"
+    done = render_command(tmp_path, "--notebook", NOTEBOOK, "--output", output)
+    assert done.returncode == NotebookError.exit_code
+    assert "DataError" in done.stderr and "results.parquet is missing" in done.stderr
+    partial = nbformat.read(output.with_suffix(".failed.ipynb"), as_version=4)
+    assert any(o.output_type == "error" for c in partial.cells for o in c.get("outputs", []))
+    assert not output.exists() and not output.with_suffix(".ipynb").exists()
+
+
+def test_slow_cell_is_stopped(tmp_path):
+    source = '# %% tags=["parameters"]\nconfig = ""\n# %%\nimport time\ntime.sleep(60)\n'
+    (tmp_path / "slow.py").write_text(source, encoding="utf-8")
+    with pytest.raises(NotebookError, match="longer than 1 s"):
+        render(tmp_path / "slow.py", tmp_path / "out.html", {"config": "x"}, timeout_seconds=1)
+
+
+def test_index_ties_it_together(rendered):
+    folder, job = rendered
+    write_index(job)
+    index = folder / "report" / "index.html"
+    content = check_offline(index)
+    first = index.read_bytes()
+    write_index(job)
+    assert index.read_bytes() == first
+    assert '<a href="table_c1.html">Table C.1: every column, every task</a>' in content
+    assert "no score here reproduces a number of the paper" in content
+    assert "0123456789ab" in content and "with uncommitted changes" in content
+    assert "20,000 pairs" in content and "5 not run" in content
+
+
+def test_dag_picture_is_embedded_as_an_image(tmp_path):
+    job = write_study(tmp_path, columns={"mim": 1})
+    (tmp_path / "dag.svg").write_text("<svg><script>x</script></svg>", encoding="utf-8")
+    write_index(job, tmp_path / "dag.svg")
+    assert "data:image/svg+xml;base64" in check_offline(tmp_path / "report" / "index.html")
+    with pytest.raises(DataError, match=r"dag2\.svg is missing"):
+        write_index(job, tmp_path / "dag2.svg")
+
+
+def test_study_without_any_run(tmp_path):
+    job = write_study(tmp_path, columns={}, lines=[])
+    write_index(job)
+    content = check_offline(tmp_path / "report" / "index.html")
+    assert "Nothing of the paper" in content
+    assert "13 not run" in content
+
+
+@pytest.mark.parametrize("name", ["record.json", "config.json", "log.csv", "evaluate/vision.json"])
+def test_damaged_runs_are_refused(tmp_path, name):
+    job = write_study(tmp_path, columns={"mim": 1})
+    records = load_comparison(job).records
+    path = tmp_path / "runs" / "mim-s0" / name
+    path.write_text("update,pairs.mim\n20,nonsense\n" if name == "log.csv" else "{}")
+    with pytest.raises((DataError, ConfigError), match=path.stem):
+        load_runs(job, records)
+    if name == "log.csv":
+        path.unlink()
+        with pytest.raises(DataError, match="missing"):
+            load_runs(job, records)
+
+
+def test_log_gaps_are_left_out(tmp_path):
+    write_study(tmp_path, columns={"mim": 1})
+    losses = load_losses(tmp_path / "runs" / "mim-s0" / "log.csv")
+    assert list(losses) == ["pair_images.mim"]
+    assert len(losses["pair_images.mim"]) == 49
+    assert len(thin(tuple((float(i), 1.0) for i in range(1000)), 300)) == 250
+
+
+def test_numbers_in_print():
+    assert html.signed(-0.001) == "0.00"
+    assert html.signed(1.5) == "+1.50"
+    assert html.number(-3.256) == "\N{MINUS SIGN}3.26"
+    assert html.text("<'\">") == "&lt;&#x27;&quot;&gt;"
+    assert [html.duration(s) for s in (5, 600, 7200)] == ["5 s", "10 min", "2.0 h"]
+
+
+def test_job_of_this_page_is_strict():
+    with pytest.raises(ValueError, match="extra"):
+        ReportJob.model_validate({"study": "x", "page": "y"})
