@@ -1,0 +1,1 @@
+"""Sources, prepared corpora, masking and the three-way mixture."""

@@ -1,0 +1,117 @@
+"""Files of a folder or a zip archive, read by name; names from data files are not trusted."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from flava.errors import DataError
+
+MAX_FILE_BYTES = 64_000_000
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".ppm", ".tif", ".tiff")
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "jpg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"GIF8", "gif"),
+    (b"BM", "bmp"),
+    (b"P5", "ppm"),
+    (b"P6", "ppm"),
+    (b"II*\x00", "tif"),
+    (b"MM\x00*", "tif"),
+)
+
+
+class Archive:
+    """A folder or zip archive.
+
+    Args:
+        path: a folder, or a file ending in .zip.
+
+    Raises:
+        DataError: the path is missing or is not a readable zip archive.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._zip: zipfile.ZipFile | None = None
+        self._by_name: dict[str, list[str]] | None = None
+        if path.is_dir():
+            return
+        if not path.is_file():
+            raise DataError(f"{path} is missing. Check the 'path' of the data source.")
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise DataError(f"{path} is not a readable zip archive ({error}).") from None
+
+    def names(self) -> list[str]:
+        """Relative names of all files, sorted."""
+        if self._zip is not None:
+            return sorted(name for name in self._zip.namelist() if not name.endswith("/"))
+        files = (file for file in self.path.rglob("*") if file.is_file())
+        return sorted(file.relative_to(self.path).as_posix() for file in files)
+
+    def images(self) -> list[str]:
+        """Relative names of the image files, sorted."""
+        return [name for name in self.names() if name.lower().endswith(IMAGE_SUFFIXES)]
+
+    def find(self, name: str) -> str:
+        """The one file whose relative name is `name` or ends with "/" + `name`.
+
+        Raises:
+            DataError: there is none, or more than one.
+        """
+        if self._by_name is None:
+            self._by_name = defaultdict(list)
+            for member in self.names():
+                self._by_name[member.rsplit("/", 1)[-1]].append(member)
+        same_file = self._by_name.get(name.rsplit("/", 1)[-1], [])
+        if name in same_file:
+            return name
+        found = [member for member in same_file if member.endswith("/" + name)]
+        if len(found) != 1:
+            many = f" is there {len(found)} times" if found else " is not there"
+            raise DataError(f"{self.path}: the file '{name}', named by the captions,{many}.")
+        return found[0]
+
+    def read(self, member: str) -> bytes:
+        """Bytes of a file that `names` or `find` has given.
+
+        Raises:
+            DataError: larger than 64 MB, or the archive is damaged.
+        """
+        size = self._size(member)
+        if size > MAX_FILE_BYTES:
+            raise DataError(f"{self.path}: '{member}' has {size} bytes, over {MAX_FILE_BYTES}.")
+        if self._zip is None:
+            return (self.path / member).read_bytes()
+        try:
+            return self._zip.read(member)
+        except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
+            raise DataError(f"{self.path}: '{member}' cannot be read ({error}).") from None
+
+    def _size(self, member: str) -> int:
+        if self._zip is not None:
+            return self._zip.getinfo(member).file_size
+        return (self.path / member).stat().st_size
+
+
+def first_existing(folder: Path, names: Sequence[str], what: str) -> Path:
+    """The first of `names` in `folder`.
+
+    Raises:
+        DataError: there is none; says where it looked.
+    """
+    for name in names:
+        if (folder / name).exists():
+            return folder / name
+    raise DataError(f"{folder} has no {what}: looked for {', '.join(names)}.")
+
+
+def image_extension(data: bytes) -> str | None:
+    """File extension by the first bytes; None if they belong to no supported image format."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    return next((name for start, name in _SIGNATURES if data.startswith(start)), None)

@@ -1,0 +1,271 @@
+"""Prepares one corpus: sources in official formats to shards, token arrays and a manifest.
+
+    python -m flava.data.prepare --config results/<study>/configs/prepare_pairs.json
+
+The layout of the folder it writes is in docs/data.md.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from flava.config import SourceConfig
+from flava.data.archive import image_extension
+from flava.data.shards import FORMAT, ShardWriter
+from flava.data.sources import ImageText, read_images, read_pairs, read_texts
+from flava.data.tokenizer import Tokenizer, load_tokenizer
+from flava.errors import ConfigError, DataError, run_cli, unknown_name
+from flava.io import atomic_directory, sha256_file, write_json
+from flava.jobs import PrepareJob, load_job
+
+TEXTS_A_CALL = 1024
+IMAGES_A_CALL = 256
+
+
+@dataclass
+class Totals:
+    """What a source gave, for the manifest."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    words: int = 0
+    texts: int = 0
+    image_bytes: int = 0
+
+    def text(self, text: str) -> None:
+        """Counts a text that was kept."""
+        self.texts += 1
+        self.words += len(text.split())
+
+    def row(self, source: SourceConfig) -> dict[str, Any]:
+        """The source's entry in the manifest; paths keep their $VARIABLES."""
+        about = source.model_dump(
+            include={"name", "version", "licence", "stand_in_for", "adapter", "path", "split"}
+        )
+        mean = self.words / self.texts if self.texts else None
+        return {
+            **about,
+            "counts": dict(self.counts),
+            "skipped": dict(self.skipped),
+            "image_bytes": self.image_bytes,
+            "mean_words": mean,
+        }
+
+
+class TokenWriter:
+    """Writes token lists of one tokenizer flat, with offsets; only the lengths stay in memory."""
+
+    def __init__(self, directory: Path, name: str, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.dtype = np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<i4")
+        self.directory, self.name = directory, name
+        self.lengths = array("q")
+        self._raw = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - closed by save
+
+    def add(self, ids: list[int]) -> None:
+        """Appends one text."""
+        self._raw.write(np.array(ids, self.dtype).tobytes())
+        self.lengths.append(len(ids))
+
+    def save(self) -> None:
+        """Writes tokens_<name>.npy (flat) and offsets_<name>.npy (int64, one more than texts)."""
+        offsets = np.zeros(len(self.lengths) + 1, np.int64)
+        np.cumsum(np.frombuffer(self.lengths, np.int64), out=offsets[1:])
+        np.save(self.directory / f"offsets_{self.name}.npy", offsets)
+        header = {"descr": self.dtype.str, "fortran_order": False, "shape": (int(offsets[-1]),)}
+        with (self.directory / f"tokens_{self.name}.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            self._raw.seek(0)
+            shutil.copyfileobj(self._raw, file)
+        self._raw.close()
+
+
+def prepare_pairs(job: PrepareJob, directory: Path) -> list[dict[str, Any]]:
+    """Shards, caption tokens and pair_image.npy (int64, the image of each caption)."""
+    shards = ShardWriter(directory, job.shard_bytes)
+    writers = _writers(job, directory)
+    pair_image: list[int] = []
+    rows = []
+    for source in job.sources:
+        totals = Totals()
+        progress = tqdm(read_pairs(source), desc=source.name, unit=" images", disable=None)
+        for item, captions, ids in _encoded(progress, writers, totals):
+            if not _is_image(item.image_bytes, totals):
+                continue
+            pair_image += [len(shards.rows)] * len(captions)
+            for writer, texts in zip(writers, ids, strict=True):
+                for text in texts:
+                    writer.add(text)
+            _count_image(totals, item.image_bytes)
+            for caption in captions:
+                totals.text(caption)
+            totals.counts["pairs"] += len(captions)
+            shards.add(f"{source.name}/{item.key}", item.image_bytes, {"captions": captions})
+        rows.append(totals.row(source))
+    shards.close()
+    np.save(directory / "pair_image.npy", np.array(pair_image, np.int64))
+    for writer in writers:
+        writer.save()
+    return rows
+
+
+def _encoded(
+    items: Iterable[ImageText], writers: list[TokenWriter], totals: Totals
+) -> Iterator[tuple[ImageText, list[str], list[list[list[int]]]]]:
+    """Images with their usable captions, stripped, and the captions' ids by tokenizer.
+
+    A caption is usable if it has a token under every tokenizer; images without one are skipped.
+    """
+    stream = iter(items)
+    while chunk := list(islice(stream, IMAGES_A_CALL)):
+        texts = [caption.strip() for item in chunk for caption in item.captions]
+        ids = [writer.tokenizer.encode_batch(texts) for writer in writers]
+        start = 0
+        for item in chunk:
+            end = start + len(item.captions)
+            kept = [i for i in range(start, end) if texts[i] and all(of[i] for of in ids)]
+            totals.skipped["empty captions"] += end - start - len(kept)
+            totals.skipped["images without caption"] += not kept
+            if kept:
+                yield item, [texts[i] for i in kept], [[of[i] for i in kept] for of in ids]
+            start = end
+
+
+def prepare_images(job: PrepareJob, directory: Path) -> list[dict[str, Any]]:
+    """Shards of images with their class names."""
+    shards = ShardWriter(directory, job.shard_bytes)
+    rows = []
+    for source in job.sources:
+        totals = Totals()
+        for item in tqdm(read_images(source), desc=source.name, unit=" images", disable=None):
+            if _is_image(item.image_bytes, totals):
+                _count_image(totals, item.image_bytes)
+                shards.add(f"{source.name}/{item.key}", item.image_bytes, {"label": item.label})
+        rows.append(totals.row(source))
+    shards.close()
+    return rows
+
+
+def _is_image(data: bytes, totals: Totals) -> bool:
+    """Whether the bytes begin as an image file; others are counted as skipped."""
+    known = image_extension(data) is not None
+    totals.skipped["files that are no image"] += not known
+    return known
+
+
+def _count_image(totals: Totals, data: bytes) -> None:
+    totals.counts["images"] += 1
+    totals.image_bytes += len(data)
+
+
+def prepare_texts(job: PrepareJob, directory: Path) -> list[dict[str, Any]]:
+    """Tokens of every line; the last line of a document ends with the separator token."""
+    writers = _writers(job, directory)
+    rows = []
+    for source in job.sources:
+        totals = Totals()
+        texts = tqdm(read_texts(source), desc=source.name, unit=" documents", disable=None)
+        for lines, ends in _line_batches(texts, totals):
+            for writer in writers:
+                batch = writer.tokenizer.encode_batch(lines)
+                for ids, end in zip(batch, ends, strict=True):
+                    writer.add([*ids, writer.tokenizer.sep_id] if end else ids)
+        rows.append(totals.row(source))
+    for writer in writers:
+        writer.save()
+    return rows
+
+
+def _line_batches(
+    documents: Iterable[str], totals: Totals
+) -> Iterator[tuple[list[str], list[bool]]]:
+    """Lines with content, and whether each is the last of its document."""
+
+    def lines() -> Iterator[tuple[str, bool]]:
+        for document in documents:
+            kept = [line.strip() for line in document.split("\n") if line.strip()]
+            totals.skipped["empty documents"] += not kept
+            totals.counts["documents"] += bool(kept)
+            totals.counts["lines"] += len(kept)
+            if kept:
+                totals.text(document)
+            yield from ((line, i == len(kept) - 1) for i, line in enumerate(kept))
+
+    stream = lines()
+    while batch := list(islice(stream, TEXTS_A_CALL)):
+        yield [line for line, _ in batch], [end for _, end in batch]
+
+
+def _writers(job: PrepareJob, directory: Path) -> list[TokenWriter]:
+    return [
+        TokenWriter(directory, name, load_tokenizer(path)) for name, path in job.tokenizers.items()
+    ]
+
+
+PREPARE = {"pairs": prepare_pairs, "images": prepare_images, "texts": prepare_texts}
+COUNTED = {"pairs": "pairs", "images": "images", "texts": "documents"}
+
+
+def prepare(job: PrepareJob) -> None:
+    """Writes the corpus folder of `job` whole, or not at all.
+
+    Raises:
+        ConfigError: unknown kind or adapter.
+        DataError: a source is missing or malformed, or gave nothing.
+    """
+    if job.kind not in PREPARE:
+        raise ConfigError(unknown_name("kind", job.kind, list(PREPARE), "prepare"))
+    with atomic_directory(job.output) as directory:
+        rows = PREPARE[job.kind](job, directory)
+        for row in rows:
+            if not row["counts"].get(COUNTED[job.kind]):
+                raise DataError(f"Source '{row['name']}' of {job.kind} gave nothing to use: {row}.")
+        write_json(directory / "manifest.json", _manifest(job, directory, rows))
+    for row in rows:
+        print(f"{row['name']}: {row['counts']}, skipped {row['skipped']}")
+
+
+def _manifest(job: PrepareJob, directory: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts.update(row["counts"])
+    tokenizers = {name: sha256_file(path) for name, path in job.tokenizers.items()}
+    return {
+        "format": FORMAT,
+        "study": job.study,
+        "kind": job.kind,
+        "counts": dict(counts),
+        "bytes": sum(path.stat().st_size for path in files),
+        "sources": rows,
+        "tokenizers": tokenizers,
+        "files": {
+            path.relative_to(directory).as_posix(): {
+                "bytes": path.stat().st_size,
+                "sha256": sha256_file(path),
+            }
+            for path in files
+        },
+    }
+
+
+def main() -> None:
+    """Command-line entry point."""
+    from flava.data.commands import config_argument
+
+    prepare(load_job(PrepareJob, config_argument(__doc__)))
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,135 @@
+"""Adapters of image-text sources: Karpathy JSON, Flickr8k token files, JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flava.config import SourceConfig
+from flava.data.archive import Archive, first_existing
+from flava.data.paths import expand
+from flava.data.sources import Captioned
+from flava.errors import DataError
+from flava.io import read_json
+
+IMAGE_PLACES = ("images.zip", "Images.zip", "images", "Images", "Flicker8k_Dataset")
+
+
+def images_beside(source: SourceConfig) -> Archive:
+    """The image zip or folder in the folder of the captions."""
+    path = expand(source.path)
+    if not path.exists():
+        raise DataError(f"{path} is missing. Check the 'path' of source '{source.name}'.")
+    folder = path if path.is_dir() else path.parent
+    return Archive(first_existing(folder, IMAGE_PLACES, "image zip or folder"))
+
+
+karpathy_images = flickr8k_images = jsonl_images = images_beside
+
+
+def karpathy(source: SourceConfig) -> Iterator[Captioned]:
+    """Karpathy's dataset_*.json (Flickr8k, Flickr30K, COCO): the images of `source.split`.
+
+    `split` may join several with "+", e.g. "train+restval" for COCO. `path` is the file or its
+    folder.
+
+    Raises:
+        DataError: the file is missing or not in this layout (the entry is named), or has no image
+            of the split.
+    """
+    path = karpathy_file(expand(source.path))
+    value = read_json(path)
+    if not isinstance(value, dict) or not isinstance(value.get("images"), list):
+        raise DataError(f"{path}: not in the Karpathy layout: a list 'images' is missing.")
+    wanted, found = set(source.split.split("+")), set()
+    for number, entry in enumerate(value["images"]):
+        split, item = _karpathy_entry(entry, f"{path}, images[{number}]")
+        found.add(split)
+        if split in wanted:
+            yield item
+    if wanted - found:
+        missing = ", ".join(sorted(wanted - found))
+        raise DataError(f"{path} has no image of split {missing}; it has: {sorted(found)}.")
+
+
+def karpathy_file(path: Path) -> Path:
+    """`path`, or the one dataset_*.json in that folder."""
+    if not path.is_dir():
+        return path
+    files = sorted(path.glob("dataset_*.json"))
+    if len(files) != 1:
+        raise DataError(f"{path} holds {len(files)} files dataset_*.json; name one as 'path'.")
+    return files[0]
+
+
+def _karpathy_entry(entry: Any, where: str) -> tuple[str, Captioned]:
+    try:
+        file, split = entry["filename"], entry["split"]
+        captions = [sentence["raw"] for sentence in entry["sentences"]]
+        folder = entry.get("filepath", "")
+    except (TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"{where}: not in the Karpathy layout ({error} is missing).") from None
+    if not all(isinstance(value, str) for value in (file, split, folder, *captions)):
+        raise DataError(f"{where}: filename, split and raw must be text.")
+    member = f"{folder}/{file}" if folder else file
+    return split, Captioned(member, member, captions)
+
+
+def flickr8k_tokens(source: SourceConfig) -> Iterator[Captioned]:
+    """Flickr8k.token.txt with the list Flickr_8k.<split>Images.txt; split train, dev or test.
+
+    Raises:
+        DataError: a file is missing, a line is malformed, or a listed image has no caption.
+    """
+    folder = expand(source.path)
+    listed = _lines(folder / f"Flickr_8k.{source.split}Images.txt")
+    captions = flickr8k_captions(folder / "Flickr8k.token.txt")
+    for number, line in listed:
+        name = line.strip()
+        if name not in captions:
+            file = folder / f"Flickr_8k.{source.split}Images.txt"
+            raise DataError(f"{file}, line {number}: '{name}' has no caption in the token file.")
+        yield Captioned(name, name, captions[name])
+
+
+def flickr8k_captions(path: Path) -> dict[str, list[str]]:
+    """Captions by image of a token file with lines `<image>#<number><TAB><caption>`."""
+    captions: dict[str, list[str]] = defaultdict(list)
+    for number, line in _lines(path):
+        name, tab, caption = line.partition("\t")
+        image, mark, _ = name.rpartition("#")
+        if not tab or not mark:
+            raise DataError(f"{path}, line {number}: expected '<image>#<number><TAB><caption>'.")
+        captions[image].append(caption)
+    return captions
+
+
+def captions_jsonl(source: SourceConfig) -> Iterator[Captioned]:
+    """JSON lines {"file": ..., "captions": [...]} beside an image zip or folder; no splits.
+
+    Raises:
+        DataError: the file is missing or a line is malformed (file and line are named).
+    """
+    path = expand(source.path)
+    for number, line in _lines(path):
+        try:
+            entry = json.loads(line)
+            file, captions = entry["file"], entry["captions"]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise DataError(f"{path}, line {number}: not a caption entry ({error}).") from None
+        if not isinstance(file, str) or not isinstance(captions, list):
+            raise DataError(f"{path}, line {number}: 'file' is a text, 'captions' a list.")
+        yield Captioned(file, file, [str(caption) for caption in captions])
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbered lines that are not blank."""
+    if not path.is_file():
+        raise DataError(f"{path} is missing. Check the 'path' and 'split' of the data source.")
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield number, line.rstrip("\n")

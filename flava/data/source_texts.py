@@ -1,0 +1,174 @@
+"""Adapters of text sources. A document is a string; its lines are sentences or paragraphs."""
+
+from __future__ import annotations
+
+import csv
+import html
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from flava.config import SourceConfig
+from flava.data.paths import expand
+from flava.errors import DataError
+
+GLUE_COLUMNS = (  # the two-sentence tasks first: QNLI has a column 'sentence' too
+    ("sentence1", "sentence2"),
+    ("question", "sentence"),
+    ("question1", "question2"),
+    ("#1 String", "#2 String"),
+    ("sentence",),
+)
+_HEADING = re.compile(r"^ = [^=].* = $")
+_START = re.compile(r"^\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG", re.IGNORECASE)
+_END = re.compile(r"^\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG", re.IGNORECASE)
+
+
+def text_lines(source: SourceConfig) -> Iterator[str]:
+    """Plain text: a line is a sentence, blank lines separate documents.
+
+    A file without any blank line has one document a line. `path` is a file, or a folder whose
+    *.txt are read in the order of their names.
+    """
+    for path in _files(expand(source.path), "*.txt"):
+        blank = any(not line.strip() for line in _stream(path))
+        document: list[str] = []
+        for line in _stream(path):
+            if line.strip():
+                document.append(line.strip())
+            if document and (not blank or not line.strip()):
+                yield "\n".join(document)
+                document = []
+        if document:
+            yield "\n".join(document)
+
+
+def _stream(path: Path) -> Iterator[str]:
+    """Lines of a file that may be larger than memory."""
+    _check_file(path)
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            yield from file
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error}).") from None
+
+
+def wikitext(source: SourceConfig) -> Iterator[str]:
+    """WikiText (word level): one document an article, one line a paragraph.
+
+    @-@ marks are joined again; <unk> becomes [UNK], WordPiece's unknown token.
+    """
+    path = expand(source.path)
+    if path.is_dir():
+        path = _first(path, f"{source.split}.txt", f"wiki.{source.split}.tokens")
+    article: list[str] = []
+    for line in _read(path).split("\n"):
+        if _HEADING.match(line) and article:
+            yield "\n".join(article)
+            article = []
+        if line.strip():
+            joined = re.sub(r" @([-,.])@ ", r"\1", line.strip())
+            article.append(joined.replace("<unk>", "[UNK]"))
+    if article:
+        yield "\n".join(article)
+
+
+def ag_news_csv(source: SourceConfig) -> Iterator[str]:
+    """AG's News <split>.csv (class, title, description): title and description are two lines.
+
+    Raises:
+        DataError: a row has not three fields (file and line are named).
+    """
+    path = expand(source.path)
+    path = _first(path, f"{source.split}.csv") if path.is_dir() else path
+    reader = csv.reader(_read(path).splitlines(), strict=True)
+    try:
+        for row in reader:
+            if len(row) != 3:
+                raise DataError(f"{path}, line {reader.line_num}: {len(row)} fields, expected 3.")
+            yield "\n".join(_news_text(field) for field in row[1:])
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: malformed CSV ({error}).") from None
+
+
+def _news_text(field: str) -> str:
+    """Backslashes stand for line breaks; entities have lost their '&' or not."""
+    text = re.sub(r"(?<!&)#(\d+);", r"&#\1;", field.replace("\\", " "))
+    return " ".join(html.unescape(text).split())
+
+
+def gutenberg(source: SourceConfig) -> Iterator[str]:
+    """Project Gutenberg books, header and licence removed: one document a book, a line a paragraph.
+
+    Raises:
+        DataError: the START or END line of the book is missing.
+    """
+    for path in _files(expand(source.path), "*.txt"):
+        lines = _read(path).split("\n")
+        start = next((i for i, line in enumerate(lines) if _START.match(line)), None)
+        end = next((i for i, line in enumerate(lines) if _END.match(line)), None)
+        if start is None or end is None:
+            raise DataError(f"{path}: no '*** START OF' and '*** END OF' line of Gutenberg.")
+        paragraphs = re.split(r"\n\s*\n", "\n".join(lines[start + 1 : end]))
+        joined = (" ".join(paragraph.split()) for paragraph in paragraphs)
+        yield "\n".join(paragraph for paragraph in joined if paragraph)
+
+
+def glue_sentences(source: SourceConfig) -> Iterator[str]:
+    """Sentences of a GLUE task's <split>.tsv, one document a row, without labels.
+
+    Raises:
+        DataError: no sentence column is known, or a row has too few fields.
+    """
+    path = expand(source.path)
+    path = _first(path, f"{source.split}.tsv") if path.is_dir() else path
+    lines = _read(path).rstrip("\n").split("\n")
+    header = lines[0].split("\t")
+    names = next((names for names in GLUE_COLUMNS if set(names) <= set(header)), None)
+    if names is None and len(header) != 4:
+        raise DataError(f"{path}, line 1: no sentence column of a GLUE task in {header}.")
+    # CoLA has no header: its sentence is the last of four fields.
+    columns = [3] if names is None else [header.index(name) for name in names]
+    for number, line in enumerate(lines, 1):
+        fields = line.split("\t")
+        if len(fields) <= max(columns):
+            raise DataError(f"{path}, line {number}: {len(fields)} fields, expected {len(header)}.")
+        if names is None or number > 1:
+            yield "\n".join(fields[column].strip() for column in columns)
+
+
+def captions(source: SourceConfig) -> Iterator[str]:
+    """Captions of a Karpathy JSON or a Flickr8k folder as documents; the images are not read."""
+    from flava.data.sources import read_captions
+
+    path = expand(source.path)
+    tokens = path.is_dir() and (path / "Flickr8k.token.txt").is_file()
+    adapter = "flickr8k_tokens" if tokens else "karpathy"
+    for texts in read_captions(source.model_copy(update={"adapter": adapter, "limit": None})):
+        yield from (text.strip() for text in texts)
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise DataError(f"{path} is missing. Check the 'path' and 'split' of the data source.")
+
+
+def _read(path: Path) -> str:
+    _check_file(path)
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error}).") from None
+
+
+def _files(path: Path, pattern: str) -> list[Path]:
+    files = sorted(path.glob(pattern)) if path.is_dir() else [path]
+    if not files:
+        raise DataError(f"{path} has no {pattern} file.")
+    return files
+
+
+def _first(folder: Path, *names: str) -> Path:
+    from flava.data.archive import first_existing
+
+    return first_existing(folder, names, "text file")

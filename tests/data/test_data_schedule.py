@@ -1,0 +1,101 @@
+"""The schedule of kinds, the order of samples, and text packing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_helpers import run_config
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flava.data.packing import pack
+from flava.data.schedule import Order, Schedule
+from flava.errors import ConfigError
+
+
+def test_pair_updates_are_counted_exactly() -> None:
+    for seed in range(5):
+        kinds = Schedule(run_config(Path(), seed=seed, pretrain={"pair_updates": 700})).kinds
+        assert (kinds == "pairs").sum() == 700
+        assert kinds[-1] == "pairs"
+        assert len(kinds) == pytest.approx(1000, rel=0.06)
+        assert (kinds == "images").sum() == pytest.approx(150, rel=0.3)
+        assert (kinds == "texts").sum() == pytest.approx(150, rel=0.3)
+
+
+def test_ordinals() -> None:
+    schedule = Schedule(run_config(Path()))
+    for kind in ("pairs", "images", "texts"):
+        of_kind = schedule.ordinals[schedule.kinds == kind]
+        assert np.array_equal(of_kind, np.arange(len(of_kind)))
+
+
+def test_probabilities_are_normalised_over_the_kinds_in_use() -> None:
+    objectives = {"pairs": ["global_contrastive"], "images": ["mim"]}
+    run = run_config(Path(), objectives=objectives, pretrain={"pair_updates": 4000})
+    kinds = Schedule(run).kinds
+    assert set(kinds) == {"pairs", "images"}
+    assert (kinds == "images").mean() == pytest.approx(0.15 / 0.85, abs=0.02)
+
+
+@pytest.mark.parametrize("kind", ["pairs", "images", "pair_images", "pair_texts"])
+def test_one_kind_has_exactly_pair_updates(kind: str) -> None:
+    objective = {"pairs": "global_contrastive", "pair_texts": "mlm"}.get(kind, "mim")
+    run = run_config(Path(), objectives={kind: [objective]}, sampling={})
+    assert Schedule(run).kinds.tolist() == [kind] * 20
+
+
+def test_without_pairs_all_updates_count() -> None:
+    run = run_config(Path(), objectives={"images": ["mim"], "texts": ["mlm"]})
+    assert len(Schedule(run).kinds) == 20
+
+
+def test_seeds_differ_and_repeat() -> None:
+    one, same, other = (Schedule(run_config(Path(), seed=seed)).kinds for seed in (1, 1, 2))
+    assert np.array_equal(one, same)
+    assert one.tolist() != other.tolist()
+
+
+def test_endless_schedule_is_refused() -> None:
+    with pytest.raises(ConfigError, match="gives no probability to pairs"):
+        Schedule(run_config(Path(), sampling={"pairs": 0.0, "images": 1.0, "texts": 0.0}))
+
+
+def test_order_is_a_permutation_every_epoch() -> None:
+    order = Order(1, "pairs", 10)
+    epochs = order.indices(0, 40).reshape(4, 10)
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs.tolist())
+    assert len({tuple(epoch) for epoch in epochs.tolist()}) == 4
+    assert np.array_equal(order.indices(7, 6), epochs.reshape(-1)[7:13])
+    assert np.array_equal(Order(1, "pairs", 10).indices(23, 9), epochs.reshape(-1)[23:32])
+    assert not np.array_equal(Order(1, "images", 10).indices(0, 10), epochs[0])
+    assert not np.array_equal(Order(2, "pairs", 10).indices(0, 10), epochs[0])
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=60), st.integers(1, 20))
+def test_packing(lengths: list[int], capacity: int) -> None:
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    ranges = pack(offsets, capacity)
+    assert ranges[0, 0] == 0
+    assert ranges[-1, 1] == offsets[-1]
+    assert np.array_equal(ranges[1:, 0], ranges[:-1, 1])  # nothing lost, nothing twice
+    sizes = ranges[:, 1] - ranges[:, 0]
+    assert sizes.min() >= 1
+    assert sizes.max() <= capacity
+    ends = set(offsets.tolist())
+    for start, end in ranges.tolist():
+        line_fits = end in ends or any(a < end < b and b - a > capacity for a, b in _lines(offsets))
+        assert line_fits, (start, end)  # only lines over the capacity are cut
+
+
+def _lines(offsets: np.ndarray) -> list[tuple[int, int]]:
+    return list(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True))
+
+
+def test_packing_fills_samples() -> None:
+    ranges = pack(np.array([0, 3, 6, 9, 11, 30]), 8)
+    assert ranges.tolist() == [[0, 6], [6, 11], [11, 19], [19, 27], [27, 30]]
+    assert len(pack(np.array([0]), 8)) == 0

@@ -1,0 +1,288 @@
+"""Source adapters on the real files, and on files that are missing or malformed."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zipfile
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_helpers import pairs_source, png, source
+
+from flava.data.paths import expand
+from flava.data.source_images import read_mnist
+from flava.data.sources import adapter_names, read_captions, read_images, read_pairs, read_texts
+from flava.data.transforms import decode_image
+from flava.errors import ConfigError, DataError
+
+
+def test_flickr8k_layouts_agree(real_data: Path) -> None:
+    karpathy = source("karpathy", "$FLAVA_DATA/flickr8k")
+    tokens = source("flickr8k_tokens", "$FLAVA_DATA/flickr8k")
+    assert list(read_captions(karpathy)) == list(read_captions(tokens))
+    first, other = (next(read_pairs(each)) for each in (karpathy, tokens))
+    assert first == other
+    assert first.key == "2903617548_d3e38d7f88.jpg"
+    assert len(first.captions) == 5
+    assert first.captions[0] == "A little baby plays croquet ."
+    assert decode_image(first.image_bytes).size == (112, 112)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "split", "images"),
+    [
+        ("karpathy", "train", 4500),
+        ("karpathy", "val+test", 1400),
+        ("flickr8k_tokens", "dev", 700),
+        ("flickr8k_tokens", "test", 700),
+    ],
+)
+def test_flickr8k_counts(real_data: Path, adapter: str, split: str, images: int) -> None:
+    captions = list(read_captions(source(adapter, "$FLAVA_DATA/flickr8k", split=split)))
+    assert len(captions) == images
+    assert all(len(five) == 5 for five in captions)
+
+
+def test_limit_counts_items(real_data: Path) -> None:
+    assert len(list(read_pairs(source("karpathy", "$FLAVA_DATA/flickr8k", limit=3)))) == 3
+
+
+def test_image_folder_real(real_data: Path) -> None:
+    images = list(read_images(source("image_folder", "$FLAVA_DATA/cifar10/images.zip")))
+    assert len(images) == 3000
+    assert len({image.label for image in images}) == 10
+    assert images[0].key.startswith("train/airplane/")
+    flat = next(read_images(source("image_folder", "$FLAVA_DATA/imagenet_samples", split="images")))
+    assert flat.label is None
+
+
+def test_mnist_real(real_data: Path) -> None:
+    images, labels = read_mnist(real_data / "mnist", "test")
+    assert images.shape == (1300, 28, 28)
+    first = next(read_images(source("mnist_idx", "$FLAVA_DATA/mnist", split="test")))
+    assert first.label == str(labels[0])
+    assert np.array_equal(np.asarray(decode_image(first.image_bytes))[..., 0], images[0])
+
+
+def test_wikitext_real(real_data: Path) -> None:
+    documents = list(read_texts(source("wikitext", "$FLAVA_DATA/text/wikitext-2", split="valid")))
+    assert len(documents) == 60
+    assert documents[0].startswith("= Homarus gammarus =\n")
+    joined = "\n".join(documents)
+    assert "[UNK]" in joined
+    assert "<unk>" not in joined
+    assert "@-@" not in joined
+
+
+def test_ag_news_real(real_data: Path) -> None:
+    documents = list(
+        read_texts(source("ag_news_csv", "$FLAVA_DATA/text/ag_news_csv", split="test"))
+    )
+    assert len(documents) == 5548
+    assert documents[0].startswith("The Race is On: Second Private Team")
+    assert all(document.count("\n") == 1 for document in documents)
+    assert not re.search(r"#\d+;|\\", "".join(documents))
+
+
+def test_gutenberg_real(real_data: Path) -> None:
+    books = list(read_texts(source("gutenberg", "$FLAVA_DATA/text/gutenberg")))
+    assert len(books) == 2
+    assert "It is a truth universally acknowledged" in books[0]
+    assert not any("Project Gutenberg License" in book for book in books)
+
+
+@pytest.mark.parametrize(
+    ("task", "rows", "sentences"),
+    [
+        ("CoLA", 6242, 1),
+        ("SST-2", 12000, 1),
+        ("MRPC", 2677, 2),
+        ("STS-B", 4197, 2),
+        ("QNLI", 3002, 2),
+        ("QQP", 164, 2),
+        ("MNLI", 245, 2),
+        ("RTE", 1818, 2),
+    ],
+)
+def test_glue_real(real_data: Path, task: str, rows: int, sentences: int) -> None:
+    documents = list(read_texts(source("glue_sentences", f"$FLAVA_DATA/glue/{task}")))
+    assert len(documents) == rows
+    assert all(document.count("\n") == sentences - 1 for document in documents)
+    assert not any(re.fullmatch(r"\d+|[01]", line) for line in documents[0].split("\n"))
+
+
+def test_caption_texts_real(real_data: Path) -> None:
+    texts = source("captions", "$FLAVA_DATA/flickr8k", limit=6)
+    assert next(read_texts(texts)) == "A little baby plays croquet ."
+    by_json = source("captions", "$FLAVA_DATA/flickr8k/dataset_flickr8k.json", limit=6)
+    assert list(read_texts(texts)) == list(read_texts(by_json))
+
+
+def test_tinyshakespeare_documents(real_data: Path) -> None:
+    path = "$FLAVA_DATA/text/tinyshakespeare/input.txt"
+    first = next(read_texts(source("text_lines", path)))
+    assert first.startswith("First Citizen:\nBefore we proceed")
+
+
+def test_text_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    (tmp_path / "b.txt").write_text("\nthree\nfour\n \n\nfive")
+    documents = list(read_texts(source("text_lines", tmp_path)))
+    assert documents == ["one", "two", "three\nfour", "five"]
+
+
+def test_captions_jsonl(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(png(1))
+    file = tmp_path / "captions.jsonl"
+    file.write_text('{"file": "a.png", "captions": ["one", "two"]}\n')
+    item = next(read_pairs(source("captions_jsonl", file)))
+    assert (item.key, item.captions) == ("a.png", ["one", "two"])
+    file.write_text('{"file": "a.png", "captions": ["one"]}\n{"file": "a.png"\n')
+    with pytest.raises(DataError, match=r"captions\.jsonl, line 2"):
+        list(read_pairs(source("captions_jsonl", file)))
+
+
+def test_unset_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLAVA_DATA", raising=False)
+    with pytest.raises(DataError, match=r"FLAVA_DATA, which is not set.*export FLAVA_DATA="):
+        next(read_pairs(source("karpathy", "$FLAVA_DATA/flickr8k")))
+    monkeypatch.setenv("FLAVA_DATA", "/data")
+    assert expand("${FLAVA_DATA}/x") == expand("$FLAVA_DATA/x") == Path("/data/x")
+
+
+def test_unknown_adapter() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'karpathy'"):
+        next(read_pairs(source("karpaty", "x")))
+    with pytest.raises(ConfigError, match="unknown adapter 'karpathy'"):
+        next(read_images(source("karpathy", "x")))
+    assert set(adapter_names()) == {"pairs", "images", "texts"}
+
+
+@pytest.mark.parametrize("adapter", [*chain.from_iterable(adapter_names().values())])
+def test_missing_path(adapter: str, tmp_path: Path) -> None:
+    missing = source(adapter, tmp_path / "nowhere")
+    kind = next(kind for kind, names in adapter_names().items() if adapter in names)
+    read = {"pairs": read_pairs, "images": read_images, "texts": read_texts}[kind]
+    with pytest.raises(DataError, match="nowhere"):
+        next(iter(read(missing)))
+
+
+def test_missing_image(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "dataset_x.json").write_text((raw / "pairs" / "dataset_toy.json").read_text())
+    with pytest.raises(DataError, match=r"no image zip or folder: looked for images\.zip"):
+        next(read_pairs(source("karpathy", tmp_path)))
+    zipfile.ZipFile(tmp_path / "images.zip", "w").close()
+    with pytest.raises(DataError, match=r"'000\.png', named by the captions, is not there"):
+        next(read_pairs(source("karpathy", tmp_path)))
+
+
+def test_names_cannot_leave_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(png(1))
+    (tmp_path / "set" / "images").mkdir(parents=True)
+    entry = {"filename": "../../secret.png", "split": "train", "sentences": [{"raw": "a"}]}
+    (tmp_path / "set" / "dataset_x.json").write_text(json.dumps({"images": [entry]}))
+    with pytest.raises(DataError, match="is not there"):
+        next(read_pairs(source("karpathy", tmp_path / "set")))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "a list 'images' is missing"),
+        ('{"images": [{"filename": "a"}]}', r"images\[0\].*'split' is missing"),
+        ('{"images": [{"filename": 1, "split": "train", "sentences": []}]}', "must be text"),
+        ('{"images": [{"filename": "a", "split": "test", "sentences": []}]}', "no image of split"),
+    ],
+)
+def test_malformed_karpathy(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "dataset_x.json").write_text(text)
+    with pytest.raises(DataError, match=message):
+        list(read_captions(source("karpathy", tmp_path)))
+
+
+def test_malformed_token_line(tmp_path: Path) -> None:
+    (tmp_path / "Flickr_8k.trainImages.txt").write_text("a.jpg\nb.jpg\n")
+    (tmp_path / "Flickr8k.token.txt").write_text("a.jpg#0\tone\nb.jpg two\n")
+    with pytest.raises(DataError, match=r"token\.txt, line 2: expected"):
+        list(read_captions(source("flickr8k_tokens", tmp_path)))
+    (tmp_path / "Flickr8k.token.txt").write_text("a.jpg#0\tone\n")
+    with pytest.raises(DataError, match=r"trainImages\.txt, line 2: 'b\.jpg' has no caption"):
+        list(read_captions(source("flickr8k_tokens", tmp_path)))
+
+
+def test_malformed_tsv_and_csv(tmp_path: Path) -> None:
+    (tmp_path / "train.tsv").write_text("sentence\tlabel\ngood film\t1\nbad film\t0\n")
+    assert list(read_texts(source("glue_sentences", tmp_path))) == ["good film", "bad film"]
+    (tmp_path / "train.tsv").write_text("index\tsentence1\tsentence2\tlabel\n0\tone\n")
+    with pytest.raises(DataError, match=r"train\.tsv, line 2: 2 fields, expected 4"):
+        list(read_texts(source("glue_sentences", tmp_path)))
+    (tmp_path / "train.tsv").write_text("what\tis\n")
+    with pytest.raises(DataError, match="line 1: no sentence column"):
+        list(read_texts(source("glue_sentences", tmp_path)))
+    (tmp_path / "train.csv").write_text('"1","a","b"\n"1","a"\n')
+    with pytest.raises(DataError, match=r"train\.csv, line 2: 2 fields"):
+        list(read_texts(source("ag_news_csv", tmp_path)))
+    (tmp_path / "train.csv").write_text('"1","a"x,"b"\n')
+    with pytest.raises(DataError, match=r"train\.csv, line 1: malformed CSV"):
+        list(read_texts(source("ag_news_csv", tmp_path)))
+
+
+def test_malformed_text_files(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("no marks")
+    with pytest.raises(DataError, match="START OF"):
+        list(read_texts(source("gutenberg", tmp_path)))
+    (tmp_path / "book.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(DataError, match="not UTF-8"):
+        list(read_texts(source("text_lines", tmp_path)))
+
+
+def test_damaged_archives(tmp_path: Path) -> None:
+    (tmp_path / "images.zip").write_bytes(b"PK not really")
+    with pytest.raises(DataError, match="not a readable zip"):
+        next(read_images(source("image_folder", tmp_path / "images.zip")))
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("test/a/1.png", png(1))
+    with pytest.raises(DataError, match=r"no image in 'train/'\. Its top folders: test"):
+        next(read_images(source("image_folder", tmp_path)))
+
+
+def test_damaged_mnist(tmp_path: Path) -> None:
+    header = np.array([2051, 2, 28, 28], ">i4").tobytes()
+    images, labels = tmp_path / "train-images-idx3-ubyte.gz", tmp_path / "train-labels-idx1-ubyte"
+    labels.write_bytes(np.array([2049, 3], ">i4").tobytes() + bytes(3))
+    images.write_bytes(gzip.compress(header + bytes(2 * 784 - 5)))
+    with pytest.raises(DataError, match="truncated"):
+        read_mnist(tmp_path, "train")
+    images.write_bytes(gzip.compress(header + bytes(2 * 784))[:-9])
+    with pytest.raises(DataError, match="truncated or not gzip"):
+        read_mnist(tmp_path, "train")
+    images.write_bytes(gzip.compress(header + bytes(2 * 784)))
+    with pytest.raises(DataError, match=r"2 images but .* 3 labels"):
+        read_mnist(tmp_path, "train")
+    with pytest.raises(DataError, match="no split 'val'"):
+        read_mnist(tmp_path, "val")
+    images.write_bytes(gzip.compress(b"\0\0"))
+    with pytest.raises(DataError, match="not an idx file"):
+        read_mnist(tmp_path, "train")
+
+
+def test_duplicate_names_are_ambiguous(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("a/1.png", png(1))
+        archive.writestr("b/1.png", png(2))
+    entry = {"filename": "1.png", "split": "train", "sentences": [{"raw": "x"}]}
+    (tmp_path / "dataset_x.json").write_text(json.dumps({"images": [entry]}))
+    with pytest.raises(DataError, match="is there 2 times"):
+        next(read_pairs(source("karpathy", tmp_path)))
+    (tmp_path / "dataset_x.json").write_text(json.dumps({"images": [{**entry, "filepath": "b"}]}))
+    assert next(read_pairs(source("karpathy", tmp_path))).image_bytes == png(2)
+
+
+def test_captions_are_read_without_images(raw: Path) -> None:
+    assert len(list(islice(read_captions(pairs_source(raw)), 5))) == 5
