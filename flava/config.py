@@ -105,7 +105,8 @@ class ClipConfig(Strict):
     context_length: PositiveInt = Field(77, description="text positions")
     embed_dim: PositiveInt = Field(512, description="joint embedding width")
     quick_gelu: bool = Field(
-        False, description="x sigmoid(1.702 x) as in OpenAI's weights; open_clip ViT-B-16: exact GELU"
+        False,
+        description="x sigmoid(1.702 x) as in OpenAI's weights; open_clip ViT-B-16: exact GELU",
     )
     layer_norm_eps: PositiveFloat = Field(1e-5, description="LayerNorm eps (open_clip)")
     logit_scale_init: float = Field(2.6592, description="ln(1/0.07), clamped to [0, ln 100]")
@@ -313,7 +314,9 @@ class FinetuneConfig(Strict):
     validation_fraction: Fraction = Field(
         0.1, description="of train, to choose the checkpoint, where no validation set is published"
     )
-    evaluations: PositiveInt = Field(10, description="validation scores on the way; the best counts")
+    evaluations: PositiveInt = Field(
+        10, description="validation scores on the way; the best counts"
+    )
 
 
 class ProbeConfig(Strict):

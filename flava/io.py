@@ -70,7 +70,9 @@ def read_json(path: Path | str) -> Any:
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run the step that makes it first.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not valid JSON ({error}). Delete it and make it anew.") from None
+        raise DataError(
+            f"{path} is not valid JSON ({error}). Delete it and make it anew."
+        ) from None
 
 
 def sha256_file(path: Path | str) -> str:

@@ -32,11 +32,11 @@ def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> Tree:
     loader.flatten_mapping(node)
     tree: Tree = {}
     for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        key = loader.construct_object(key_node, deep=True)
         if key in tree:
             line = key_node.start_mark.line + 1
             raise ConfigError(f"{node.start_mark.name}, line {line}: key '{key}' is given twice.")
-        tree[key] = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
+        tree[key] = loader.construct_object(value_node, deep=True)
     return tree
 
 
@@ -173,7 +173,11 @@ class Study:
             raise ConfigError(f"study '{study}': sampling gives column '{name}' no data at all.")
         corpora = sorted({_corpus(kind) for kind in column.data})
         token_corpora = sorted(
-            {_corpus(k) for k, use in column.data.items() if {"mim", "mmm_image"} & {*use.objectives}}
+            {
+                _corpus(k)
+                for k, use in column.data.items()
+                if {"mim", "mmm_image"} & {*use.objectives}
+            }
         )
         return {
             "study": study,
@@ -262,7 +266,9 @@ def load_study(params: Path, name: str, budget: str | None = None) -> Study:
         tree = merge(tree, budgets[budget], frozenset({"evaluate_jobs"}))
         tree["name"] = f"{tree['name']}-{budget}"
     config = parse(StudyConfig, tree, str(path))
-    study = Study(config, load_columns(params / "columns.yaml"), load_tasks(params / "tasks.yaml"), params)
+    study = Study(
+        config, load_columns(params / "columns.yaml"), load_tasks(params / "tasks.yaml"), params
+    )
     _check_study(study, str(path))
     return study
 

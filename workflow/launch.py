@@ -22,7 +22,10 @@ from typing import Any
 
 from flava.errors import ConfigError, FlavaError, run_cli, unknown_name
 
-STEPS = {"pretrain": ("flava.train.pretrain", "pretrain"), "evaluate": ("flava.evaluate.run", "evaluate")}
+STEPS = {
+    "pretrain": ("flava.train.pretrain", "pretrain"),
+    "evaluate": ("flava.evaluate.run", "evaluate"),
+}
 CLUSTERS = ("local",)
 PR_SET_PDEATHSIG = 1
 

@@ -215,7 +215,9 @@ class Plan:
         """What the pages of the report read."""
         files = [f"{self.results}/results.parquet", *self.published, *self.scores]
         for config in self.runs.values():
-            files += [f"{config.output}/{name}" for name in ("config.json", "record.json", "log.csv")]
+            files += [
+                f"{config.output}/{name}" for name in ("config.json", "record.json", "log.csv")
+            ]
             files += [f"{folder}/manifest.json" for folder in config.corpora.values()]
         return list(dict.fromkeys([*files, "flava/report/style.css"]))
 

@@ -65,7 +65,9 @@ def test_bad_requests_are_refused(tmp_path: Path) -> None:
 def test_command_line_error_is_one_paragraph(root: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "workflow.launch", "pretrain", "--config", "missing.json"],
-        cwd=root, capture_output=True, text=True,
+        cwd=root,
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 3
     assert result.stderr.startswith("error: missing.json is missing.")

@@ -81,10 +81,7 @@ def test_one_key_of_one_column_replans_its_chain_alone(project: Project, edited)
     edited("params/columns.yaml", "gather: local", "gather: none")
     assert project.planned() == {
         "pretrain:run=flava_c_local-s0",
-        *(
-            f"evaluate:run=flava_c_local-s0, job={job}"
-            for job in ("vision", "nlp", "multimodal")
-        ),
+        *(f"evaluate:run=flava_c_local-s0, job={job}" for job in ("vision", "nlp", "multimodal")),
         "collect",
         "notebook:page=table_c1",
         "site",
@@ -107,13 +104,19 @@ def test_unknown_key_stops_before_any_job(project: Project, edited) -> None:
     edited("params/smoke.yaml", "pair_updates", "pair_updats")
     result = project.snakemake("--cores", "2")
     assert result.returncode != 0
-    assert "unknown key 'pair_updats'. Did you mean 'pair_updates'?" in result.stdout + result.stderr
+    assert (
+        "unknown key 'pair_updats'. Did you mean 'pair_updates'?" in result.stdout + result.stderr
+    )
     assert "Traceback" not in result.stderr
 
 
 def test_lint_finds_nothing_but_missing_environments(project: Project) -> None:
     result = project.snakemake("--lint", "json")
     found = json.loads(result.stdout) if result.stdout.strip() else {}
-    titles = {lint["title"] for part in ("rules", "files") for item in found.get(part, [])
-              for lint in item["lints"]}
+    titles = {
+        lint["title"]
+        for part in ("rules", "files")
+        for item in found.get(part, [])
+        for lint in item["lints"]
+    }
     assert titles <= {"Specify a conda environment or container for each rule."}

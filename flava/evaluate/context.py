@@ -1,0 +1,36 @@
+"""What every protocol needs beside the data: the model, the task and the job's settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flava.config import TaskConfig
+from flava.models.backbone import Backbone
+
+if TYPE_CHECKING:
+    from flava.data.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Context:
+    """One task of one run.
+
+    Attributes:
+        name: key of the task in tasks.yaml.
+        seed: of the run: splits, orders and dropout.
+        resamples: of the bootstrap.
+    """
+
+    name: str
+    task: TaskConfig
+    model: Backbone
+    tokenizer: Tokenizer
+    seed: int
+    resamples: int
+    stand_in: str | None
+
+    @property
+    def what(self) -> str:
+        """The task in error messages."""
+        return f"task '{self.name}'"

@@ -1,0 +1,96 @@
+"""Frozen features in batches, checked to be finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from flava.data.transforms import normalise
+from flava.errors import TrainingError
+from flava.evaluate.taskdata import Images, IntArray
+
+if TYPE_CHECKING:
+    from flava.data.tokenizer import Tokenizer
+
+BATCH = 256
+FeatureArray = npt.NDArray[np.float32]
+ImageFunction = Callable[[Tensor], Tensor]
+TextFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+def device() -> torch.device:
+    """The device that evaluation runs on."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def image_features(
+    function: ImageFunction, images: Images, rows: IntArray, size: int, what: str
+) -> FeatureArray:
+    """`function` of the images at `rows`, each computed once: (N, D).
+
+    Raises:
+        DataError: an image cannot be decoded.
+        TrainingError: a feature is not finite; `what` names the task.
+    """
+    distinct, positions = np.unique(rows, return_inverse=True)
+    parts = []
+    with torch.inference_mode():
+        for chosen in batches(len(distinct)):
+            pixels_BCHW = normalise(images.pixels(distinct[chosen], size)).to(device())
+            parts.append(function(pixels_BCHW).float().cpu())
+    return _checked(torch.cat(parts), what)[positions]
+
+
+def text_features(
+    function: TextFunction, texts: Sequence[str], tokenizer: Tokenizer, max_length: int, what: str
+) -> FeatureArray:
+    """`function` of every text: (N, D); equal texts get equal features.
+
+    Raises:
+        TrainingError: a feature is not finite; `what` names the task.
+    """
+    distinct = list(dict.fromkeys(texts))
+    tokens = [tokenizer.pair(text, None, max_length) for text in distinct]
+    by_length = np.argsort([len(ids) for ids in tokens], kind="stable")
+    found_ND: Tensor | None = None
+    with torch.inference_mode():
+        for chosen in batches(len(distinct)):
+            rows = by_length[chosen]
+            text_BL, attention_BL = pad([tokens[i] for i in rows], tokenizer.pad_id)
+            features_BD = function(text_BL.to(device()), attention_BL.to(device())).float().cpu()
+            if found_ND is None:
+                found_ND = torch.empty(len(distinct), features_BD.shape[1])
+            found_ND[torch.from_numpy(rows)] = features_BD
+    assert found_ND is not None
+    position = {text: i for i, text in enumerate(distinct)}
+    return _checked(found_ND, what)[[position[text] for text in texts]]
+
+
+def pad(tokens: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Ids (B, L) padded to the longest row, and the mask of real tokens (B, L)."""
+    lengths_B = torch.tensor([len(ids) for ids in tokens])
+    text_BL = torch.full((len(tokens), int(lengths_B.max())), pad_id, dtype=torch.int64)
+    for row, ids in enumerate(tokens):
+        text_BL[row, : len(ids)] = torch.tensor(ids)
+    return text_BL, torch.arange(text_BL.shape[1]) < lengths_B[:, None]
+
+
+def batches(n: int) -> Iterator[IntArray]:
+    """Positions 0 to n - 1 in consecutive batches."""
+    for start in range(0, n, BATCH):
+        yield np.arange(start, min(start + BATCH, n))
+
+
+def _checked(features_ND: Tensor, what: str) -> FeatureArray:
+    bad = (~torch.isfinite(features_ND)).any(dim=1)
+    if bad.any():
+        raise TrainingError(
+            f"{what}: features of {int(bad.sum())} of {len(bad)} examples are not finite (first: "
+            f"example {int(bad.nonzero()[0, 0])}). The model's weights are broken: train it anew."
+        )
+    return features_ND.numpy().astype(np.float32, copy=False)

@@ -1,0 +1,209 @@
+"""End-to-end fine-tuning of a backbone with a small head (supplement B.2).
+
+AdamW, linear warm-up, then polynomial (power 1, fairseq) or cosine decay to zero. The checkpoint
+with the best validation score is kept; test examples are predicted once, with it.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from flava.config import FinetuneConfig
+from flava.errors import TrainingError
+from flava.evaluate.context import Context
+from flava.evaluate.examples import Examples
+from flava.evaluate.features import device
+from flava.evaluate.metrics import METRICS, Predictions, decide
+from flava.evaluate.taskdata import IntArray, SoftLabels, Targets
+from flava.models.backbone import Backbone
+
+BETA1 = 0.9
+BUCKET_BATCHES = 16  # batches that are sorted by length together
+PREDICT_BATCH = 256
+
+
+class Classifier(nn.Module):
+    """A backbone's text or multimodal feature and a head on it."""
+
+    def __init__(
+        self, backbone: Backbone, multimodal: bool, n_outputs: int, config: FinetuneConfig
+    ) -> None:
+        super().__init__()
+        assert isinstance(backbone, nn.Module)
+        self.backbone = backbone
+        width = backbone.multimodal_dim if multimodal else backbone.text_dim
+        self.head = make_head(width, n_outputs, config)
+
+    def forward(self, text_BL: Tensor, attention_BL: Tensor, pixels_BCHW: Tensor | None) -> Tensor:
+        """Outputs (B, n_outputs)."""
+        if pixels_BCHW is not None:
+            features_BD = self.backbone.multimodal_features(pixels_BCHW, text_BL, attention_BL)
+        else:
+            features_BD = self.backbone.text_features(text_BL, attention_BL)
+        outputs_BC: Tensor = self.head(features_BD)
+        return outputs_BC
+
+
+def make_head(width: int, n_outputs: int, config: FinetuneConfig) -> nn.Sequential:
+    """Dropout and one layer, or the two layers with ReLU and dropout of torchmultimodal."""
+    if config.head_hidden is None:
+        return nn.Sequential(nn.Dropout(config.dropout), nn.Linear(width, n_outputs))
+    return nn.Sequential(
+        nn.Linear(width, config.head_hidden),
+        nn.ReLU(),
+        nn.Dropout(config.dropout),
+        nn.Linear(config.head_hidden, n_outputs),
+    )
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """The best checkpoint and how it came about."""
+
+    model: Classifier
+    metric: str
+    validation: float
+    update: int
+
+    def predict(self, examples: Examples) -> Predictions:
+        """Predicted class, value or margin of every example."""
+        return predict(self.model, examples, self.metric)
+
+
+def finetune(
+    context: Context,
+    train: Examples,
+    validation: Examples,
+    n_outputs: int,
+    config: FinetuneConfig,
+) -> Finetuned:
+    """Trains a copy of the context's model; the run's seed fixes head, order and dropout.
+
+    Raises:
+        TrainingError: a loss is not finite; names task and update.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(context.seed)
+        backbone = copy.deepcopy(context.model)
+        model = Classifier(backbone, train.has_images, n_outputs, config).to(device())
+        return _train(context, model, train, validation, config)
+
+
+def _train(
+    context: Context,
+    model: Classifier,
+    train: Examples,
+    validation: Examples,
+    config: FinetuneConfig,
+) -> Finetuned:
+    metric = context.task.metric
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=config.learning_rate,
+        betas=(BETA1, config.beta2),
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+    order = bucketed_batches(train.lengths_N, config.batch_size, context.seed)
+    checks = evaluation_updates(config)
+    best, best_update, best_state = -math.inf, 0, model.state_dict()
+    model.train()
+    for update in tqdm(range(1, config.updates + 1), desc=context.name, disable=None, leave=False):
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * rate(update - 1, config)
+        rows = next(order)
+        loss = loss_of(model(*train.batch(rows)), train.targets[rows])
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"{context.what}: the fine-tuning loss is not finite at update {update}. Lower "
+                "its learning rate in the study's tasks, or check the pretrained model."
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if update in checks:
+            score = METRICS[metric](predict(model, validation, metric), validation.targets)
+            if score > best:
+                best, best_update = score, update
+                best_state = {k: v.detach().clone() for k, v in model.state_dict().items()}
+            model.train()
+    model.load_state_dict(best_state)
+    return Finetuned(model, metric, best, best_update)
+
+
+def predict(model: Classifier, examples: Examples, metric: str) -> Predictions:
+    """What `metric` takes, for every example; batches of similar length.
+
+    Raises:
+        TrainingError: an output is not finite.
+    """
+    model.eval()
+    by_length = np.argsort(examples.lengths_N, kind="stable")
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(by_length), PREDICT_BATCH):
+            rows = by_length[start : start + PREDICT_BATCH]
+            outputs_BC = model(*examples.batch(rows)).float().cpu().numpy()
+            if not np.isfinite(outputs_BC).all():
+                raise TrainingError("A fine-tuned model's outputs are not finite. Lower its rate.")
+            parts.append(decide(metric, outputs_BC))
+    joined: Predictions = np.concatenate(parts)  # type: ignore[assignment]
+    return joined[np.argsort(by_length)]
+
+
+def loss_of(outputs_BC: Tensor, targets: Targets) -> Tensor:
+    """Cross-entropy for classes, squared error for values, and for soft answers the binary
+    cross-entropy summed over the answers (MMF), each a mean over the batch."""
+    if isinstance(targets, SoftLabels):
+        soft_BC = torch.from_numpy(targets.dense()).to(outputs_BC)
+        total = functional.binary_cross_entropy_with_logits(outputs_BC, soft_BC, reduction="sum")
+        return total / len(outputs_BC)
+    target_B = torch.from_numpy(targets).to(outputs_BC.device)
+    if target_B.is_floating_point():
+        return functional.mse_loss(outputs_BC[:, 0], target_B.to(outputs_BC))
+    return functional.cross_entropy(outputs_BC, target_B)
+
+
+def rate(update: int, config: FinetuneConfig) -> float:
+    """Share of the peak learning rate before `update` (from 0)."""
+    if update < config.warmup_updates:
+        return (update + 1) / config.warmup_updates
+    span = max(1, config.updates - config.warmup_updates)
+    progress = min(1.0, (update - config.warmup_updates) / span)
+    if config.schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * progress))
+    return 1 - progress
+
+
+def evaluation_updates(config: FinetuneConfig) -> frozenset[int]:
+    """Updates after which the validation set is scored; the last one is among them."""
+    n = min(config.evaluations, config.updates)
+    return frozenset(round(config.updates * (i + 1) / n) for i in range(n))
+
+
+def bucketed_batches(lengths_N: IntArray, batch_size: int, seed: int) -> Iterator[IntArray]:
+    """Endless batches of positions; every epoch is a new seeded order.
+
+    Within windows of 16 batches examples are sorted by length, so that little is padding; the
+    order of a window's batches is shuffled again.
+    """
+    random = np.random.default_rng(seed)
+    window = batch_size * BUCKET_BATCHES
+    while True:
+        order = random.permutation(len(lengths_N))
+        for start in range(0, len(order), window):
+            part = order[start : start + window]
+            part = part[np.argsort(lengths_N[part], kind="stable")]
+            batches = [part[i : i + batch_size] for i in range(0, len(part), batch_size)]
+            for index in random.permutation(len(batches)):
+                yield batches[index]

@@ -1,0 +1,85 @@
+"""`karpathy` and `flickr8k_tokens`: images with their captions, for zero-shot retrieval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from flava.config import TaskData
+from flava.errors import DataError
+from flava.evaluate.formats.text_files import field_of, lines, read_json
+from flava.evaluate.images import EncodedImages, ImageSource, image_source
+from flava.evaluate.taskdata import SUBSET_SEED, RetrievalTask, require
+
+KARPATHY_URL = "Get Karpathy's caption files from cs.stanford.edu/people/karpathy/deepimagesent."
+FLICKR_TEXT = "Get Flickr8k_text.zip (Flickr8k.token.txt and the split lists) of Hodosh et al."
+CAPTIONS_PER_IMAGE = 5
+
+
+def load_karpathy(path: Path, data: TaskData) -> RetrievalTask:
+    """Test images of a `dataset_*.json`: {"images": [{filename, split, sentences: [{raw}]}]}.
+
+    `path` is the file or a folder with one such file; images lie in `data.images` or beside it.
+
+    Raises:
+        DataError: the file or an image is missing, or an entry lacks a key.
+    """
+    file = _dataset_file(path)
+    entries = field_of(read_json(file, KARPATHY_URL), "images", str(file), list)
+    captions: dict[str, list[str]] = {}
+    for number, entry in enumerate(entries):
+        where = f"{file}, images[{number}]"
+        if field_of(entry, "split", where) != "test":
+            continue
+        sentences = field_of(entry, "sentences", where, list)
+        captions[field_of(entry, "filename", where)] = [
+            str(field_of(sentence, "raw", where)) for sentence in sentences
+        ]
+    require(bool(captions), f"{file} has no image with split 'test'.")
+    return _task(captions, image_source(file.parent, data), data)
+
+
+def load_flickr8k(path: Path, data: TaskData) -> RetrievalTask:
+    """Test images of Flickr8k's official text files (also Flickr30k's token file layout).
+
+    Raises:
+        DataError: a file or an image is missing, a line is malformed, an image has no caption.
+    """
+    listed = [line.strip() for _, line in lines(path / "Flickr_8k.testImages.txt", FLICKR_TEXT)]
+    captions: dict[str, list[str]] = {name: [] for name in listed if name}
+    tokens = path / "Flickr8k.token.txt"
+    for number, line in lines(tokens, FLICKR_TEXT):
+        key, tab, caption = line.partition("\t")
+        name, mark, _ = key.partition("#")
+        if not tab or not mark:
+            raise DataError(f"{tokens}, line {number}: expected <image>#<number><tab><caption>.")
+        if name in captions:
+            captions[name].append(caption)
+    require(bool(captions), f"{path / 'Flickr_8k.testImages.txt'} lists no image.")
+    return _task(captions, image_source(path, data), data)
+
+
+def _task(captions: dict[str, list[str]], source: ImageSource, data: TaskData) -> RetrievalTask:
+    """Keeps the first five non-empty captions of an image: COCO has a few with more."""
+    names = list(captions)
+    if data.test_limit is not None and data.test_limit < len(names):
+        order = np.random.default_rng(SUBSET_SEED).permutation(len(names))[: data.test_limit]
+        names = [names[i] for i in sorted(order)]
+    texts: list[str] = []
+    image_of: list[int] = []
+    for position, name in enumerate(names):
+        kept = [text for text in captions[name] if text.strip()][:CAPTIONS_PER_IMAGE]
+        require(bool(kept), f"{source.path}: image '{name}' has no caption.")
+        texts += kept
+        image_of += [position] * len(kept)
+    images = EncodedImages(source, [source.find(name) for name in names])
+    return RetrievalTask(images, texts, np.asarray(image_of, np.int64))
+
+
+def _dataset_file(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    found = sorted(path.glob("dataset*.json"))
+    require(len(found) == 1, f"{path} has {len(found)} files dataset*.json; name one as the path.")
+    return found[0]

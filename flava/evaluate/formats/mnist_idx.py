@@ -1,0 +1,59 @@
+"""`mnist_idx`: LeCun's idx files, plain or gzipped, under their official names."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from pathlib import Path
+
+import numpy as np
+
+from flava.config import TaskData
+from flava.errors import DataError
+from flava.evaluate.images import ArrayImages
+from flava.evaluate.taskdata import LabelledTask, PixelArray, Split, check_labels
+
+UNSIGNED_BYTE = 0x08
+DIGITS = [str(digit) for digit in range(10)]
+
+
+def load(path: Path, data: TaskData) -> LabelledTask:
+    """Reads train and t10k images and labels.
+
+    Raises:
+        DataError: a file is missing, truncated, not idx, or images and labels differ in number.
+    """
+    return LabelledTask(
+        train=_split(path, "train").limited(data.train_limit),
+        tests={"test": _split(path, "t10k").limited(data.test_limit)},
+        classes=DIGITS,
+    )
+
+
+def read_idx(path: Path) -> PixelArray:
+    """One idx file of unsigned bytes: 4-byte magic (type, dimensions), big-endian sizes, bytes."""
+    zipped = path.with_name(path.name + ".gz")
+    try:
+        raw = gzip.decompress(zipped.read_bytes()) if zipped.is_file() else path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path}[.gz] is missing. Download MNIST's four idx files there.") from None
+    except (OSError, EOFError) as error:
+        raise DataError(f"{zipped} is not a valid gzip file ({error}).") from None
+    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] != UNSIGNED_BYTE:
+        raise DataError(f"{path} is not an idx file of unsigned bytes (bad magic number).")
+    header = 4 + 4 * raw[3]
+    shape = [int(size) for size in np.frombuffer(raw[4:header], dtype=">u4")]
+    if len(shape) != raw[3] or len(raw) - header != math.prod(shape):
+        raise DataError(f"{path}: {len(raw) - header} bytes do not fill shape {shape}: truncated?")
+    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
+
+
+def _split(path: Path, name: str) -> Split:
+    images_NHW = read_idx(path / f"{name}-images-idx3-ubyte")
+    labels_N = read_idx(path / f"{name}-labels-idx1-ubyte").astype(np.int64)
+    if images_NHW.ndim != 3 or labels_N.ndim != 1 or len(images_NHW) != len(labels_N):
+        raise DataError(
+            f"{path}: {name} images {images_NHW.shape} and labels {labels_N.shape} do not fit."
+        )
+    check_labels(labels_N, len(DIGITS), f"{path}/{name}-labels-idx1-ubyte")
+    return Split(labels_N, ArrayImages(images_NHW), np.arange(len(labels_N)))

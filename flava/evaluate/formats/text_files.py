@@ -1,0 +1,75 @@
+"""Text, TSV, JSON and JSON-lines files, with file and line in every error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flava.errors import DataError
+
+
+def read_text(path: Path, how_to_get: str) -> str:
+    """UTF-8 text without a byte-order mark.
+
+    Raises:
+        DataError: the file is missing (`how_to_get` says what to do) or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{path} is missing. {how_to_get}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error}).") from None
+
+
+def lines(path: Path, how_to_get: str) -> Iterator[tuple[int, str]]:
+    """Numbered non-empty lines, from 1; only newline ends a line, as in the official files."""
+    for number, line in enumerate(read_text(path, how_to_get).split("\n"), start=1):
+        line = line.removesuffix("\r")
+        if line:
+            yield number, line
+
+
+def read_json(path: Path, how_to_get: str) -> Any:
+    """A JSON file's value.
+
+    Raises:
+        DataError: the file is missing or is not JSON; names the line.
+    """
+    text = read_text(path, how_to_get)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}).") from None
+
+
+def json_lines(path: Path, how_to_get: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Numbered objects of a JSON-lines file.
+
+    Raises:
+        DataError: the file is missing, or a line is not a JSON object; names the line.
+    """
+    for number, line in lines(path, how_to_get):
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path}, line {number}: not valid JSON ({error.msg}).") from None
+        if not isinstance(value, dict):
+            raise DataError(f"{path}, line {number}: expected a JSON object.")
+        yield number, value
+
+
+def field_of(value: Any, key: str, where: str, kind: type | tuple[type, ...] = str) -> Any:
+    """`value[key]`, checked for presence and type.
+
+    Raises:
+        DataError: the key is absent or of another type; `where` names file and line.
+    """
+    if not isinstance(value, dict) or key not in value:
+        raise DataError(f"{where}: key '{key}' is missing.")
+    found = value[key]
+    if not isinstance(found, kind) or isinstance(found, bool):
+        raise DataError(f"{where}: key '{key}' has the wrong type ({type(found).__name__}).")
+    return found

@@ -1,0 +1,99 @@
+"""`vqav2`: the official question and annotation files with ten answers a question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flava.config import TaskData
+from flava.errors import DataError
+from flava.evaluate.formats.examples import ImageTexts
+from flava.evaluate.formats.text_files import field_of, read_json
+from flava.evaluate.formats.vqa_answers import ANNOTATORS, soft_labels, vocabulary
+from flava.evaluate.images import ImageSource, image_source
+from flava.evaluate.taskdata import LabelledTask, Split
+
+HOW_TO_GET = "Get VQAv2's questions and annotations from visualqa.org/download.html."
+VOCABULARY_SIZE = 3129  # the usual answer set of VQAv2 (MMF)
+
+
+@dataclass
+class Questions:
+    """Parallel lists over the questions of one split."""
+
+    where: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+    answers: list[list[str]] = field(default_factory=list)
+    most_common: list[str] = field(default_factory=list)
+
+
+def load(path: Path, data: TaskData) -> LabelledTask:
+    """Reads train2014 for training and val2014 for the score.
+
+    The answers of test-dev, which the paper reports, are on the challenge's server only. The
+    answer vocabulary is made from the training file's `multiple_choice_answer`s.
+
+    Raises:
+        DataError: a file or image is missing, an entry is malformed, a question has no
+            annotation or not ten answers (the file and the entry are named).
+    """
+    train, test = _read(path, "train2014"), _read(path, "val2014")
+    answers = vocabulary(train.most_common, VOCABULARY_SIZE)
+    source = image_source(path, data)
+    return LabelledTask(
+        train=_split(source, train, answers).limited(data.train_limit),
+        tests={"val2014": _split(source, test, answers).limited(data.test_limit)},
+        classes=answers,
+        notes={"scored split": "val2014", "answer vocabulary": len(answers)},
+    )
+
+
+def _read(path: Path, split: str) -> Questions:
+    question_file = path / f"v2_OpenEnded_mscoco_{split}_questions.json"
+    annotation_file = path / f"v2_mscoco_{split}_annotations.json"
+    annotations: dict[int, tuple[str, dict[str, Any]]] = {}
+    for number, entry in enumerate(_list(annotation_file, "annotations")):
+        where = f"{annotation_file}, annotations[{number}]"
+        annotations[field_of(entry, "question_id", where, int)] = where, entry
+    found = Questions()
+    for number, entry in enumerate(_list(question_file, "questions")):
+        where = f"{question_file}, questions[{number}]"
+        identity = field_of(entry, "question_id", where, int)
+        if identity not in annotations:
+            raise DataError(f"{where}: question {identity} has no entry in {annotation_file}.")
+        _add(found, entry, where, split, *annotations[identity])
+    return found
+
+
+def _add(
+    found: Questions,
+    question: dict[str, Any],
+    where: str,
+    split: str,
+    annotation_where: str,
+    annotation: dict[str, Any],
+) -> None:
+    given = field_of(annotation, "answers", annotation_where, list)
+    answers = [field_of(answer, "answer", annotation_where) for answer in given]
+    if len(answers) != ANNOTATORS:
+        raise DataError(f"{annotation_where}: {len(answers)} answers, expected {ANNOTATORS}.")
+    found.where.append(where)
+    found.texts.append(field_of(question, "question", where))
+    image = field_of(question, "image_id", where, int)
+    found.images.append(f"COCO_{split}_{image:012d}")
+    found.answers.append(answers)
+    found.most_common.append(field_of(annotation, "multiple_choice_answer", annotation_where))
+
+
+def _list(path: Path, key: str) -> list[Any]:
+    found: list[Any] = field_of(read_json(path, HOW_TO_GET), key, str(path), list)
+    return found
+
+
+def _split(source: ImageSource, questions: Questions, answers: list[str]) -> Split:
+    examples = ImageTexts(source, "VQAv2")
+    for where, text, image in zip(questions.where, questions.texts, questions.images, strict=True):
+        examples.add(image, text, 0, where)
+    return examples.split(soft_labels(questions.answers, answers))

@@ -1,0 +1,136 @@
+"""Evaluates one model on the tasks of one job.
+
+python -m flava.evaluate.run --config results/<study>/runs/<run>/evaluate/<job>.config.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+import time
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from flava.config import Strict, TaskConfig
+from flava.data.tokenizer import Tokenizer, load_tokenizer
+from flava.errors import CheckpointError, ConfigError, FlavaError, run_cli
+from flava.evaluate import finetuned_tasks, retrieval, vision, zero_shot
+from flava.evaluate.context import Context
+from flava.evaluate.datasets import load_task
+from flava.evaluate.features import device
+from flava.evaluate.scores import Score
+from flava.evaluate.taskdata import LabelledTask, RetrievalTask, TaskSet, ZeroShotTask
+from flava.io import write_json
+from flava.jobs import EvaluateJob, EvaluateTask, load_job
+from flava.models import load_model
+from flava.models.backbone import Backbone
+from flava.records import make_record
+
+SettingsT = TypeVar("SettingsT", bound=Strict)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", required=True, help="resolved EvaluateJob")
+    evaluate(parser.parse_args().config)
+
+
+def evaluate(config_path: str) -> None:
+    """Runs the job of a resolved configuration file: what the launcher starts."""
+    run(load_job(EvaluateJob, config_path))
+
+
+def run(job: EvaluateJob) -> None:
+    """Evaluates all tasks of the job and writes {"scores": [...], "record": {...}}.
+
+    The file is written once, when every task has its scores.
+
+    Raises:
+        FlavaError: a task failed; the message begins with its name.
+    """
+    started = time.time()
+    model = load_backbone(Path(job.model))
+    tokenizer = load_tokenizer(job.tokenizer_path)
+    scores: list[Score] = []
+    seconds: dict[str, float] = {}
+    for name, spec in job.tasks.items():
+        begun = time.monotonic()
+        scores += evaluate_task(job, name, spec, model, tokenizer)
+        seconds[name] = round(time.monotonic() - begun, 3)
+        print(f"{name}: {seconds[name]:.1f} s", file=sys.stderr, flush=True)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    record = make_record(
+        "evaluate", job, started, parents=[job.parent_record], extra={"task_seconds": seconds}
+    )
+    identity = {"study": job.study, "column": job.column, "seed": job.seed, "job": job.job}
+    plain = [score.model_dump(mode="json") for score in scores]
+    write_json(job.output, {**identity, "scores": plain, "record": record})
+
+
+def evaluate_task(
+    job: EvaluateJob, name: str, spec: EvaluateTask, model: Backbone, tokenizer: Tokenizer
+) -> list[Score]:
+    """Scores of one task.
+
+    Raises:
+        FlavaError: of the kind that occurred, its message headed by the task's name.
+    """
+    context = Context(
+        name=name,
+        task=spec.task,
+        model=model,
+        tokenizer=tokenizer,
+        seed=job.seed,
+        resamples=job.bootstrap_resamples,
+        stand_in=spec.data.stand_in,
+    )
+    try:
+        return _dispatch(context, spec, load_task(name, spec.task, spec.data))
+    except FlavaError as error:
+        heading = f"{job.column}-s{job.seed}, {context.what} ({spec.task.title})"
+        raise type(error)(f"{heading}: {error}") from error
+
+
+def _dispatch(context: Context, spec: EvaluateTask, data: TaskSet) -> list[Score]:
+    match spec.task.family, data:
+        case "linear_probe", LabelledTask():
+            return vision.evaluate(context, data, _needed(spec.probe, "probe", spec.task))
+        case (("glue" | "multimodal"), LabelledTask()):
+            config = _needed(spec.finetune, "finetune", spec.task)
+            return finetuned_tasks.evaluate(context, data, config)
+        case "retrieval", RetrievalTask():
+            return retrieval.evaluate(context, data)
+        case "zero_shot", ZeroShotTask():
+            return zero_shot.evaluate(context, data)
+    raise ConfigError(f"family '{spec.task.family}' cannot use adapter '{spec.data.adapter}'.")
+
+
+def _needed(value: SettingsT | None, key: str, task: TaskConfig) -> SettingsT:
+    if value is None:
+        raise ConfigError(f"family '{task.family}' needs settings under '{key}' in tasks.yaml.")
+    return value
+
+
+def load_backbone(directory: Path) -> Backbone:
+    """The exported model, frozen for inference, on the device that evaluation runs on.
+
+    Raises:
+        CheckpointError: the export is missing, damaged or no model that has features.
+    """
+    model = load_model(directory)
+    if not isinstance(model, Backbone):
+        raise CheckpointError(f"{directory}: {type(model).__name__} gives no features to evaluate.")
+    assert isinstance(model, nn.Module)
+    model.eval().to(device())
+    return model
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,165 @@
+"""What a reader hands to a protocol: images, texts and targets of a task's splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from flava.errors import DataError
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+PixelArray = npt.NDArray[np.uint8]
+
+SUBSET_SEED = 0  # limits choose the same examples for every column and seed
+
+
+class Images(Protocol):
+    """Images by position, decoded on demand."""
+
+    def __len__(self) -> int: ...
+
+    def pixels(self, indices: IntArray, size: int) -> PixelArray:
+        """uint8 RGB of the images at `indices`, resized to a square: (B, size, size, 3)."""
+        ...
+
+
+@dataclass(frozen=True)
+class SoftLabels:
+    """VQA targets: up to K answers an example, each with a soft score.
+
+    Attributes:
+        ids_NK: positions in the answer vocabulary, -1 where there is none.
+        scores_NK: soft scores in [0, 1], 0 where there is none.
+        n_answers: size of the answer vocabulary.
+    """
+
+    ids_NK: IntArray
+    scores_NK: npt.NDArray[np.float32]
+    n_answers: int
+
+    def __len__(self) -> int:
+        return len(self.ids_NK)
+
+    def __getitem__(self, indices: IntArray) -> SoftLabels:
+        return SoftLabels(self.ids_NK[indices], self.scores_NK[indices], self.n_answers)
+
+    def dense(self) -> npt.NDArray[np.float32]:
+        """Soft scores of every answer: (N, n_answers)."""
+        dense_NA = np.zeros((len(self), self.n_answers), np.float32)
+        rows_M, columns_M = np.nonzero(self.ids_NK >= 0)
+        dense_NA[rows_M, self.ids_NK[rows_M, columns_M]] = self.scores_NK[rows_M, columns_M]
+        return dense_NA
+
+
+Targets = IntArray | FloatArray | SoftLabels
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples of one split; a task has images, texts or both.
+
+    Attributes:
+        targets: class positions (int64), values (float64) or soft answers.
+        images: the distinct images, for tasks that have any.
+        image_N: position of each example's image in `images`.
+        texts: first and second sentence of each example, for tasks that have any.
+    """
+
+    targets: Targets
+    images: Images | None = None
+    image_N: IntArray | None = None
+    texts: list[tuple[str, str | None]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def labels(self) -> IntArray:
+        """The targets of a classification task."""
+        assert isinstance(self.targets, np.ndarray)
+        return self.targets.astype(np.int64, casting="safe")
+
+    def take(self, indices: IntArray) -> Split:
+        """The examples at `indices`, in that order."""
+        return Split(
+            targets=self.targets[indices],
+            images=self.images,
+            image_N=None if self.image_N is None else self.image_N[indices],
+            texts=None if self.texts is None else [self.texts[i] for i in indices],
+        )
+
+    def limited(self, limit: int | None) -> Split:
+        """A fixed random subset of at most `limit` examples, in their order."""
+        if limit is None or limit >= len(self):
+            return self
+        chosen = np.random.default_rng(SUBSET_SEED).permutation(len(self))[:limit]
+        return self.take(np.sort(chosen))
+
+
+@dataclass(frozen=True)
+class LabelledTask:
+    """A task with training examples: linear probe, GLUE or multimodal.
+
+    Attributes:
+        tests: scored splits by name; a task's value is the mean over them (MNLI has two).
+        classes: class or answer names in target order; empty for regression.
+        notes: what a reader of the result should know, e.g. rows skipped.
+    """
+
+    train: Split
+    tests: dict[str, Split]
+    classes: list[str]
+    validation: Split | None = None
+    notes: dict[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RetrievalTask:
+    """Images with their captions.
+
+    Attributes:
+        captions: M captions.
+        image_M: position of each caption's image.
+    """
+
+    images: Images
+    captions: list[str]
+    image_M: IntArray
+    notes: dict[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ZeroShotTask:
+    """Labelled images, class names and prompt templates with one `{}` each."""
+
+    test: Split
+    classes: list[str]
+    templates: list[str]
+    notes: dict[str, str | int] = field(default_factory=dict)
+
+
+TaskSet = LabelledTask | RetrievalTask | ZeroShotTask
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises DataError(message) unless `condition` holds."""
+    if not condition:
+        raise DataError(message)
+
+
+def check_labels(labels_N: IntArray, n_classes: int, where: str) -> None:
+    """Labels lie in [0, n_classes) and there is at least one.
+
+    Raises:
+        DataError: the split is empty or a label is out of range.
+    """
+    require(len(labels_N) > 0, f"{where} has no examples. Check the file or the split's name.")
+    bad = np.flatnonzero((labels_N < 0) | (labels_N >= n_classes))
+    if len(bad):
+        raise DataError(
+            f"{where}: label {labels_N[bad[0]]} of example {bad[0]} is out of range; "
+            f"the task has {n_classes} classes (0 to {n_classes - 1})."
+        )

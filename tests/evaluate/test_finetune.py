@@ -1,0 +1,224 @@
+"""Fine-tuning: planted signals are learnt, runs repeat bit for bit, bad runs stop."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from flava.errors import DataError, TrainingError
+from flava.evaluate import finetune, finetuned_tasks
+from flava.evaluate.examples import Examples, PixelStore
+from flava.evaluate.images import ArrayImages
+from flava.evaluate.taskdata import LabelledTask, SoftLabels, Split
+from tests.evaluate.fakes import FakeBackbone, FakeTokenizer, context, finetune_config
+
+WORDS = [f"word{i}" for i in range(30)]
+
+
+def sentences(n, seed):
+    """Positive where "good" occurs; the words around it tell nothing."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 2, n)
+    texts = [
+        (" ".join([*random.choice(WORDS, random.integers(2, 9)), "good" if y else "bad"]), None)
+        for y in labels
+    ]
+    return Split(labels, texts=texts)
+
+
+def text_task(n=400):
+    return LabelledTask(sentences(n, 0), {"dev": sentences(200, 1)}, ["0", "1"])
+
+
+def image_text_task(n=600):
+    """Label = (image is red) XOR (text says 'red'): neither modality alone helps."""
+    random = np.random.default_rng(0)
+    red, says = random.integers(0, 2, n), random.integers(0, 2, n)
+    pixels = random.integers(0, 120, (n, 16, 16, 3), np.uint8)
+    pixels[red == 1, :, :, 0] += 120
+    images = ArrayImages(pixels)
+    texts = [("a red thing" if s else "some other picture", None) for s in says]
+    cuts = [np.arange(0, n - 200), np.arange(n - 200, n - 100), np.arange(n - 100, n)]
+    parts = [Split((red ^ says)[c], images, c, [texts[i] for i in c]) for c in cuts]
+    return LabelledTask(parts[0], {"test": parts[2]}, ["same", "differ"], parts[1])
+
+
+def test_text_signal_is_learnt_and_repeats_exactly():
+    config = finetune_config(updates=80)
+    first, again = (
+        finetuned_tasks.evaluate(context("glue"), text_task(), config)[0] for _ in range(2)
+    )
+    assert first == again
+    assert first.value > 90
+    assert (first.n_examples, first.n_train, first.details["validation examples"]) == (200, 360, 40)
+    other = finetuned_tasks.evaluate(context("glue", seed=1), text_task(), config)[0]
+    assert other != first
+
+
+def test_the_pretrained_model_is_left_alone():
+    model = FakeBackbone()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    finetuned_tasks.evaluate(context("glue", model=model), text_task(), finetune_config(updates=5))
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
+def test_the_caller_s_random_state_is_left_alone():
+    fake = context("glue")
+    before = torch.get_rng_state()
+    finetuned_tasks.evaluate(fake, text_task(100), finetune_config(updates=3))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_image_text_interaction_is_learnt():
+    config = finetune_config(updates=300, head_hidden=64, schedule="cosine", dropout=0.0)
+    (score,) = finetuned_tasks.evaluate(context("multimodal"), image_text_task(), config)
+    assert score.value > 85
+    assert score.n_train == 400
+
+
+def test_regression():
+    random = np.random.default_rng(0)
+    n = 400
+    share = random.integers(0, 6, n)
+    texts = [(" ".join(["same"] * s + ["other"] * (5 - s)), "x y") for s in share]
+    split = Split(share / 5.0, texts=texts)
+    task = LabelledTask(split.take(np.arange(300)), {"dev": split.take(np.arange(300, 400))}, [])
+    (score,) = finetuned_tasks.evaluate(
+        context("glue", "pearson"), task, finetune_config(updates=120)
+    )
+    assert score.value > 80
+    assert score.chance == 0
+    assert score.details["spearman"] > 80
+
+
+def test_auroc_uses_the_margin():
+    task = text_task()
+    (score,) = finetuned_tasks.evaluate(context("glue", "auroc"), task, finetune_config())
+    assert score.value > 90
+    assert score.chance == 50
+
+
+def test_soft_answers():
+    n = 300
+    red = np.random.default_rng(0).integers(0, 2, n)
+    pixels = np.random.default_rng(1).integers(0, 120, (n, 16, 16, 3), np.uint8)
+    pixels[red == 1, :, :, 0] += 120
+    soft = SoftLabels(
+        np.stack([red, np.full(n, 2)], 1), np.tile(np.float32([1.0, 0.3]), (n, 1)), 3
+    )
+    split = Split(soft, ArrayImages(pixels), np.arange(n), [("what colour", None)] * n)
+    task = LabelledTask(split.take(np.arange(200)), {"val": split.take(np.arange(200, n))}, ["b", "r", "?"])
+    config = finetune_config(updates=100, head_hidden=32, dropout=0.0)
+    (score,) = finetuned_tasks.evaluate(context("multimodal", "vqa_score"), task, config)
+    assert score.value > 90
+    assert 45 < score.chance < 60
+
+
+def test_several_scored_splits_are_averaged():
+    task = text_task()
+    half = {"a": sentences(50, 5), "b": sentences(50, 6)}
+    task = LabelledTask(task.train, half, task.classes)
+    (score,) = finetuned_tasks.evaluate(context("glue"), task, finetune_config(updates=20))
+    parts = [score.details["a accuracy"], score.details["b accuracy"]]
+    assert score.value == pytest.approx(np.mean(parts), abs=1e-3)
+    assert score.n_examples == 100
+
+
+def test_best_validation_checkpoint_is_kept(monkeypatch):
+    scores = iter([0.5, 0.9, 0.7])
+    monkeypatch.setitem(finetune.METRICS, "accuracy", lambda *_: next(scores, 0.6))
+    train, held = (Examples(sentences(64, s), FakeTokenizer(), 32, 16) for s in (0, 1))
+    config = finetune_config(updates=30, evaluations=3)
+    best = finetune.finetune(context("glue"), train, held, 2, config)
+    assert (best.update, best.validation) == (20, 0.9)
+    scores = iter([0.5, 0.9])
+    monkeypatch.setitem(finetune.METRICS, "accuracy", lambda *_: next(scores, 0.6))
+    short = finetune.finetune(
+        context("glue"), train, held, 2, finetune_config(updates=30, evaluations=3)
+    )
+    for key, value in short.model.state_dict().items():
+        assert torch.equal(value, best.model.state_dict()[key])
+
+
+def test_schedules():
+    polynomial = finetune_config(updates=100, warmup_updates=10)
+    rates = [finetune.rate(u, polynomial) for u in range(100)]
+    assert rates[0] == pytest.approx(0.1) and rates[9] == rates[10] == 1
+    assert rates[55] == pytest.approx(0.5)
+    cosine = finetune_config(updates=100, warmup_updates=0, schedule="cosine")
+    assert finetune.rate(0, cosine) == 1
+    assert finetune.rate(50, cosine) == pytest.approx(0.5)
+    assert finetune.evaluation_updates(polynomial) == {33, 67, 100}
+    assert finetune.evaluation_updates(finetune_config(updates=2, evaluations=9)) == {1, 2}
+
+
+def test_batches_cover_an_epoch_and_waste_little():
+    lengths = np.random.default_rng(0).integers(3, 60, 1000)
+    batches = finetune.bucketed_batches(lengths, 32, seed=0)
+    epoch = list(itertools.islice(batches, 32))
+    assert sorted(np.concatenate(epoch)) == list(range(1000))
+    padded = sum(len(b) * lengths[b].max() for b in epoch)
+    assert padded < 1.2 * lengths.sum()
+    second = list(itertools.islice(batches, 32))
+    assert any(a.tolist() != b.tolist() for a, b in zip(epoch, second, strict=True))
+
+
+def test_two_layer_head_is_the_papers():
+    head = finetune.make_head(24, 7, finetune_config(head_hidden=1536, dropout=0.5))
+    shapes = [tuple(p.shape) for p in head.parameters()]
+    assert shapes == [(1536, 24), (1536,), (7, 1536), (7,)]
+
+
+def test_predictions_keep_the_order_of_the_examples():
+    examples = Examples(sentences(300, 0), FakeTokenizer(), 32, 16)
+    model = finetune.Classifier(FakeBackbone(), False, 2, finetune_config())
+    whole = finetune.predict(model, examples, "accuracy")
+    for row in (0, 17, 299):
+        single = model(*examples.batch(np.array([row]))).argmax().item()
+        assert whole[row] == single
+
+
+def test_pixels_are_the_same_with_and_without_the_cache(monkeypatch):
+    images = ArrayImages(np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8))
+    image_of = np.array([5, 5, 2, 0])
+    cached = PixelStore(images, image_of, 16)
+    assert len(cached.array) == 3
+    monkeypatch.setattr("flava.evaluate.examples.CACHE_BYTES", 0)
+    decoded = PixelStore(images, image_of, 16)
+    assert decoded.array is None
+    rows = np.array([3, 0, 1])
+    assert torch.equal(cached.batch(rows), decoded.batch(rows))
+
+
+def test_images_are_never_in_both_parts():
+    split = Split(
+        np.zeros(60, np.int64), ArrayImages(np.zeros((20, 4, 4, 3), np.uint8)),
+        np.repeat(np.arange(20), 3), [("x", None)] * 60,
+    )  # fmt: skip
+    train, held = finetuned_tasks.hold_out(split, 0.2, 0)
+    assert len(held) == 12
+    assert not set(split.image_N[train]) & set(split.image_N[held])
+
+
+def test_divergence_stops_with_task_and_update():
+    with pytest.raises(TrainingError, match=r"task 'fake': the fine-tuning loss .* at update \d+"):
+        finetuned_tasks.evaluate(
+            context("glue", "pearson"),
+            LabelledTask(
+                Split(np.ones(64), texts=[("a b", None)] * 64),
+                {"dev": Split(np.ones(8), texts=[("a b", None)] * 8)}, [],
+            ),
+            finetune_config(learning_rate=1e30, warmup_updates=0, updates=50),
+        )  # fmt: skip
+
+
+def test_too_few_examples():
+    with pytest.raises(DataError, match="3 training examples are too few"):
+        finetuned_tasks.evaluate(context("glue"), text_task(3), finetune_config())
+    task = LabelledTask(sentences(40, 0), {"dev": sentences(40, 0).take(np.arange(0))}, ["0", "1"])
+    with pytest.raises(DataError, match="split 'dev' has no examples"):
+        finetuned_tasks.evaluate(context("glue"), task, finetune_config())

@@ -1,0 +1,455 @@
+"""Readers on small files written here: formats that have no real copy, and every bad input."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from flava.errors import ConfigError, DataError
+from flava.evaluate.datasets import adapters, load_task
+from flava.evaluate.formats.vqa_answers import normalise_answer, soft_score, vocabulary
+from flava.evaluate.images import ImageSource
+from tests.evaluate.fakes import (
+    colour_folder,
+    data_config,
+    noise_png,
+    task_config,
+    write,
+    write_json_lines,
+    write_zip,
+)
+
+
+def load(name, family, adapter, path, **changes):
+    return load_task(name, task_config(family), data_config(adapter, path, **changes))
+
+
+# --- VQAv2
+
+
+def vqa_files(root, split, questions):
+    """questions: [(id, image, text, ten answers)]."""
+    write(
+        root / f"v2_OpenEnded_mscoco_{split}_questions.json",
+        json.dumps({"questions": [
+            {"question_id": q, "image_id": i, "question": text} for q, i, text, _ in questions
+        ]}),
+    )  # fmt: skip
+    write(
+        root / f"v2_mscoco_{split}_annotations.json",
+        json.dumps({"annotations": [
+            {"question_id": q, "image_id": i, "multiple_choice_answer": answers[0],
+             "answers": [{"answer": a, "answer_id": k} for k, a in enumerate(answers, 1)]}
+            for q, i, _, answers in reversed(questions)
+        ]}),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def vqa(tmp_path):
+    vqa_files(tmp_path, "train2014", [
+        (1, 7, "What colour?", ["red"] * 8 + ["blue"] * 2),
+        (2, 7, "How many?", ["two"] * 10),
+        (3, 8, "Is it?", ["yes"] * 3 + ["no"] * 7),
+    ])  # fmt: skip
+    vqa_files(tmp_path, "val2014", [(9, 4, "How many?", ["2"] * 3 + ["Red."] + ["zebra"] * 6)])
+    write_zip(tmp_path / "images.zip", {
+        f"{split}/COCO_{split}_{image:012d}.png": noise_png(image)
+        for split, image in (("train2014", 7), ("train2014", 8), ("val2014", 4))
+    })  # fmt: skip
+    return tmp_path
+
+
+def test_vqav2(vqa):
+    task = load("vqav2", "multimodal", "vqav2", vqa)
+    assert task.classes == ["2", "red", "yes"]
+    assert [t for t, _ in task.train.texts] == ["What colour?", "How many?", "Is it?"]
+    assert task.train.image_N.tolist() == [0, 0, 1]
+    expected = [[0, 1, 0], [1, 0, 0], [0, 0, 0.9]]
+    assert np.allclose(task.train.targets.dense(), expected)
+    assert np.allclose(task.tests["val2014"].targets.dense(), [[0.9, 0.3, 0]])
+
+
+def test_vqa_bad_entries(vqa):
+    path = vqa / "v2_mscoco_val2014_annotations.json"
+    good = json.loads(path.read_text())
+    few = json.loads(path.read_text())
+    few["annotations"][0]["answers"].pop()
+    path.write_text(json.dumps(few))
+    with pytest.raises(DataError, match=r"val2014_annotations.json, annotations\[0\]: 9 answers"):
+        load("vqav2", "multimodal", "vqav2", vqa)
+    good["annotations"][0]["question_id"] = 77
+    path.write_text(json.dumps(good))
+    with pytest.raises(DataError, match=r"questions\[0\]: question 9 has no entry"):
+        load("vqav2", "multimodal", "vqav2", vqa)
+    path.write_text('{"annotations": [\n{"question_id": 9,,}]}')
+    with pytest.raises(DataError, match="annotations.json, line 2: not valid JSON"):
+        load("vqav2", "multimodal", "vqav2", vqa)
+    path.unlink()
+    with pytest.raises(DataError, match=r"is missing. Get VQAv2's .* from visualqa.org"):
+        load("vqav2", "multimodal", "vqav2", vqa)
+
+
+@pytest.mark.parametrize(
+    ("raw", "normal"),
+    [("The Red.", "red"), ("two", "2"), ("1,000", "1000"), ("2.5", "2.5"), ("don't", "dont"),
+     ("black & white", "black & white"), ("yes!", "yes"), ("t-shirt", "t shirt"), ("a", "")],
+)  # fmt: skip
+def test_vqa_normalisation(raw, normal):
+    assert normalise_answer(raw) == normal
+
+
+def test_vqa_soft_scores_and_vocabulary():
+    scores = [soft_score(n) for n in range(11)]
+    assert scores == pytest.approx([0, 0.3, 0.6, 0.9] + [1] * 7)
+    assert vocabulary(["yes", "no", "yes", "Two", "2", "b", "a b"], 4) == ["2", "b", "yes", "no"]
+
+
+# --- Hateful Memes and SNLI-VE
+
+
+@pytest.fixture
+def memes(tmp_path):
+    images = {f"img/{i:05d}.png": noise_png(i) for i in range(6)}
+    write_zip(tmp_path / "images.zip", images)
+    for split, ids in (("train", (0, 1, 2)), ("dev", (3,)), ("test", (4,)), ("test_unseen", (5, 4))):
+        write_json_lines(tmp_path / f"{split}.jsonl", [
+            {"id": i, "img": f"img/{i:05d}.png", "label": i % 2, "text": f"text {i}"} for i in ids
+        ])  # fmt: skip
+    return tmp_path
+
+
+def test_hateful_memes(memes):
+    task = load("hateful_memes", "multimodal", "hateful_memes", memes)
+    assert task.train.targets.tolist() == [0, 1, 0]
+    assert task.notes == {"scored file": "test_unseen.jsonl"}
+    assert task.tests["test"].texts == [("text 5", None), ("text 4", None)]
+    assert len(task.validation) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('{"img": "img/00001.png", "label": 2, "text": "x"}', "line 2: label 2 is out of range"),
+        ('{"img": "img/00001.png", "label": "1", "text": "x"}', "line 2: key 'label' has the wrong"),
+        ('{"img": "img/00001.png", "text": "x"}', "line 2: key 'label' is missing"),
+        ('{"img": "img/99.png", "label": 1, "text": "x"}', "line 2: .*image 'img/99.png' is not th"),
+        ('{"img": ', "line 2: not valid JSON"),
+        ("[1]", "line 2: expected a JSON object"),
+    ],
+)
+def test_bad_meme_lines(memes, row, message):
+    path = memes / "train.jsonl"
+    path.write_text(path.read_text().split("\n")[0] + "\n" + row + "\n")
+    with pytest.raises(DataError, match=message):
+        load("hateful_memes", "multimodal", "hateful_memes", memes)
+
+
+def test_missing_and_empty_meme_files(memes):
+    (memes / "train.jsonl").write_text("\n")
+    with pytest.raises(DataError, match=r"train.jsonl has no examples"):
+        load("hateful_memes", "multimodal", "hateful_memes", memes)
+    (memes / "dev.jsonl").unlink()
+    with pytest.raises(DataError, match="has none of dev_unseen.jsonl, dev.jsonl. Get the set"):
+        load("hateful_memes", "multimodal", "hateful_memes", memes)
+
+
+def test_snli_ve_unknown_label(tmp_path):
+    write_zip(tmp_path / "images.zip", {"7.png": noise_png(0)})
+    row = {"Flickr30K_ID": "7", "sentence2": "a", "gold_label": "-"}
+    for split in ("train", "dev", "test"):
+        write_json_lines(tmp_path / f"snli_ve_{split}.jsonl", [row])
+    with pytest.raises(DataError, match=r"snli_ve_train.jsonl, line 1: gold_label '-' is not"):
+        load("snli_ve", "multimodal", "snli_ve", tmp_path)
+
+
+# --- GLUE
+
+
+def glue(folder, train, dev):
+    for name, text in (("train", train), ("dev", dev)):
+        write(folder / f"{name}.tsv", text)
+    return folder
+
+
+SST2 = "sentence\tlabel\nfine \t1\nbad \t0\n"
+
+
+def test_glue_only_newline_ends_a_line(tmp_path):
+    text = "sentence\tlabel\r\none\x85 two\u2028three\t1\r\nbad\t0\r\n"
+    task = load("sst2", "glue", "glue_tsv", glue(tmp_path, text, SST2))
+    assert task.train.texts[0] == ("one\x85 two\u2028three", None)
+    assert task.train.targets.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "message"),
+    [
+        ("sst2", "sentence\tlabel\nfine\t1\nbad\n", "train.tsv, line 3: 1 columns, expected 2"),
+        ("sst2", "sentence\tlabel\nfine\t2\n", "train.tsv, line 2: label '2' is not one of"),
+        ("sst2", "sentence\tlabel\n", "train.tsv has no examples"),
+        ("sst2", "text\tlabel\nfine\t1\n", "line 1: column 'sentence' is missing"),
+        ("sst2", "", "line 1: column 'sentence' is missing"),
+        ("cola", "gj04\t1\t\n", "line 1: 3 columns, expected 4"),
+        ("stsb", "sentence1\tsentence2\tscore\na\tb\t5.5\n", "line 2: score 5.5 is out of range"),
+        ("stsb", "sentence1\tsentence2\tscore\na\tb\tnan\n", "line 2: score nan is out of range"),
+        ("stsb", "sentence1\tsentence2\tscore\na\tb\thigh\n", "line 2: score 'high' is not a num"),
+    ],
+)
+def test_bad_glue(tmp_path, name, train, message):
+    with pytest.raises(DataError, match=message):
+        load(name, "glue", "glue_tsv", glue(tmp_path, train, SST2))
+
+
+def test_glue_not_utf8(tmp_path):
+    glue(tmp_path, SST2, SST2)
+    (tmp_path / "train.tsv").write_bytes(b"sentence\tlabel\n\xff\xfe\t1\n")
+    with pytest.raises(DataError, match="train.tsv is not UTF-8"):
+        load("sst2", "glue", "glue_tsv", tmp_path)
+
+
+def test_official_qqp_s_few_broken_lines_are_skipped_and_counted(tmp_path):
+    good = [f"{i}\t1\t2\ta {i}\tb\t{i % 2}" for i in range(2000)]
+    text = "\n".join(["id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate", *good, "7\t8\tbroken"])
+    task = load("qqp", "glue", "glue_tsv", glue(tmp_path, text, text))
+    assert len(task.train) == 2000
+    assert task.notes == {"broken lines skipped": 2}
+    few = "\n".join(text.split("\n")[:9] + ["7\tbroken"])
+    with pytest.raises(DataError, match="train.tsv, line 10: 2 columns, expected 6"):
+        load("qqp", "glue", "glue_tsv", glue(tmp_path, few, text))
+
+
+def test_official_mnli_needs_both_dev_files(tmp_path):
+    train = "sentence1\tsentence2\tlabel1\tgold_label\na\tb\tneutral\tneutral\n"
+    dev = "index\tsentence1\tsentence2\tlabel1\tlabel2\tgold_label\n0\ta\tb\tx\ty\tentailment\n"
+    write(tmp_path / "train.tsv", train)
+    write(tmp_path / "dev_matched.tsv", dev)
+    with pytest.raises(DataError, match="dev_mismatched.tsv is missing"):
+        load("mnli", "glue", "glue_tsv", tmp_path)
+    write(tmp_path / "dev_mismatched.tsv", dev)
+    task = load("mnli", "glue", "glue_tsv", tmp_path)
+    assert list(task.tests) == ["dev_matched", "dev_mismatched"]
+    assert task.notes == {}
+
+
+# --- Images
+
+
+def test_folder_and_zip_read_alike(tmp_path):
+    source = colour_folder(tmp_path / "a.zip", 6, 4)
+    import zipfile
+
+    with zipfile.ZipFile(source) as archive:
+        archive.extractall(tmp_path / "folder")
+    tasks = [load("dtd", "linear_probe", "image_folder", p) for p in (source, tmp_path / "folder")]
+    for task in tasks:
+        assert task.classes == ["blue", "red"]
+        assert task.train.targets.tolist() == [0, 0, 0, 1, 1, 1]
+    pixels = [t.train.images.pixels(np.arange(6), 8) for t in tasks]
+    assert (pixels[0] == pixels[1]).all()
+
+
+def test_limits_take_the_same_random_subset_of_all_classes(tmp_path):
+    path = colour_folder(tmp_path / "a.zip", 40, 4)
+    first, again = (
+        load("dtd", "linear_probe", "image_folder", path, train_limit=20) for _ in range(2)
+    )
+    assert len(first.train) == 20
+    assert set(first.train.targets) == {0, 1}
+    assert first.train.image_N.tolist() == again.train.image_N.tolist()
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"train/a/1.png": b"x"}, "no split 'test' or 'val'"),
+        ({"test/a/1.png": b"x"}, "no split 'train'"),
+        ({"train/a/1.png": b"x", "test/b/1.png": b"x"}, "class 'b' of split 'test' never occurs"),
+        ({"train/1.png": b"x"}, "is not at <split>/<class>/<file>"),
+        ({"readme.txt": b"x"}, "holds no picture files"),
+    ],
+)
+def test_bad_image_folders(tmp_path, members, message):
+    with pytest.raises(DataError, match=message):
+        load("dtd", "linear_probe", "image_folder", write_zip(tmp_path / "a.zip", members))
+
+
+def test_undecodable_image_is_named(tmp_path):
+    path = write_zip(tmp_path / "a.zip", {"train/a/1.png": noise_png(0), "test/a/2.png": b"no png"})
+    task = load("dtd", "linear_probe", "image_folder", path)
+    with pytest.raises(DataError, match=r"a.zip: image 'test/a/2.png': cannot decode"):
+        task.tests["test"].images.pixels(np.array([0]), 8)
+    truncated = noise_png(0)[:200]
+    path = write_zip(tmp_path / "b.zip", {"train/a/1.png": truncated, "test/a/2.png": truncated})
+    task = load("dtd", "linear_probe", "image_folder", path)
+    with pytest.raises(DataError, match=r"image 'train/a/1.png'"):
+        task.train.images.pixels(np.array([0]), 8)
+
+
+def test_bad_archives(tmp_path):
+    path = write(tmp_path / "a.zip", "not a zip")
+    with pytest.raises(DataError, match="neither a folder nor a readable zip"):
+        load("dtd", "linear_probe", "image_folder", path)
+
+
+def test_finding_images_by_the_end_of_their_path(tmp_path):
+    names = ["x/train/images/1.png", "x/test/images/1.png", "x/test/images/11.jpg", "v1.2.png"]
+    source = ImageSource(write_zip(tmp_path / "a.zip", {n: b"" for n in names}))
+    assert source.find("test/images/1") == names[1]
+    assert source.find("11.png") == names[2], "the suffix may differ"
+    assert source.find("v1.2") == "v1.2.png"
+    with pytest.raises(DataError, match="ambiguous"):
+        source.find("1.png")
+    with pytest.raises(DataError, match="not there"):
+        source.find("../secret")
+
+
+# --- MNIST
+
+
+def idx(*shape):
+    return b"\0\0\x08" + bytes([len(shape)]) + b"".join(s.to_bytes(4, "big") for s in shape)
+
+
+def mnist(folder, images, labels):
+    for split in ("train", "t10k"):
+        (folder / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
+        (folder / f"{split}-labels-idx1-ubyte").write_bytes(labels)
+    return folder
+
+
+IMAGES = idx(2, 3, 3) + bytes(18)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (IMAGES[:-1], idx(2) + b"\1\2", r"do not fill shape \[2, 3, 3\]: truncated"),
+        (b"PNG" + IMAGES, idx(2) + b"\1\2", "bad magic number"),
+        (b"", idx(2) + b"\1\2", "bad magic number"),
+        (IMAGES, idx(3) + b"\1\2\3", "do not fit"),
+        (IMAGES, idx(2) + b"\1\x0b", "label 11 of example 1 is out of range"),
+        (idx(0, 3, 3), idx(0), "has no examples"),
+    ],
+)
+def test_bad_mnist(tmp_path, images, labels, message):
+    with pytest.raises(DataError, match=message):
+        load("mnist", "linear_probe", "mnist_idx", mnist(tmp_path, images, labels))
+
+
+def test_good_and_missing_mnist(tmp_path):
+    mnist(tmp_path, IMAGES, idx(2) + b"\1\2")
+    assert load("mnist", "linear_probe", "mnist_idx", tmp_path).train.targets.tolist() == [1, 2]
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte\[.gz\] is missing. Download"):
+        load("mnist", "linear_probe", "mnist_idx", tmp_path)
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"junk")
+    with pytest.raises(DataError, match="not a valid gzip"):
+        load("mnist", "linear_probe", "mnist_idx", tmp_path)
+
+
+# --- Captions
+
+
+def karpathy(folder, entries):
+    write(folder / "dataset_toy.json", json.dumps({"images": entries, "dataset": "toy"}))
+    write_zip(folder / "images.zip", {f"images/{i}.png": noise_png(i) for i in range(4)})
+    return folder
+
+
+def entry(name, split="test", captions=("a", "b")):
+    return {"filename": name, "split": split, "sentences": [{"raw": c} for c in captions]}
+
+
+def test_karpathy(tmp_path):
+    six = entry("0.png", captions=["a", " ", "b", "c", "d", "e", "f"])
+    folder = karpathy(tmp_path, [six, entry("1.png", "train"), entry("2.png")])
+    task = load("coco", "retrieval", "karpathy", folder / "dataset_toy.json")
+    assert task.captions == ["a", "b", "c", "d", "e", "a", "b"]
+    assert task.image_M.tolist() == [0] * 5 + [1] * 2
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([entry("0.png", "train")], "no image with split 'test'"),
+        ([entry("9.png")], "image '9.png' is not there"),
+        ([entry("0.png", captions=[" "])], "image '0.png' has no caption"),
+        ([{"split": "test", "filename": "0.png"}], r"images\[0\]: key 'sentences' is missing"),
+        ([{"split": 3}], r"images\[0\]: key 'split' has the wrong type"),
+    ],
+)
+def test_bad_karpathy(tmp_path, entries, message):
+    with pytest.raises(DataError, match=message):
+        load("coco", "retrieval", "karpathy", karpathy(tmp_path, entries))
+
+
+def test_bad_flickr8k_tokens(tmp_path):
+    write_zip(tmp_path / "Images.zip", {"0.png": noise_png(0)})
+    write(tmp_path / "Flickr_8k.testImages.txt", "0.png\n")
+    write(tmp_path / "Flickr8k.token.txt", "0.png#0\tone\n0.png two\n")
+    with pytest.raises(DataError, match=r"Flickr8k.token.txt, line 2: expected <image>#<number>"):
+        load("flickr30k", "retrieval", "flickr8k_tokens", tmp_path)
+
+
+# --- Zero-shot
+
+
+def prompts(folder, names=("blue", "red"), templates=("a {} picture",)):
+    write(folder / "classnames.json", json.dumps(list(names)))
+    write(folder / "templates.json", json.dumps(list(templates)))
+    return str(folder)
+
+
+def test_zero_shot_folder(tmp_path):
+    path = colour_folder(tmp_path / "a.zip", 4, 6)
+    task = load("x", "zero_shot", "image_folder", path, prompts=prompts(tmp_path))
+    assert task.classes == ["blue", "red"]
+    assert task.test.targets.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"names": ["blue"]}, "2 class folders, but 1 class names"),
+        ({"templates": ["no place"]}, "must have exactly one {}"),
+        ({"templates": []}, "expected a non-empty list of texts"),
+    ],
+)
+def test_bad_prompts(tmp_path, changes, message):
+    path = colour_folder(tmp_path / "a.zip", 4, 6)
+    with pytest.raises(DataError, match=message):
+        load("x", "zero_shot", "image_folder", path, prompts=prompts(tmp_path, **changes))
+
+
+def test_missing_prompts_and_unknown_wnids(tmp_path):
+    path = colour_folder(tmp_path / "a.zip", 4, 6)
+    with pytest.raises(DataError, match="names no prompts. Set the task's 'prompts'"):
+        load("x", "zero_shot", "image_folder", path)
+    thousand = prompts(tmp_path, [f"name {i}" for i in range(1000)])
+    with pytest.raises(DataError, match="does not begin with one of ImageNet's wnids"):
+        load("x", "zero_shot", "zero_shot", path, prompts=thousand)
+
+
+# --- Registry
+
+
+def test_missing_set_says_how_to_get_it(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere is missing: the data of Fake. Get it from exam"):
+        load("pets", "linear_probe", "image_folder", tmp_path / "nowhere")
+
+
+def test_unset_variable_and_unknown_adapters(tmp_path, monkeypatch):
+    monkeypatch.delenv("FLAVA_DATA", raising=False)
+    with pytest.raises(DataError, match="FLAVA_DATA, which is not set"):
+        load("pets", "linear_probe", "image_folder", "$FLAVA_DATA/pets")
+    with pytest.raises(ConfigError, match=r"tasks.pets: unknown adapter .* Did you mean 'image_f"):
+        load("pets", "linear_probe", "image_folders", tmp_path)
+    with pytest.raises(ConfigError, match="Allowed: glue_tsv"):
+        load("rte", "glue", "karpathy", tmp_path)
+    with pytest.raises(DataError, match="unknown GLUE task 'wnli'"):
+        load("wnli", "glue", "glue_tsv", tmp_path)
+    assert adapters("glue") == ["glue_tsv"]

@@ -1,0 +1,126 @@
+"""A program that pretrains on several ranks, again and again, killed each time at another point.
+
+    python killed_runs.py '[{"config": <config.json>, "ranks": 1, "plan": "none"}, ...]'
+
+Each rank is a forked process, so that the imports are paid once. A plan ends in a real SIGKILL of
+rank 0. The exit codes of the ranks (-9: killed) are printed as one JSON list a job.
+    seconds:<s>     at that time after the start
+    sync:<n>        before the n-th flush of a file or folder (four a checkpoint)
+    half:<n>        in the n-th checkpoint, with half of its bytes written
+    export          when the model folder is written, before the record
+    none            never: the run must end by itself
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from train_helpers import free_port
+
+from flava.train import checkpoint, finish, pretrain
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def at_call(number: int, function: Callable[..., object]) -> Callable[..., object]:
+    """`function`, with a kill in place of its n-th call."""
+    calls = 0
+
+    def wrapped(*args: object, **kwargs: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            kill()
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+def save_half(number: int) -> Callable[[object, Path], None]:
+    """torch.save, with a kill in the middle of the n-th file."""
+    calls, save = 0, torch.save
+
+    def wrapped(state: object, path: Path) -> None:
+        nonlocal calls
+        calls += 1
+        save(state, path)
+        if calls == number:
+            os.truncate(path, path.stat().st_size // 2)
+            kill()
+
+    return wrapped
+
+
+def prepare_kill(plan: str) -> None:
+    name, _, value = plan.partition(":")
+    if name == "seconds":
+        timer = threading.Timer(float(value), kill)
+        timer.daemon = True
+        timer.start()
+    elif name == "sync":
+        checkpoint._sync = at_call(int(value), checkpoint._sync)  # type: ignore[assignment]
+    elif name == "half":
+        torch.save = save_half(int(value))  # type: ignore[assignment]
+    elif name == "export":
+        finish.plot_curves = at_call(1, finish.plot_curves)  # type: ignore[assignment]
+    else:
+        assert name == "none", plan
+
+
+def run_rank(job: dict[str, Any], rank: int, port: int) -> None:
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(job["ranks"]),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    prepare_kill(job["plan"] if rank == 0 else "none")
+    pretrain.pretrain(job["config"])
+
+
+def fork(job: dict[str, Any], rank: int, port: int) -> int:
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        run_rank(job, rank, port)
+        code = 0
+    finally:
+        if code:
+            traceback.print_exc()
+        os._exit(code)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    warm_up()
+    for job in json.loads(sys.argv[1]):
+        port = free_port()
+        children = [fork(job, rank, port) for rank in range(job["ranks"])]
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        print(json.dumps(codes), flush=True)
+
+
+def warm_up() -> None:
+    """Triggers torch's late imports once, before the forks."""
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.AdamW([weight], fused=True)
+    weight.sum().backward()
+    optimizer.step()
+
+
+if __name__ == "__main__":
+    main()

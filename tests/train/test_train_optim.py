@@ -1,0 +1,67 @@
+"""Learning rate and weight decay groups."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from flava.config import OptimConfig
+from flava.errors import ConfigError
+from flava.train.optim import check_warmup, learning_rate, make_optimizer, split_by_decay
+
+CONFIG = OptimConfig(learning_rate=0.1, warmup_updates=10)
+
+
+def test_learning_rate_equals_hugging_face_schedule() -> None:
+    from transformers import get_cosine_schedule_with_warmup
+
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=0.1)
+    schedule = get_cosine_schedule_with_warmup(optimizer, 10, 100)
+    for update in range(100):
+        expected = schedule.get_last_lr()[0]
+        assert learning_rate(update, 100, CONFIG) == pytest.approx(expected, abs=1e-12)
+        optimizer.step()
+        schedule.step()
+
+
+def test_learning_rate_ends_at_the_floor() -> None:
+    config = OptimConfig(learning_rate=0.1, warmup_updates=0, final_learning_rate_fraction=0.2)
+    assert learning_rate(0, 50, config) == pytest.approx(0.1)
+    assert learning_rate(50, 50, config) == pytest.approx(0.02)
+
+
+def test_warmup_as_long_as_the_run_is_refused() -> None:
+    check_warmup(11, CONFIG)
+    with pytest.raises(ConfigError, match=r"warmup_updates is 10.*10 updates"):
+        check_warmup(10, CONFIG)
+
+
+class Tiny(nn.Module):
+    """One parameter of each sort."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(5, 4)
+        self.position_embeddings = nn.Parameter(torch.zeros(3, 4))
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, 4))
+        self.norm = nn.LayerNorm(4)
+        self.linear = nn.Linear(4, 4)
+        self.patches = nn.Conv2d(3, 4, 2)
+
+
+def test_decay_all_is_one_group() -> None:
+    model = Tiny()
+    (group,) = make_optimizer(model, OptimConfig()).param_groups
+    assert len(group["params"]) == len(list(model.parameters()))
+    assert group["weight_decay"] == 0.1 and group["fused"] is True
+
+
+def test_without_decay_all_only_matrices_decay() -> None:
+    model = Tiny()
+    decayed, others = split_by_decay(model)
+    assert {id(p) for p in decayed} == {id(model.linear.weight), id(model.patches.weight)}
+    assert len(decayed) + len(others) == len(list(model.parameters()))
+    first, second = make_optimizer(model, OptimConfig(decay_all=False)).param_groups
+    assert (first["weight_decay"], second["weight_decay"]) == (0.1, 0.0)

@@ -1,0 +1,96 @@
+"""Records: what they hold, and that a wrong one is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from flava import records
+from flava.errors import DataError
+from flava.io import sha256_file, sha256_json, write_json
+from flava.records import load_record, make_record
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    path = tmp_path / "pairs" / "manifest.json"
+    write_json(path, {"pairs": 7, "name": "toy", "whole": True})
+    return path
+
+
+def test_round_trip_with_parents_and_manifests(tmp_path: Path, manifest: Path) -> None:
+    parent = tmp_path / "parent.json"
+    write_json(parent, make_record("codebook", {"seed": 3}, time.time()))
+    config = {"seed": 5, "width": 64}
+    child = tmp_path / "child.json"
+    started = time.time() - 2
+    write_json(
+        child, make_record("pretrain", config, started, [parent], [manifest], {"updates": 9})
+    )
+    record = load_record(child)
+    assert record.step == "pretrain"
+    assert record.seed == 5
+    assert record.config_sha256 == sha256_json(config)
+    assert record.parents == {str(parent): sha256_file(parent)}
+    use = record.manifests[str(manifest)]
+    assert (use.sha256, use.counts) == (sha256_file(manifest), {"pairs": 7})
+    assert 2 <= record.wall_seconds < 60
+    assert record.peak_memory_bytes > 10_000_000
+    assert record.packages["torch"] != "not installed"
+    assert record.extra == {"updates": 9}
+    assert record.hardware.cores >= 1
+
+
+def test_earlier_seconds_and_ranks_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
+    record = make_record("pretrain", {}, time.time(), earlier_seconds=100.0)
+    assert record["wall_seconds"] >= 100
+    assert (record["ranks"], record["job_id"], record["requeues"]) == (4, "77", 2)
+    assert record["seed"] is None
+
+
+def test_git_state_follows_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = tmp_path / "records.py"
+    module.write_text("x = 1\n")
+    monkeypatch.setattr(records, "__file__", str(module))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert records.git_state() == ("unknown", None)
+
+    def git(*arguments: str) -> None:
+        name = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run(["git", "-C", str(tmp_path), *name, *arguments], check=True)
+
+    git("init", "-q")
+    git("add", "records.py")
+    git("commit", "-qm", "first")
+    commit, dirty = records.git_state()
+    assert len(commit) == 40 and dirty is False
+    module.write_text("x = 2\n")
+    assert records.git_state() == (commit, True)
+
+
+def test_missing_parent_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere.json is missing"):
+        make_record("pretrain", {}, time.time(), parents=[tmp_path / "nowhere.json"])
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"surprise": 1}, "surprise"), ({"ranks": 0}, "ranks"), ({"step": 4}, "step")],
+)
+def test_malformed_record_is_refused(tmp_path: Path, change: dict[str, object], named: str) -> None:
+    path = tmp_path / "record.json"
+    write_json(path, make_record("pretrain", {}, time.time()) | change)
+    with pytest.raises(DataError, match=rf"not a valid record: {named}"):
+        load_record(path)
+
+
+def test_record_that_is_a_list_is_refused(tmp_path: Path) -> None:
+    write_json(tmp_path / "record.json", [1])
+    with pytest.raises(DataError, match="not a valid record"):
+        load_record(tmp_path / "record.json")

@@ -1,0 +1,114 @@
+"""Settings of the tiny study, and ranks as processes of this machine."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from flava.config import CodebookConfig
+from flava.jobs import CodebookJob
+
+Tree = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def codebook_job(root: Path, **changes: Any) -> CodebookJob:
+    """The tiny study's codebook job, some settings of its codebook replaced."""
+    small = {
+        "codebook_size": 32, "downsample": 4, "width": 16, "layers": 1, "updates": 40,
+        "batch_size": 16,
+    }  # fmt: skip
+    return CodebookJob(
+        study="tiny",
+        seed=0,
+        codebook=CodebookConfig.model_validate(small | changes),
+        grid=4,
+        crop_scale_min=0.9,
+        bad_image_fraction=0.01,
+        corpora={name: str(root / name) for name in ("pairs", "images")},
+        output=str(root / "codebook"),
+    )
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def start_rank(
+    arguments: list[str], rank: int, world_size: int, port: int, cwd: Path
+) -> subprocess.Popen[str]:
+    """`python <arguments>` as one rank, in folder `cwd`."""
+    variables = {
+        "RANK": rank,
+        "LOCAL_RANK": rank,
+        "WORLD_SIZE": world_size,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "OMP_NUM_THREADS": 1,
+        "PYTHONPATH": ROOT,
+    }
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env=os.environ | {name: str(value) for name, value in variables.items()},
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_ranks(arguments: list[str], world_size: int, cwd: Path, timeout: float = 120) -> list[str]:
+    """Runs all ranks to their end and returns their stdout; fails with stderr otherwise."""
+    port = free_port()
+    ranks = [start_rank(arguments, rank, world_size, port, cwd) for rank in range(world_size)]
+    outputs = [process.communicate(timeout=timeout) for process in ranks]
+    failed = [
+        error for process, (_, error) in zip(ranks, outputs, strict=True) if process.returncode
+    ]
+    assert not failed, "\n".join(failed)
+    return [output for output, _ in outputs]
+
+
+def job(config: str, ranks: int = 1, plan: str = "none") -> Tree:
+    """One job of killed_runs.py."""
+    return {"config": config, "ranks": ranks, "plan": plan}
+
+
+def run_jobs(jobs: list[Tree]) -> list[list[int]]:
+    """Runs pretraining jobs, one after another; returns the exit codes of their ranks."""
+    program = Path(__file__).with_name("killed_runs.py")
+    command = [sys.executable, str(program), json.dumps(jobs)]
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    codes = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    assert len(codes) == len(jobs), (done.stdout, done.stderr)
+    return codes
+
+
+def environment() -> dict[str, str]:
+    """This process's environment for a program that runs alone, on one thread."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def read_log(tree: Tree) -> list[dict[str, str]]:
+    """Rows of a run's log.csv."""
+    with open(Path(tree["output"]) / "log.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def clean_log(tree: Tree) -> list[dict[str, str]]:
+    """Rows without the time columns."""
+    times = ("seconds", "samples_per_second")
+    return [{k: v for k, v in row.items() if k not in times} for row in read_log(tree)]
