@@ -179,7 +179,7 @@ class PretrainConfig(Strict):
     batch_size: PositiveInt = Field(8192, description="samples an update over all ranks (A.1)")
     accumulate: PositiveInt = Field(
         1,
-        description="micro-batches an update; the contrastive batch is then batch_size / accumulate",
+        description="micro-batches an update; contrastive batches are batch_size / accumulate",
     )
     text_batch_length: PositiveInt = Field(512, description="tokens of a text-only sample (TMM)")
     pair_text_length: PositiveInt = Field(77, description="tokens of a caption (TMM)")

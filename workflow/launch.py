@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from flava.errors import ConfigError, FlavaError, run_cli, unknown_name
+from flava.train.interrupt import exit_on_signals
 
 STEPS = {
     "pretrain": ("flava.train.pretrain", "pretrain"),
@@ -138,6 +139,8 @@ def main() -> None:
     # Before torch is imported: more threads than cores slow every job on the machine.
     os.environ["OMP_NUM_THREADS"] = str(max(1, arguments.threads // arguments.ranks))
     step = Step(arguments.step, arguments.config)
+    if arguments.ranks == 1:
+        exit_on_signals(f"{step.name} of {step.config} stopped")
     launch(step, arguments.ranks, Path(arguments.folder), arguments.cluster)
 
 

@@ -88,6 +88,27 @@ def test_one_key_of_one_column_replans_its_chain_alone(project: Project, edited)
     }
 
 
+NEW_COLUMN = """
+flava_c_none:
+  base: flava_c
+  number: 15
+  title: FLAVA_C, gradients to the own side alone
+  gather: none
+"""
+
+
+def test_a_new_column_plans_its_own_chain_alone(project: Project, edited) -> None:
+    edited("params/columns.yaml", "\nmlm:", NEW_COLUMN + "\nmlm:")
+    edited("params/smoke.yaml", "columns: [mim,", "columns: [flava_c_none, mim,")
+    assert project.planned() == {
+        "pretrain:run=flava_c_none-s0",
+        *(f"evaluate:run=flava_c_none-s0, job={job}" for job in ("vision", "nlp", "multimodal")),
+        "collect",
+        "notebook:page=table_c1",
+        "site",
+    }
+
+
 def test_comment_and_resource_replan_nothing(project: Project, edited) -> None:
     edited("params/smoke.yaml", "pretrain:", "# a remark\npretrain:")
     edited("params/smoke.yaml", "seeds: [0]", "seeds: [0]\nresources: {evaluate: {threads: 2}}")

@@ -9,6 +9,7 @@ rule toy_world:
         f"{plan.data}/raw/manifest.json",
     log:
         f"logs/{plan.name}/toy_world.log",
+    priority: 100
     threads: plan.cores("toy_world")
     shell:
         "OMP_NUM_THREADS={threads} {PY} -m flava.data.toy --config {input.config:q} > {log:q} 2>&1"
@@ -23,6 +24,7 @@ rule tokenizer:
         expand(f"{plan.data}/tokenizers/{{name}}.json", name=plan.tokenizers),
     log:
         f"logs/{plan.name}/tokenizer.log",
+    priority: 100
     threads: plan.cores("tokenizer")
     shell:
         "OMP_NUM_THREADS={threads} {PY} -m flava.data.tokenizer --config {input.config:q} > {log:q} 2>&1"
@@ -38,6 +40,7 @@ rule prepare:
         f"{plan.data}/{{kind}}/manifest.json",
     log:
         f"logs/{plan.name}/prepare_{{kind}}.log",
+    priority: 100
     threads: plan.cores("prepare")
     shell:
         "OMP_NUM_THREADS={threads} {PY} -m flava.data.prepare --config {input.config:q} > {log:q} 2>&1"
@@ -53,6 +56,7 @@ rule codebook:
         f"{plan.data}/codebook/record.json",
     log:
         f"logs/{plan.name}/codebook.log",
+    priority: 100
     threads: plan.cores("codebook")
     shell:
         "OMP_NUM_THREADS={threads} {PY} -m flava.train.codebook --config {input.config:q} > {log:q} 2>&1"

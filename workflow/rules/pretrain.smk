@@ -10,6 +10,7 @@ rule pretrain:
         [f"{plan.results}/runs/{{run}}/{name}" for name in plan.run_files],
     log:
         f"logs/{plan.name}/pretrain/{{run}}.log",
+    priority: 50
     threads: plan.cores("pretrain")
     resources:
         ranks=plan.resources("pretrain")["ranks"],
