@@ -91,7 +91,8 @@ def finetune(
     Raises:
         TrainingError: a loss is not finite; names task and update.
     """
-    with torch.random.fork_rng():
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=gpus):
         torch.manual_seed(context.seed)
         backbone = copy.deepcopy(context.model)
         model = Classifier(backbone, train.has_images, n_outputs, config).to(device())

@@ -26,7 +26,7 @@ from flava.evaluate.scores import Score
 from flava.evaluate.taskdata import LabelledTask, RetrievalTask, TaskSet, ZeroShotTask
 from flava.io import write_json
 from flava.jobs import EvaluateJob, EvaluateTask, load_job
-from flava.models import load_model
+from flava.models import Clip, Flava, load_model
 from flava.models.backbone import Backbone
 from flava.records import make_record
 
@@ -56,9 +56,10 @@ def run(job: EvaluateJob) -> None:
     started = time.time()
     model = load_backbone(Path(job.model))
     tokenizer = load_tokenizer(job.tokenizer_path)
+    _check_vocabulary(model, tokenizer, job)
     scores: list[Score] = []
     seconds: dict[str, float] = {}
-    for name, spec in job.tasks.items():
+    for name, spec in sorted(job.tasks.items()):
         begun = time.monotonic()
         scores += evaluate_task(job, name, spec, model, tokenizer)
         seconds[name] = round(time.monotonic() - begun, 3)
@@ -116,6 +117,16 @@ def _needed(value: SettingsT | None, key: str, task: TaskConfig) -> SettingsT:
     if value is None:
         raise ConfigError(f"family '{task.family}' needs settings under '{key}' in tasks.yaml.")
     return value
+
+
+def _check_vocabulary(model: Backbone, tokenizer: Tokenizer, job: EvaluateJob) -> None:
+    assert isinstance(model, Flava | Clip)
+    known = model.config.vocab_size
+    if tokenizer.vocab_size > known:
+        raise ConfigError(
+            f"The tokenizer {job.tokenizer_path} has {tokenizer.vocab_size} entries, the model "
+            f"only {known}. Use the tokenizer that the model was trained with."
+        )
 
 
 def load_backbone(directory: Path) -> Backbone:

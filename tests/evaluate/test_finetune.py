@@ -107,11 +107,11 @@ def test_soft_answers():
     red = np.random.default_rng(0).integers(0, 2, n)
     pixels = np.random.default_rng(1).integers(0, 120, (n, 16, 16, 3), np.uint8)
     pixels[red == 1, :, :, 0] += 120
-    soft = SoftLabels(
-        np.stack([red, np.full(n, 2)], 1), np.tile(np.float32([1.0, 0.3]), (n, 1)), 3
-    )
+    soft = SoftLabels(np.stack([red, np.full(n, 2)], 1), np.tile(np.float32([1.0, 0.3]), (n, 1)), 3)
     split = Split(soft, ArrayImages(pixels), np.arange(n), [("what colour", None)] * n)
-    task = LabelledTask(split.take(np.arange(200)), {"val": split.take(np.arange(200, n))}, ["b", "r", "?"])
+    task = LabelledTask(
+        split.take(np.arange(200)), {"val": split.take(np.arange(200, n))}, ["b", "r", "?"]
+    )
     config = finetune_config(updates=100, head_hidden=32, dropout=0.0)
     (score,) = finetuned_tasks.evaluate(context("multimodal", "vqa_score"), task, config)
     assert score.value > 90

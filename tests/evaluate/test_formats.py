@@ -86,7 +86,7 @@ def test_vqa_bad_entries(vqa):
     with pytest.raises(DataError, match=r"questions\[0\]: question 9 has no entry"):
         load("vqav2", "multimodal", "vqav2", vqa)
     path.write_text('{"annotations": [\n{"question_id": 9,,}]}')
-    with pytest.raises(DataError, match="annotations.json, line 2: not valid JSON"):
+    with pytest.raises(DataError, match=r"annotations.json, line 2: not valid JSON"):
         load("vqav2", "multimodal", "vqav2", vqa)
     path.unlink()
     with pytest.raises(DataError, match=r"is missing. Get VQAv2's .* from visualqa.org"):
@@ -115,7 +115,12 @@ def test_vqa_soft_scores_and_vocabulary():
 def memes(tmp_path):
     images = {f"img/{i:05d}.png": noise_png(i) for i in range(6)}
     write_zip(tmp_path / "images.zip", images)
-    for split, ids in (("train", (0, 1, 2)), ("dev", (3,)), ("test", (4,)), ("test_unseen", (5, 4))):
+    for split, ids in (
+        ("train", (0, 1, 2)),
+        ("dev", (3,)),
+        ("test", (4,)),
+        ("test_unseen", (5, 4)),
+    ):
         write_json_lines(tmp_path / f"{split}.jsonl", [
             {"id": i, "img": f"img/{i:05d}.png", "label": i % 2, "text": f"text {i}"} for i in ids
         ])  # fmt: skip
@@ -134,9 +139,15 @@ def test_hateful_memes(memes):
     ("row", "message"),
     [
         ('{"img": "img/00001.png", "label": 2, "text": "x"}', "line 2: label 2 is out of range"),
-        ('{"img": "img/00001.png", "label": "1", "text": "x"}', "line 2: key 'label' has the wrong"),
+        (
+            '{"img": "img/00001.png", "label": "1", "text": "x"}',
+            "line 2: key 'label' has the wrong",
+        ),
         ('{"img": "img/00001.png", "text": "x"}', "line 2: key 'label' is missing"),
-        ('{"img": "img/99.png", "label": 1, "text": "x"}', "line 2: .*image 'img/99.png' is not th"),
+        (
+            '{"img": "img/99.png", "label": 1, "text": "x"}',
+            "line 2: .*image 'img/99.png' is not th",
+        ),
         ('{"img": ', "line 2: not valid JSON"),
         ("[1]", "line 2: expected a JSON object"),
     ],
@@ -153,7 +164,7 @@ def test_missing_and_empty_meme_files(memes):
     with pytest.raises(DataError, match=r"train.jsonl has no examples"):
         load("hateful_memes", "multimodal", "hateful_memes", memes)
     (memes / "dev.jsonl").unlink()
-    with pytest.raises(DataError, match="has none of dev_unseen.jsonl, dev.jsonl. Get the set"):
+    with pytest.raises(DataError, match=r"has none of dev_unseen.jsonl, dev.jsonl. Get the set"):
         load("hateful_memes", "multimodal", "hateful_memes", memes)
 
 
@@ -207,7 +218,7 @@ def test_bad_glue(tmp_path, name, train, message):
 def test_glue_not_utf8(tmp_path):
     glue(tmp_path, SST2, SST2)
     (tmp_path / "train.tsv").write_bytes(b"sentence\tlabel\n\xff\xfe\t1\n")
-    with pytest.raises(DataError, match="train.tsv is not UTF-8"):
+    with pytest.raises(DataError, match=r"train.tsv is not UTF-8"):
         load("sst2", "glue", "glue_tsv", tmp_path)
 
 
@@ -217,8 +228,8 @@ def test_official_qqp_s_few_broken_lines_are_skipped_and_counted(tmp_path):
     task = load("qqp", "glue", "glue_tsv", glue(tmp_path, text, text))
     assert len(task.train) == 2000
     assert task.notes == {"broken lines skipped": 2}
-    few = "\n".join(text.split("\n")[:9] + ["7\tbroken"])
-    with pytest.raises(DataError, match="train.tsv, line 10: 2 columns, expected 6"):
+    few = "\n".join([*text.split("\n")[:9], "7\tbroken"])
+    with pytest.raises(DataError, match=r"train.tsv, line 10: 2 columns, expected 6"):
         load("qqp", "glue", "glue_tsv", glue(tmp_path, few, text))
 
 
@@ -227,7 +238,7 @@ def test_official_mnli_needs_both_dev_files(tmp_path):
     dev = "index\tsentence1\tsentence2\tlabel1\tlabel2\tgold_label\n0\ta\tb\tx\ty\tentailment\n"
     write(tmp_path / "train.tsv", train)
     write(tmp_path / "dev_matched.tsv", dev)
-    with pytest.raises(DataError, match="dev_mismatched.tsv is missing"):
+    with pytest.raises(DataError, match=r"dev_mismatched.tsv is missing"):
         load("mnli", "glue", "glue_tsv", tmp_path)
     write(tmp_path / "dev_mismatched.tsv", dev)
     task = load("mnli", "glue", "glue_tsv", tmp_path)
@@ -297,7 +308,7 @@ def test_bad_archives(tmp_path):
 
 def test_finding_images_by_the_end_of_their_path(tmp_path):
     names = ["x/train/images/1.png", "x/test/images/1.png", "x/test/images/11.jpg", "v1.2.png"]
-    source = ImageSource(write_zip(tmp_path / "a.zip", {n: b"" for n in names}))
+    source = ImageSource(write_zip(tmp_path / "a.zip", dict.fromkeys(names, b"")))
     assert source.find("test/images/1") == names[1]
     assert source.find("11.png") == names[2], "the suffix may differ"
     assert source.find("v1.2") == "v1.2.png"
@@ -427,7 +438,7 @@ def test_bad_prompts(tmp_path, changes, message):
 
 def test_missing_prompts_and_unknown_wnids(tmp_path):
     path = colour_folder(tmp_path / "a.zip", 4, 6)
-    with pytest.raises(DataError, match="names no prompts. Set the task's 'prompts'"):
+    with pytest.raises(DataError, match=r"names no prompts. Set the task's 'prompts'"):
         load("x", "zero_shot", "image_folder", path)
     thousand = prompts(tmp_path, [f"name {i}" for i in range(1000)])
     with pytest.raises(DataError, match="does not begin with one of ImageNet's wnids"):

@@ -43,7 +43,7 @@ def test_all_eight_glue_tasks(real_data, name):
 def test_glue_texts_keep_quotes_and_lose_the_byte_order_mark(real_data):
     task = load("mrpc", "glue", "glue_tsv", "$FLAVA_DATA/glue/MRPC")
     first = task.train.texts[0]
-    assert first[0].startswith("Amrozi accused his brother , whom he called \"")
+    assert first[0].startswith('Amrozi accused his brother , whom he called "')
     assert first[1].startswith("Referring to him")
     assert task.train.targets[0] == 1
     mnli = load("mnli", "glue", "glue_tsv", "$FLAVA_DATA/glue/MNLI")
@@ -62,7 +62,11 @@ def test_mnist(real_data):
 
 @pytest.mark.parametrize(
     ("folder", "n_train", "n_test", "classes"),
-    [("cifar10", 3000, 1000, 10), ("caltech101", 714, 408, 102), ("tiny_imagenet32", 2044, 1008, 28)],
+    [
+        ("cifar10", 3000, 1000, 10),
+        ("caltech101", 714, 408, 102),
+        ("tiny_imagenet32", 2044, 1008, 28),
+    ],
 )
 def test_image_folders(real_data, folder, n_train, n_test, classes):
     path = f"$FLAVA_DATA/{folder}/images.zip"

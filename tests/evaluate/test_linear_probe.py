@@ -97,7 +97,9 @@ def test_warm_start_and_chunks_change_nothing(monkeypatch):
     monkeypatch.setattr(linear_probe, "CHUNK_ROWS", 64)
     chunked = fit(problem, 1.0, 1000)
     for other in (warm, chunked):
-        values = [objective(features, labels, m.weights_CD, m.intercept_C, 1) for m in (cold, other)]
+        values = [
+            objective(features, labels, m.weights_CD, m.intercept_C, 1) for m in (cold, other)
+        ]
         assert values[0] == pytest.approx(values[1], rel=1e-4)
 
 

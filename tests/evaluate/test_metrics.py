@@ -89,7 +89,9 @@ def test_vqa_score_and_chance():
         np.array([[1.0, 0.3], [0.9, 0], [0.6, 0.6], [0, 0]], np.float32),
         3,
     )
-    assert metrics.vqa_score(np.array([1, 1, 0, 2]), answers) == pytest.approx((0.3 + 0.9 + 0.6) / 4)
+    assert metrics.vqa_score(np.array([1, 1, 0, 2]), answers) == pytest.approx(
+        (0.3 + 0.9 + 0.6) / 4
+    )
     assert metrics.chance_level("vqa_score", answers) == pytest.approx((1.0 + 0.6) / 4)
     assert answers.dense().tolist() == [
         [1.0, pytest.approx(0.3), 0.0], [0.0, pytest.approx(0.9), 0.0],

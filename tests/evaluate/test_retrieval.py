@@ -49,7 +49,9 @@ def test_ranks_against_brute_force(n_images, per_image, seed, coarse):
 
 def test_chunks_do_not_matter(monkeypatch):
     random = np.random.default_rng(0)
-    images, texts = (retrieval.unit(random.normal(size=(n, 8)).astype(np.float32)) for n in (30, 90))
+    images, texts = (
+        retrieval.unit(random.normal(size=(n, 8)).astype(np.float32)) for n in (30, 90)
+    )
     image_of = np.repeat(np.arange(30), 3)
     whole = retrieval.ranks(images, texts, image_of)
     monkeypatch.setattr(retrieval, "CHUNK", 7)
@@ -59,7 +61,9 @@ def test_chunks_do_not_matter(monkeypatch):
 
 def test_constant_embeddings_never_hit():
     ones = retrieval.unit(np.ones((20, 4), np.float32))
-    text_rank, image_rank = retrieval.ranks(ones, np.repeat(ones, 5, 0), np.repeat(np.arange(20), 5))
+    text_rank, image_rank = retrieval.ranks(
+        ones, np.repeat(ones, 5, 0), np.repeat(np.arange(20), 5)
+    )
     assert (text_rank >= 5).all() and (image_rank >= 5).all()
 
 

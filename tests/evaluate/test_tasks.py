@@ -1,0 +1,128 @@
+"""tasks.yaml against the paper's table and protocol; every toy stand-in is readable."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from flava.config import TaskConfig, TaskData, ToyWorldConfig
+from flava.evaluate.datasets import load_task
+from flava.evaluate.formats.glue_tsv import LAYOUTS
+from flava.evaluate.metrics import METRICS
+from flava.evaluate.retrieval import parse_row
+from flava.evaluate.taskdata import LabelledTask, RetrievalTask, ZeroShotTask
+from flava.studies import load_tasks
+
+AUXILIARY = "imagenet_zero_shot"
+
+
+@pytest.fixture(scope="module")
+def tasks(root) -> dict[str, TaskConfig]:
+    return load_tasks(root / "params" / "tasks.yaml")
+
+
+def test_35_tasks_fill_the_41_rows_of_table_c1_once(tasks, root):
+    with open(root / "params" / "paper" / "table_c1.csv", newline="") as file:
+        published = {r["row"]: r for r in csv.DictReader(file) if r["domain"] != "average"}
+    assert len(published) == 41 and len(tasks) == 36
+    rows = [(row, task) for name, task in tasks.items() if name != AUXILIARY for row in task.rows]
+    assert sorted(row for row, _ in rows) == sorted(published)
+    families = {"linear eval": {"linear_probe"}, "zero-shot": {"retrieval"},
+                "fine-tuning": {"glue", "multimodal"}}  # fmt: skip
+    for row, task in rows:
+        assert task.domain == published[row]["domain"]
+        assert task.family in families[published[row]["eval"]]
+    assert tasks[AUXILIARY].rows[0] not in published
+
+
+def test_hyper_parameters_are_the_published_ones(tasks):
+    glue = {
+        "mnli": (1e-5, 32, 123873, 7432), "qnli": (1e-5, 32, 33112, 1986),
+        "qqp": (1e-5, 32, 113272, 28318), "sst2": (1e-5, 32, 20935, 1256),
+        "cola": (1e-5, 16, 5336, 320), "mrpc": (1e-5, 16, 2296, 137),
+        "rte": (2e-5, 16, 2036, 122), "stsb": (2e-5, 16, 3598, 214),
+    }  # fmt: skip
+    assert set(glue) == set(LAYOUTS) == {n for n, t in tasks.items() if t.family == "glue"}
+    for name, expected in glue.items():
+        f = tasks[name].finetune
+        assert (f.learning_rate, f.batch_size, f.updates, f.warmup_updates) == expected
+        assert (f.weight_decay, f.beta2, f.eps, f.dropout) == (0.1, 0.98, 1e-6, 0.1)
+        assert f.schedule == "polynomial" and f.head_hidden is None
+    multimodal = {"vqav2": (1e-4, 44000, 480), "snli_ve": (1e-5, 24000, None),
+                  "hateful_memes": (1e-5, 24000, None)}  # fmt: skip
+    for name, expected in multimodal.items():
+        f = tasks[name].finetune
+        assert (f.learning_rate, f.updates, f.image_size) == expected
+        assert (f.batch_size, f.weight_decay, f.warmup_updates) == (256, 1e-2, 2000)
+        assert f.schedule == "cosine" and f.head_hidden == 1536
+    for name, task in tasks.items():
+        if task.family == "linear_probe":
+            assert (task.probe.lambda_min, task.probe.lambda_max) == (1e-6, 1e6), name
+            assert (task.probe.steps, task.probe.max_iterations) == (96, 1000), name
+
+
+def test_metrics_are_those_of_the_paper(tasks):
+    special = {
+        "cola": "matthews", "stsb": "pearson", "mrpc": "accuracy_f1", "qqp": "accuracy_f1",
+        "hateful_memes": "auroc", "vqav2": "vqa_score", "flickr30k": "recall", "coco": "recall",
+        **dict.fromkeys(("aircraft", "pets", "caltech101", "flowers"), "mean_per_class"),
+    }  # fmt: skip
+    for name, task in tasks.items():
+        assert task.metric == special.get(name, "accuracy")
+        if task.family == "retrieval":
+            assert [parse_row(row) for row in task.rows] == [
+                ("TR", 1), ("TR", 5), ("IR", 1), ("IR", 5)
+            ]  # fmt: skip
+        else:
+            assert len(task.rows) == 1 and task.metric in METRICS
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory) -> Path:
+    from flava.data.toy.generate import generate
+    from flava.jobs import ToyWorldJob
+
+    root = tmp_path_factory.mktemp("toy")
+    world = ToyWorldConfig(pairs=20, images=10, sentences=20, task_train=60, task_test=60)
+    generate(ToyWorldJob(study="toy", toy_world=world, output=str(root)))
+    return root / "tasks"
+
+
+GLUE_FOLDERS = {
+    "mnli": "MNLI", "cola": "CoLA", "mrpc": "MRPC", "qqp": "QQP", "sst2": "SST-2",
+    "qnli": "QNLI", "rte": "RTE", "stsb": "STS-B",
+}  # fmt: skip
+
+
+def toy_data(name: str, task: TaskConfig, root: Path) -> TaskData:
+    path, adapter, prompts = root / name, name, None
+    if task.family == "glue":
+        path, adapter = root / GLUE_FOLDERS[name], "glue_tsv"
+    elif task.family == "retrieval":
+        adapter = "karpathy"
+    elif task.family == "zero_shot":
+        path, adapter, prompts = root / "imagenet" / "images.zip", "image_folder", "imagenet"
+    elif name == "mnist":
+        adapter = "mnist_idx"
+    elif task.family == "linear_probe":
+        path, adapter = path / "images.zip", "image_folder"
+    return TaskData(
+        adapter=adapter, path=str(path), stand_in="toy",
+        prompts=None if prompts is None else str(root / prompts),
+    )  # fmt: skip
+
+
+def test_every_task_reads_its_toy_stand_in(tasks, toy):
+    for name, task in tasks.items():
+        data = load_task(name, task, toy_data(name, task, toy))
+        match data:
+            case LabelledTask():
+                assert len(data.train) > 40, name
+                assert all(len(split) > 20 for split in data.tests.values()), name
+                assert len(data.classes) > 1 or name == "stsb"
+            case RetrievalTask():
+                assert len(data.captions) == 5 * len(data.images)
+            case ZeroShotTask():
+                assert len(data.classes) == len(set(data.classes)) > 1
