@@ -42,8 +42,8 @@ def test_one_edited_column_changes_only_its_own_files(in_copy: Path) -> None:
     before = Plan.load("smoke").configs()
     columns = Path("params/columns.yaml")
     text = columns.read_text()
-    assert text.count("gather: local") == 2
-    columns.write_text(text.replace("gather: local", "gather: none", 1))
+    assert text.count("gather: none") == 2
+    columns.write_text(text.replace("gather: none", "gather: local", 1))
     after = Plan.load("smoke").configs()
     changed = {path for path in after if after[path] != before[path]}
     assert changed == {"results/smoke/runs/flava_c_local-s0/config.json"}

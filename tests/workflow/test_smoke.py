@@ -78,7 +78,7 @@ def test_touched_files_replan_nothing(project: Project) -> None:
 
 
 def test_one_key_of_one_column_replans_its_chain_alone(project: Project, edited) -> None:
-    edited("params/columns.yaml", "gather: local", "gather: none")
+    edited("params/columns.yaml", "gather: none", "gather: local")
     assert project.planned() == {
         "pretrain:run=flava_c_local-s0",
         *(f"evaluate:run=flava_c_local-s0, job={job}" for job in ("vision", "nlp", "multimodal")),
@@ -89,20 +89,23 @@ def test_one_key_of_one_column_replans_its_chain_alone(project: Project, edited)
 
 
 NEW_COLUMN = """
-flava_c_none:
+flava_c_tmm_local:
   base: flava_c
   number: 15
-  title: FLAVA_C, gradients to the own side alone
-  gather: none
+  title: FLAVA_C, torchmultimodal's local
+  gather: local
 """
 
 
 def test_a_new_column_plans_its_own_chain_alone(project: Project, edited) -> None:
     edited("params/columns.yaml", "\nmlm:", NEW_COLUMN + "\nmlm:")
-    edited("params/smoke.yaml", "columns: [mim,", "columns: [flava_c_none, mim,")
+    edited("params/smoke.yaml", "columns: [mim,", "columns: [flava_c_tmm_local, mim,")
     assert project.planned() == {
-        "pretrain:run=flava_c_none-s0",
-        *(f"evaluate:run=flava_c_none-s0, job={job}" for job in ("vision", "nlp", "multimodal")),
+        "pretrain:run=flava_c_tmm_local-s0",
+        *(
+            f"evaluate:run=flava_c_tmm_local-s0, job={job}"
+            for job in ("vision", "nlp", "multimodal")
+        ),
         "collect",
         "notebook:page=table_c1",
         "site",

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from flava.data.toy import vocabulary as v
 
 Array = NDArray[np.float32]
+CONTRAST = 0.65  # of the patterns below
 
 
 def backgrounds(rng: np.random.Generator, kinds: NDArray[np.int64], size: int) -> Array:
@@ -15,14 +16,14 @@ def backgrounds(rng: np.random.Generator, kinds: NDArray[np.int64], size: int) -
     n = len(kinds)
     tones = np.array([tone for _, _, tone in v.BACKGROUNDS], np.float32)
     base = tones[kinds, rng.integers(2, size=n)]
-    base = base + rng.normal(0, 14, (n, 3)).astype(np.float32)
+    base = base + rng.normal(0, 12, (n, 3)).astype(np.float32)
     shade = np.zeros((n, size, size), np.float32)
     grain = rng.standard_normal((n, size, size), dtype=np.float32)
     phase = rng.uniform(0, 2 * np.pi, (n, 2, 1, 1)).astype(np.float32)
     for kind in np.unique(kinds):
         rows = np.flatnonzero(kinds == kind)
         shade[rows] = _PATTERNS[v.BACKGROUND_NAMES[kind]](size, phase[rows], grain[rows])
-    return np.asarray(np.clip(base[:, None, None] * (1 + shade[..., None]), 0, 255))
+    return np.asarray(np.clip(base[:, None, None] * (1 + CONTRAST * shade[..., None]), 0, 255))
 
 
 def _axes(size: int) -> tuple[Array, Array]:
@@ -53,7 +54,7 @@ def _sky(size: int, phase: Array, grain: Array) -> Array:
 
 
 def _night(size: int, phase: Array, grain: Array) -> Array:
-    return np.where(grain > 2.3, np.float32(2.4), np.float32(0))
+    return np.where(grain > 2.3, np.float32(3.5), np.float32(0))
 
 
 def _bricks(size: int, phase: Array, grain: Array) -> Array:

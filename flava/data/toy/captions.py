@@ -109,17 +109,18 @@ def content(rng: Random, things: Sequence[Thing]) -> str:
         text = listing(rng, things)
         return f"{tally(rng, things)} , {text}" if rng.random() < 0.2 else text
     thing = rng.choice(things)
-    place = f" in the {v.CORNERS[thing.cell]}" if rng.random() < 0.2 else ""
+    corner = len(things) > 1 and rng.random() < 0.2
+    place = f" in the {v.CORNERS[thing.cell]}" if corner else ""
     return an(described(rng, thing)) + place
 
 
 def caption(rng: Random, things: Sequence[Thing], background: int, word: int) -> str:
     """One caption of a scene, as a person might write it."""
     text = content(rng, things)
-    if word != NO and rng.random() < 0.8:
+    if word != NO and rng.random() < 0.9:
         text += rng.choice((" with a sign that says ", " and the word ", " and a sign that says "))
         text += v.SIGN_WORDS[word]
-    if rng.random() < 0.45:
+    if rng.random() < 0.3:
         text += " " + rng.choice(v.BACKGROUND_PHRASES[background])
     text = rng.choice(OPENINGS).format(text)
     if text.startswith("there is ") and text[9:].startswith(v.COUNT_NAMES[2:]):

@@ -12,7 +12,15 @@ from flava.data.toy.grammar import grammatical
 from flava.data.toy.reviews import review
 from flava.data.toy.scenes import Thing, sample
 from flava.data.toy.seeds import Seed, generators
-from flava.data.toy.statements import ATTRIBUTES, quality, say, scenes_of, state, statement
+from flava.data.toy.statements import (
+    ATTRIBUTES,
+    near_miss,
+    quality,
+    say,
+    scenes_of,
+    state,
+    statement,
+)
 
 
 def story(rng: Random, things: list[Thing], background: int) -> list[str]:
@@ -24,7 +32,8 @@ def story(rng: Random, things: list[Thing], background: int) -> list[str]:
         if alike:
             lines.append(f"we see {alike} .")
         thing = things[0]
-        lines.append(f"{an(described(rng, thing))} is in the {v.CORNERS[thing.cell]} .")
+        where = f"in the {v.CORNERS[thing.cell]}" if len(things) > 1 else "in the middle"
+        lines.append(f"{an(described(rng, thing))} is {where} .")
         return lines
     fact = statement(rng, things)
     lines.append(state(rng, fact))
@@ -33,6 +42,18 @@ def story(rng: Random, things: list[Thing], background: int) -> list[str]:
     lines.append(f"so {b} is {relate(rng, turned.relation)} {a} .")
     attribute = rng.choice(ATTRIBUTES)
     lines.append(f"the {noun(rng, fact.a)} is {quality(rng, fact.a, attribute)} .")
+    return lines
+
+
+def restated(rng: Random, things: list[Thing]) -> list[str]:
+    """Statements in other words, or set against near misses."""
+    fact = statement(rng, things)
+    lines = [state(rng, fact)]
+    for _ in range(2):
+        if rng.random() < 0.6:
+            lines.append(f"{rng.choice(('that is', 'in other words'))} , {state(rng, fact)}")
+        else:
+            lines.append(f"but it is not so that {state(rng, near_miss(rng, fact))}")
     return lines
 
 
@@ -63,7 +84,7 @@ def documents(seed: Seed, sentences: int, kinds: str) -> Iterator[str]:
     """Documents, one a line, until they hold `sentences` sentences.
 
     kinds: letters to draw from: s stories, r reviews, f facts, q questions with their answers,
-    g single grammatical sentences about one and many.
+    g single grammatical sentences about one and many, p statements in other words.
     """
     numbers, rng = generators(seed)
     distinct = scenes_of(numbers, (2, 3))
@@ -78,6 +99,8 @@ def documents(seed: Seed, sentences: int, kinds: str) -> Iterator[str]:
                 lines = story(rng, mixed, background)
             elif kind == "r":
                 lines = [f"{line} ." for line in review(rng)]
+            elif kind == "p":
+                lines = restated(rng, next(distinct))
             elif kind == "f":
                 lines = fact(rng)
             elif kind == "q":

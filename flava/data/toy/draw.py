@@ -130,7 +130,7 @@ def _texture(
 def _draw_signs(rng: np.random.Generator, images: Array, scenes: Scenes) -> None:
     rows = np.flatnonzero(scenes.word != NO)
     words = [v.SIGN_WORDS[scenes.word[row]] for row in rows]
-    write(rng, images, rows, [[word] for word in words], low=0.62)
+    write(rng, images, rows, [[word] for word in words])
 
 
 def write(
@@ -138,24 +138,20 @@ def write(
     images: Array,
     rows: NDArray[np.int64],
     texts: list[list[str]],
-    low: float,
 ) -> None:
-    """Writes lines of text on light or dark boxes into images [N, S, S, 3], in place.
+    """Writes lines of dark text on light boxes into images [N, S, S, 3], in place.
 
-    `low` is the highest place of the box, as a fraction of the side. The letters are 3x5 pixels
-    at 32 pixels a side and scale with it. A line that is too wide is cut at the right edge.
+    The boxes lie near the lower left corner. The letters are 3x5 pixels at 32 pixels a side and
+    scale with it. A line that is too wide is cut at the right edge.
     """
     size = images.shape[1]
     zoom = max(size // 32, 1)
     for row, lines in zip(rows.tolist(), texts, strict=True):
         masks = [np.kron(line_mask(line), np.ones((zoom, zoom), bool)) for line in lines]
         height, width = (6 * len(lines) + 1) * zoom, max(mask.shape[1] for mask in masks) + 2 * zoom
-        lowest = max(size - height, 0)
-        top = int(rng.integers(min(int(low * size), lowest), lowest + 1))
-        left = int(rng.integers(0, max(size - width, 0) + 1))
-        dark = rng.integers(2)
-        paper, ink = (230.0, 25.0) if dark else (30.0, 235.0)
-        tint = rng.uniform(-25, 25, 3).astype(np.float32)
+        top = size - height - int(rng.integers(3)) * zoom
+        left = int(rng.integers(3)) * zoom
+        paper, ink, tint = 225.0, 25.0, rng.uniform(-25, 25, 3).astype(np.float32)
         images[row, top : top + height, left : left + width] = np.clip(paper + tint, 0, 255)
         for i, mask in enumerate(masks):
             start = top + (6 * i + 1) * zoom

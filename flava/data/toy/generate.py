@@ -28,7 +28,8 @@ from flava.io import atomic_directory
 from flava.jobs import ToyWorldJob
 
 VERSION = "1"  # raise when the same seed gives other bytes
-SIGNS = 0.15  # share of captioned scenes with a written word
+SIGNS = 0.25  # share of captioned scenes with a written word
+TEXTS = {"news": "ssfqp", "books": "srrgp"}  # kinds of documents in each file
 Counts = dict[str, int]
 
 
@@ -119,7 +120,9 @@ def _texts(root: Path, seed: Seed, sentences: int) -> Counts:
     """news.txt: scene reports, facts, questions; books.txt: stories, reviews, plain sentences."""
     root.mkdir(parents=True)
     counts = {}
-    for name, kinds, child in zip(("news", "books"), ("ssfq", "srrg"), seed.spawn(2), strict=True):
+    for name, kinds, child in zip(
+        ("news", "books"), ("ssfqp", "srrgp"), seed.spawn(2), strict=True
+    ):
         lines = list(documents(child, max(sentences // 2, 1), kinds))
         (root / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         counts[f"{name} documents"] = len(lines)

@@ -9,15 +9,17 @@ from random import Random
 
 from flava.data.toy import questions, reviews
 from flava.data.toy import vocabulary as v
-from flava.data.toy.captions import noun, relate, relations
+from flava.data.toy.captions import name, noun, relate, relations
 from flava.data.toy.files import write_tsv
 from flava.data.toy.grammar import grammatical, ungrammatical
 from flava.data.toy.scenes import Thing
 from flava.data.toy.seeds import Seed, generators
 from flava.data.toy.statements import (
-    Statement,
+    ATTRIBUTES,
     changed,
     hypothesis,
+    near_miss,
+    other,
     quality,
     say,
     scenes_of,
@@ -25,86 +27,93 @@ from flava.data.toy.statements import (
     statement,
 )
 
-Scenes = Iterator[list[Thing]]
 Row = Sequence[object]
 COLOUR = frozenset({"colour"})
 
 
-def cola(rng: Random, scenes: Scenes, i: int) -> Row:
+@dataclass(frozen=True)
+class Source:
+    """What rows are made from: endless scenes, and whether the part is scored or trained on."""
+
+    scenes: Iterator[list[Thing]]
+    scored: bool
+
+    def things(self) -> list[Thing]:
+        """The next scene's things, all of different shapes."""
+        return next(self.scenes)
+
+
+def cola(rng: Random, source: Source, i: int) -> Row:
     """Acceptable or not: the same words, wrong agreement or order."""
     if i % 2:
         return "toy", 1, "", grammatical(rng)
     return "toy", 0, "*", ungrammatical(rng)
 
 
-def sst2(rng: Random, scenes: Scenes, i: int) -> Row:
-    """Sentiment of a review sentence; a third of them turn a word's sentiment."""
-    return reviews.sentence(rng, i % 2 == 1, 0.35) + " ", i % 2
+def sst2(rng: Random, source: Source, i: int) -> Row:
+    """Sentiment of a review sentence; a third of them turn a word's sentiment.
+
+    Three quarters of the scored adjectives occur in training; the text corpus has them all.
+    """
+    known = None if source.scored else 3 * len(v.PRAISE) // 4
+    return reviews.sentence(rng, i % 2 == 1, 0.35, known) + " ", i % 2
 
 
-def mrpc(rng: Random, scenes: Scenes, i: int) -> Row:
-    """Two statements of one fact in other words, or a near miss (one change)."""
-    fact = statement(rng, next(scenes))
-    second = fact if i % 2 else near_miss(rng, fact)
+def mrpc(rng: Random, source: Source, i: int) -> Row:
+    """Two statements of one fact in other words, or statements that share a thing.
+
+    Of those that are no paraphrase, half tell of another scene, the others are near misses.
+    """
+    fact = replace(statement(rng, source.things()), told=COLOUR)
+    second = fact
+    if not i % 2:
+        second = near_miss(rng, fact)
+        if rng.random() < 0.5:
+            another = statement(rng, source.things())
+            second = replace(fact, b=another.b, relation=another.relation)
     return i % 2, 2 * i, 2 * i + 1, state(rng, fact), state(rng, second)
 
 
-def near_miss(rng: Random, fact: Statement) -> Statement:
-    """Another statement with one change: roles, relation or an attribute that is told."""
-    draw = rng.random()
-    if draw < 0.3:
-        return replace(fact, a=fact.b, b=fact.a)
-    if draw < 0.5:
-        return replace(fact, relation=v.RELATIONS[fact.relation][1])
-    attribute = rng.choice([*sorted(fact.told), "shape"])
-    taken = (fact.a.shape, fact.b.shape)
-    if rng.random() < 0.5:
-        return replace(fact, a=changed(rng, fact.a, attribute, taken))
-    return replace(fact, b=changed(rng, fact.b, attribute, taken))
-
-
-def qqp(rng: Random, scenes: Scenes, i: int) -> Row:
+def qqp(rng: Random, source: Source, i: int) -> Row:
     """Whether two questions ask the same."""
     while True:
-        first, second, same = questions.duplicates(rng, next(scenes))
+        first, second, same = questions.duplicates(rng, source.things())
         if same == bool(i % 2) and first != second:
             return i, 2 * i, 2 * i + 1, first, second, i % 2
 
 
-def stsb(rng: Random, scenes: Scenes, i: int) -> Row:
-    """How much of a statement is kept: 5 less one for each changed colour, shape or relation."""
-    first = statement(rng, next(scenes))
-    second = first
-    changes = rng.sample(("relation", "a colour", "a shape", "b colour", "b shape"), 5 - i % 6)
-    for change in changes:
-        second = _changed_fact(rng, second, change)
+def stsb(rng: Random, source: Source, i: int) -> Row:
+    """How much of a short description is kept: 5 less one for each of five changed attributes."""
+    first = rng.choice(source.things())
+    place = rng.randrange(len(v.BACKGROUNDS))
+    second, elsewhere = first, place
+    for change in rng.sample(("size", "texture", "colour", "shape", "place"), 5 - i % 6):
+        if change == "place":
+            elsewhere = other(rng, place, len(v.BACKGROUNDS))
+        else:
+            second = changed(rng, second, change)
     score = min(5.0, max(0.0, i % 6 + rng.choice((-0.4, -0.2, 0.0, 0.0, 0.2, 0.4))))
     row = (i, "main-captions", "toy", "2012test", f"{i:04d}", "none", "none")
-    return *row, state(rng, first), state(rng, second), f"{score:.3f}"
+    return *row, _seen(rng, first, place), _seen(rng, second, elsewhere), f"{score:.3f}"
 
 
-def _changed_fact(rng: Random, fact: Statement, change: str) -> Statement:
-    if change == "relation":
-        return replace(fact, relation=v.RELATIONS[fact.relation][1])
-    side, attribute = change.split()
-    taken = (fact.a.shape, fact.b.shape)
-    if side == "a":
-        return replace(fact, a=changed(rng, fact.a, attribute, taken))
-    return replace(fact, b=changed(rng, fact.b, attribute, taken))
+def _seen(rng: Random, thing: Thing, place: int) -> str:
+    where = name(rng, v.BACKGROUND_PHRASES[place], 0.7)
+    return f"{say(rng, thing, frozenset(ATTRIBUTES))} {where} ."
 
 
-def mnli(rng: Random, scenes: Scenes, i: int) -> Row:
+def mnli(rng: Random, source: Source, i: int) -> Row:
     """What follows from a statement, contradicts it, or is left open."""
     label = ("entailment", "neutral", "contradiction")[i % 3]
-    premise, text = _entailment(rng, next(scenes), label)
+    premise, text = _entailment(rng, source.things(), label)
     parses = (premise, text, premise, text)
     return i, i, f"{i}{label[0]}", "toy", *parses, premise, text, label, label
 
 
-def rte(rng: Random, scenes: Scenes, i: int) -> Row:
+def rte(rng: Random, source: Source, i: int) -> Row:
     """Whether a second sentence follows from a first."""
     label = "entailment" if i % 2 else rng.choice(("neutral", "contradiction"))
-    premise, text = _entailment(rng, next(scenes), label)
+    premise, text = _entailment(rng, source.things(), label)
     return i, premise, text, "entailment" if i % 2 else "not_entailment"
 
 
@@ -113,9 +122,9 @@ def _entailment(rng: Random, things: list[Thing], label: str) -> tuple[str, str]
     return state(rng, fact), hypothesis(rng, fact, label)
 
 
-def qnli(rng: Random, scenes: Scenes, i: int) -> Row:
+def qnli(rng: Random, source: Source, i: int) -> Row:
     """Whether a sentence answers a question about the same thing."""
-    things = next(scenes)
+    things = source.things()
     a, b = rng.sample(things, 2)
     relation = rng.choice(relations(a, b))
     the_a, the_b = f"the {noun(rng, a)}", f"the {noun(rng, b)}"
@@ -143,7 +152,7 @@ class GlueTask:
     """Official folder's columns and the maker of row i (labels cycle with i)."""
 
     header: Sequence[str] | None
-    row: Callable[[Random, Scenes, int], Row]
+    row: Callable[[Random, Source, int], Row]
     dev: Sequence[str] = ("dev",)
 
 
@@ -171,7 +180,7 @@ def write_glue_task(root: Path, task: str, seed: Seed, train: int, test: int) ->
     scenes = scenes_of(numbers, (2, 3))
     counts = {}
     for split, n in (("train", train), *((dev, test) for dev in spec.dev)):
-        rows = [spec.row(rng, scenes, i) for i in range(max(n, 6))]
+        rows = [spec.row(rng, Source(scenes, split != "train"), i) for i in range(max(n, 6))]
         rng.shuffle(rows)
         write_tsv(root / task / f"{split}.tsv", rows, spec.header)
         counts[split] = len(rows)

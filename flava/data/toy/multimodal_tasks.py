@@ -91,14 +91,17 @@ UNSEEN = ("that a child painted", "that {people} like", "that was here today", "
 def _hypothesis(rng: Random, things: list[Thing], photo: str, label: str) -> dict[str, Any]:
     a, b = rng.sample(things, 2)
     relation = rng.choice(relations(a, b))
-    form = rng.choice(("exists", "relation", "relation", "attribute"))
+    form = rng.choice(("exists", "exists", "relation"))
     if label == "contradiction":
-        if form == "relation":
+        draw = rng.random()
+        if form == "relation" and draw < 0.5:
             relation = v.RELATIONS[relation][1]
         else:
             taken = tuple(thing.shape for thing in things)
-            a = changed(rng, a, rng.choice(("colour", "shape")), taken)
-            form = "exists"
+            if draw < 0.75:
+                a = changed(rng, a, "shape", taken)
+            if draw > 0.4:
+                a = changed(rng, a, "colour")
     subject = say(rng, a, COLOUR)
     if label == "neutral" or (label == "contradiction" and rng.random() < 0.35):
         subject += " " + rng.choice(UNSEEN).format(people=rng.choice(v.PEOPLE))
@@ -129,7 +132,8 @@ def write_vqav2(folder: Path, seed: Seed, size: int, train: int, test: int) -> d
     numbers, rng = generators(seed)
     counts, names, images = {}, [], []
     for split, n in (("train2014", train), ("val2014", test)):
-        scenes = sample(numbers, -(-n // 2), (1, 3), signs=0.2)
+        plain = np.arange(len(v.SHAPES))
+        scenes = sample(numbers, -(-n // 2), (1, 3), plain, signs=0.2)
         table: dict[str, list[dict[str, Any]]] = {"questions": [], "annotations": []}
         for question, annotation in _questions(rng, scenes):
             table["questions"].append(question)

@@ -73,7 +73,7 @@ def visual(rng: Random, things: list[Thing], background: int, word: int) -> tupl
     Names are asked for where they are unambiguous: a shape that occurs once.
     """
     once = [t for t in things if sum(t.shape == o.shape for o in things) == 1]
-    kinds = ["exists", "exists", "count", "place"]
+    kinds = ["exists", "exists", "exists", "count", "place"]
     if once:
         kinds += ["colour", "colour", "texture"]
         if len(once) > 1:

@@ -8,9 +8,9 @@ from flava.data.toy import vocabulary as v
 from flava.data.toy.captions import an
 
 
-def plain(rng: Random, good: bool) -> str:
-    """A clause that says it straight."""
-    adjective = rng.choice(v.PRAISE if good else v.BLAME)
+def plain(rng: Random, good: bool, known: int | None = None) -> str:
+    """A clause that says it straight, with one of the first `known` adjectives."""
+    adjective = rng.choice((v.PRAISE if good else v.BLAME)[:known])
     if rng.random() < 0.4:
         adjective = f"{rng.choice(v.DEGREES)} {adjective}"
     subject = f"the {rng.choice(v.WORKS + v.PARTS)}"
@@ -23,9 +23,9 @@ def plain(rng: Random, good: bool) -> str:
     return rng.choice(forms)
 
 
-def negated(rng: Random, good: bool) -> str:
+def negated(rng: Random, good: bool, known: int | None = None) -> str:
     """A clause that denies the opposite."""
-    opposite = rng.choice(v.BLAME if good else v.PRAISE)
+    opposite = rng.choice((v.BLAME if good else v.PRAISE)[:known])
     subject = f"the {rng.choice(v.WORKS + v.PARTS)}"
     forms = (
         f"{subject} is not {opposite}",
@@ -37,16 +37,20 @@ def negated(rng: Random, good: bool) -> str:
     return rng.choice(forms)
 
 
-def sentence(rng: Random, good: bool, turned: float) -> str:
-    """A sentence of the given sentiment; `turned` is the chance of negation or of a contrast."""
+def sentence(rng: Random, good: bool, turned: float, known: int | None = None) -> str:
+    """A sentence of the given sentiment.
+
+    turned: chance of a negation or of a contrast, where the words alone mislead.
+    known: only the first so many adjectives are used.
+    """
     if rng.random() >= turned:
-        clauses = plain(rng, good)
-        return f"{clauses} and {plain(rng, good)}" if rng.random() < 0.25 else clauses
+        clauses = plain(rng, good, known)
+        return f"{clauses} and {plain(rng, good, known)}" if rng.random() < 0.25 else clauses
     draw = rng.random()
     if draw < 0.6:
-        return negated(rng, good)
-    last = negated(rng, good) if rng.random() < 0.3 else plain(rng, good)
-    first = plain(rng, not good)
+        return negated(rng, good, known)
+    last = negated(rng, good, known) if rng.random() < 0.3 else plain(rng, good, known)
+    first = plain(rng, not good, known)
     return f"{first} , but {last}" if draw < 0.8 else f"although {first} , {last}"
 
 

@@ -14,7 +14,7 @@ Array = NDArray[np.float32]
 Ints = NDArray[np.int64]
 SLOTS = 5  # objects a scene at most
 NO = -1
-EVERYDAY = np.array([*range(v.ARROW0)] * 4 + [*range(v.ARROW0, v.FLOWER0)])
+EVERYDAY = np.array([*range(v.ARROW0)] * 8 + [*range(v.ARROW0, v.FLOWER0)])
 
 
 class Thing(NamedTuple):
@@ -72,6 +72,8 @@ def sample(
 ) -> Scenes:
     """Draws scenes of counts[0]..counts[1] objects in different cells of the 2x2 grid.
 
+    A single object is larger and near the middle.
+
     In a third of them all objects are of one shape and colour, so that "two red stars" is said.
     With probability `signs` the lower row is a sign with a word and the objects are above it.
     `shapes` defaults to all, the plain ones most often.
@@ -88,7 +90,7 @@ def sample(
     alike = (rng.random(n) < 1 / 3)[:, None]
     shape = np.where(alike, shape[:, :1], shape)
     colour = np.where(alike, colour[:, :1], colour)
-    plain = rng.random((n, SLOTS)) < np.where(shape < v.ARROW0, 0.35, 0.8)
+    plain = rng.random((n, SLOTS)) < np.where(shape < v.ARROW0, 0.65, 0.9)
     texture = np.where(plain, 0, rng.integers(len(v.TEXTURES), size=(n, SLOTS)))
     scenes = Scenes(
         shape=np.where(np.arange(SLOTS) < count[:, None], shape, NO),
@@ -100,24 +102,31 @@ def sample(
         rgb=np.zeros((n, SLOTS, 3), np.float32),
         rgb2=np.zeros((n, SLOTS, 3), np.float32),
         background=rng.integers(len(v.BACKGROUNDS), size=n),
-        noise=rng.uniform(2, 7, size=n).astype(np.float32),
+        noise=rng.uniform(1, 4, size=n).astype(np.float32),
         word=word,
     )
     return lay_out(rng, scenes)
 
 
-def lay_out(rng: np.random.Generator, scenes: Scenes) -> Scenes:
-    """Sets geometry and colours from the symbols; call again after changing any."""
+def lay_out(rng: np.random.Generator, scenes: Scenes, middle: bool = True) -> Scenes:
+    """Sets geometry and colours from the symbols; call again after changing any.
+
+    middle: a single object is moved to the middle and enlarged.
+    """
     n = len(scenes)
 
     def jitter(scale: float) -> Array:
         return rng.uniform(-scale, scale, (n, SLOTS)).astype(np.float32)
 
-    scenes.x = (0.26 + 0.48 * (scenes.cell % 2) + jitter(0.05)).astype(np.float32)
-    scenes.y = (0.26 + 0.48 * (scenes.cell // 2) + jitter(0.05)).astype(np.float32)
-    scenes.radius = (0.145 + 0.065 * scenes.size + jitter(0.022)).astype(np.float32)
+    scenes.x = (0.25 + 0.5 * (scenes.cell % 2) + jitter(0.025)).astype(np.float32)
+    scenes.y = (0.25 + 0.5 * (scenes.cell // 2) + jitter(0.025)).astype(np.float32)
+    scenes.radius = (0.165 + 0.06 * scenes.size + jitter(0.01)).astype(np.float32)
+    alone = middle & ((scenes.shape != NO).sum(axis=1) == 1) & (scenes.word == NO)
+    for place in (scenes.x, scenes.y):
+        place[alone] = 0.5 + jitter(0.05)[alone]
+    scenes.radius[alone] *= 1.45
     turns = np.isin(scenes.shape, (0, 6)) * np.pi  # a turned disc or ring is the same
-    scenes.angle = (jitter(0.22) + jitter(1.0) * turns).astype(np.float32)
+    scenes.angle = (jitter(0.12) + jitter(1.0) * turns).astype(np.float32)
     return paint(rng, scenes)
 
 

@@ -12,4 +12,4 @@ Seed = np.random.SeedSequence
 def generators(seed: Seed) -> tuple[np.random.Generator, Random]:
     """A numpy generator and a Random of its own (ten times faster for single choices)."""
     numbers, words = seed.spawn(2)
-    return np.random.default_rng(numbers), Random(int(words.generate_state(1)[0]))  # noqa: S311
+    return np.random.default_rng(numbers), Random(int(words.generate_state(1)[0]))

@@ -61,16 +61,16 @@ def _heart(x: Array, y: Array) -> Array:
     lobes = _circle(side, y, 0.52, 0.44, -0.34)
     point = (side + y - np.float32(0.84)) * np.float32(0.707)
     point = np.maximum(point, np.float32(-0.34) - y + side * np.float32(0.4) - np.float32(0.2))
-    return np.minimum(lobes, point)
+    return np.asarray(np.minimum(lobes, point))
 
 
 def _dome(x: Array, y: Array) -> Array:
-    return np.maximum(_circle(x, y, 1.0, 0.0, 0.4), y - np.float32(0.45))
+    return np.asarray(np.maximum(_circle(x, y, 1.0, 0.0, 0.4), y - np.float32(0.45)))
 
 
 def _arrow(x: Array, y: Array) -> Array:
     head = np.maximum(y + np.float32(0.05), (np.abs(x) - y - 1) * np.float32(0.707))
-    return np.minimum(head, _box(x, y - np.float32(0.4), 0.24, 0.55))
+    return np.asarray(np.minimum(head, _box(x, y - np.float32(0.4), 0.24, 0.55)))
 
 
 def _turned_arrow(quarter: int) -> Callable[[Array, Array], Array]:

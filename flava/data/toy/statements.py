@@ -74,10 +74,29 @@ def other(rng: Random, value: int, count: int, taken: tuple[int, ...] = ()) -> i
 
 def changed(rng: Random, thing: Thing, attribute: str, taken: tuple[int, ...] = ()) -> Thing:
     """The thing with another colour, texture, size or shape."""
-    counts = {"colour": len(v.COLOURS), "texture": 4, "size": 2, "shape": len(v.SHAPES)}
+    counts = {
+        "colour": len(v.COLOURS),
+        "texture": len(v.TEXTURES),
+        "size": len(v.SIZE_NAMES),
+        "shape": len(v.SHAPES),
+    }
     value = getattr(thing, attribute)
     new = other(rng, value, counts[attribute], taken if attribute == "shape" else ())
     return thing._replace(**{attribute: new})
+
+
+def near_miss(rng: Random, fact: Statement) -> Statement:
+    """Another statement with one change: roles, relation, or an attribute that is told."""
+    draw = rng.random()
+    if draw < 0.2:
+        return replace(fact, a=fact.b, b=fact.a)
+    if draw < 0.4:
+        return replace(fact, relation=v.RELATIONS[fact.relation][1])
+    attribute = rng.choice([*sorted(fact.told), "shape"])
+    taken = (fact.a.shape, fact.b.shape)
+    if rng.random() < 0.5:
+        return replace(fact, a=changed(rng, fact.a, attribute, taken))
+    return replace(fact, b=changed(rng, fact.b, attribute, taken))
 
 
 def quality(rng: Random, thing: Thing, attribute: str) -> str:

@@ -30,8 +30,8 @@ def _main(
     rng: Rng,
     n: int,
     others: tuple[int, int] = (0, 0),
-    radius: tuple[float, float] = (0.2, 0.3),
-    shift: float = 0.12,
+    radius: tuple[float, float] = (0.22, 0.32),
+    shift: float = 0.06,
 ) -> Scenes:
     """Scenes with one main object in slot 4, on top of small others; symbols may be changed.
 
@@ -39,14 +39,14 @@ def _main(
     """
     scenes = s.sample(rng, n, (others[0], others[1]), shapes=np.array([*PLAIN]))
     scenes.size[:] = 0
-    s.lay_out(rng, scenes)
+    s.lay_out(rng, scenes, middle=False)
     top = s.SLOTS - 1
     scenes.shape[:, top] = rng.integers(len(PLAIN), size=n)
     scenes.radius[:, :top] *= 0.85
     scenes.radius[:, top] = rng.uniform(*radius, size=n)
     scenes.x[:, top] = 0.5 + rng.uniform(-shift, shift, size=n)
     scenes.y[:, top] = 0.5 + rng.uniform(-shift, shift, size=n)
-    scenes.angle[:, top] = rng.uniform(-0.3, 0.3, size=n)
+    scenes.angle[:, top] = rng.uniform(-0.15, 0.15, size=n)
     return scenes
 
 
@@ -56,8 +56,8 @@ IMAGENET = [(colour, (colour * 3 + step * 4) % 10) for colour in range(8) for st
 
 
 def imagenet(rng: Rng, label: Ints) -> Scenes:
-    """A shape of a colour among up to three small others."""
-    scenes = _main(rng, len(label), (1, 3), (0.17, 0.24), 0.2)
+    """A shape of a colour among one or two small others."""
+    scenes = _main(rng, len(label), (1, 2), (0.22, 0.3), 0.08)
     pair = np.array(IMAGENET)[label]
     scenes.colour[:, TOP], scenes.shape[:, TOP] = pair[:, 0], pair[:, 1]
     return s.paint(rng, scenes)
@@ -77,16 +77,15 @@ def food101(rng: Rng, label: Ints) -> Scenes:
 
 def cifar10(rng: Rng, label: Ints) -> Scenes:
     """The shape of one object, any style, noisy."""
-    scenes = _main(rng, len(label), radius=(0.18, 0.32), shift=0.18)
+    scenes = _main(rng, len(label), radius=(0.22, 0.32), shift=0.06)
     scenes.shape[:, TOP] = label
-    scenes.noise = rng.uniform(10, 28, len(label)).astype(np.float32)
-    scenes.angle[:, TOP] *= 2
+    scenes.noise = rng.uniform(4, 16, len(label)).astype(np.float32)
     return scenes
 
 
 def cifar100(rng: Rng, label: Ints) -> Scenes:
     """Shape and texture of one object, noisy."""
-    scenes = _main(rng, len(label), radius=(0.22, 0.34), shift=0.15)
+    scenes = _main(rng, len(label), radius=(0.22, 0.34), shift=0.08)
     scenes.shape[:, TOP], scenes.texture[:, TOP] = label // 4, label % 4
     scenes.noise = rng.uniform(5, 18, len(label)).astype(np.float32)
     return scenes
@@ -94,7 +93,7 @@ def cifar100(rng: Rng, label: Ints) -> Scenes:
 
 def cars(rng: Rng, label: Ints) -> Scenes:
     """A dome on two wheels: its texture and whether the wheels are discs or rings."""
-    scenes = _main(rng, len(label), radius=(0.24, 0.32), shift=0.1)
+    scenes = _main(rng, len(label), radius=(0.26, 0.32), shift=0.05)
     scenes.shape[:, TOP], scenes.texture[:, TOP] = 9, label % 6
     scenes.angle[:, TOP] = 0
     for slot, side in ((0, -1), (1, 1)):
@@ -107,9 +106,9 @@ def cars(rng: Rng, label: Ints) -> Scenes:
 
 
 def aircraft(rng: Rng, label: Ints) -> Scenes:
-    """Which way an arrow points (four ways), and its texture (three)."""
-    scenes = _main(rng, len(label), (0, 1), (0.18, 0.3), 0.18)
-    scenes.shape[:, TOP], scenes.texture[:, TOP] = v.ARROW0 + label // 3, label % 3
+    """Which way an arrow points (four ways), and whether it is striped."""
+    scenes = _main(rng, len(label), (0, 1), (0.22, 0.32))
+    scenes.shape[:, TOP], scenes.texture[:, TOP] = v.ARROW0 + label // 2, label % 2
     return scenes
 
 
@@ -125,15 +124,15 @@ def dtd(rng: Rng, label: Ints) -> Scenes:
 
 def pets(rng: Rng, label: Ints) -> Scenes:
     """Which animal (heart, moon, star) with which fur (four textures), between other things."""
-    scenes = _main(rng, len(label), (1, 2), (0.2, 0.28), 0.15)
+    scenes = _main(rng, len(label), (0, 1), (0.22, 0.3))
     scenes.shape[:, TOP] = np.array([8, 7, 4])[label // 4]
     scenes.texture[:, TOP] = label % 4
     return scenes
 
 
 def caltech101(rng: Rng, label: Ints) -> Scenes:
-    """Shapes, arrows and digits in every style."""
-    scenes = _main(rng, len(label), (0, 1), (0.2, 0.34), 0.1)
+    """Shapes and arrows in every style."""
+    scenes = _main(rng, len(label), (0, 1), (0.2, 0.34))
     scenes.shape[:, TOP] = label
     return scenes
 
@@ -150,7 +149,7 @@ def flowers(rng: Rng, label: Ints) -> Scenes:
 
 def stl10(rng: Rng, label: Ints) -> Scenes:
     """The shape of a large object in front of others."""
-    scenes = _main(rng, len(label), (2, 4), (0.24, 0.34), 0.12)
+    scenes = _main(rng, len(label), (1, 3), (0.24, 0.34))
     scenes.shape[:, TOP] = label
     return scenes
 
@@ -165,7 +164,7 @@ def eurosat(rng: Rng, label: Ints) -> Scenes:
 
 def gtsrb(rng: Rng, label: Ints) -> Scenes:
     """A sign: its outline (four) and the arrow on it (four)."""
-    scenes = _main(rng, len(label), (0, 1), (0.15, 0.19), 0.12)
+    scenes = _main(rng, len(label), (0, 1), (0.15, 0.19), 0.08)
     board = TOP - 1
     scenes.shape[:, TOP], scenes.texture[:, TOP] = v.ARROW0 + label % 4, 0
     scenes.shape[:, board] = np.array([0, 1, 3, 8])[label // 4]
@@ -222,7 +221,7 @@ def clevr(rng: Rng, label: Ints) -> Scenes:
     """How many objects there are, one to four, of all sizes and colours, on noisy ground."""
     scenes = s.sample(rng, len(label), (4, 4), shapes=np.array([*PLAIN]))
     scenes.shape[:, :TOP] = np.where(np.arange(TOP) <= label[:, None], scenes.shape[:, :TOP], NO)
-    s.lay_out(rng, scenes)
+    s.lay_out(rng, scenes, middle=False)
     scenes.radius *= rng.uniform(0.6, 1.05, scenes.radius.shape).astype(np.float32)
     scenes.noise = rng.uniform(8, 26, len(label)).astype(np.float32)
     return scenes
@@ -230,7 +229,7 @@ def clevr(rng: Rng, label: Ints) -> Scenes:
 
 def fer2013(rng: Rng, label: Ints) -> Scenes:
     """The expression of a face."""
-    scenes = _main(rng, len(label), (0, 1), (0.24, 0.36), 0.12)
+    scenes = _main(rng, len(label), (0, 1), (0.28, 0.38), 0.07)
     scenes.shape[:, TOP] = v.FACE0 + label
     scenes.texture[:, TOP] = np.where(rng.random(len(label)) < 0.6, 0, 4)
     return scenes
@@ -277,10 +276,10 @@ VISION_TASKS = {
     "cifar10": VisionTask(SHAPE[:10], cifar10),
     "cifar100": VisionTask(_names(SHAPE[:10], v.TEXTURES[:4]), cifar100),
     "cars": VisionTask(_names(("disc wheels", "ring wheels"), v.TEXTURES), cars),
-    "aircraft": VisionTask(_names(SHAPE[10:14], v.TEXTURES[:3]), aircraft),
+    "aircraft": VisionTask(_names(SHAPE[10:14], v.TEXTURES[:2]), aircraft),
     "dtd": VisionTask(v.TEXTURES, dtd),
     "pets": VisionTask(_names(("heart", "moon", "star"), v.TEXTURES[:4]), pets),
-    "caltech101": VisionTask(SHAPE[: v.FACE0], caltech101),
+    "caltech101": VisionTask(SHAPE[: v.DIGIT0], caltech101),
     "flowers": VisionTask(_names([f"{n} petals" for n in PETALS], ("cold", "warm")), flowers),
     "stl10": VisionTask(SHAPE[:10], stl10),
     "eurosat": VisionTask(v.BACKGROUND_NAMES, eurosat),

@@ -86,8 +86,8 @@ BACKGROUNDS = (
 BACKGROUND_NAMES = tuple(name for name, _, _ in BACKGROUNDS)
 BACKGROUND_PHRASES = tuple(phrases for _, phrases, _ in BACKGROUNDS)
 
-GOOD_WORDS = ("good", "great", "lovely", "superb", "happy", "fine", "nice", "sweet")
-BAD_WORDS = ("bad", "awful", "sad", "nasty", "poor", "dull", "ugly", "weak")
+GOOD_WORDS = ("good", "great", "lovely", "superb", "fine", "nice")
+BAD_WORDS = ("bad", "awful", "nasty", "poor", "dull", "ugly")
 SIGN_WORDS = GOOD_WORDS + BAD_WORDS
 
 COUNT_NAMES = ("no", "one", "two", "three", "four")

@@ -70,14 +70,14 @@ def write_sst(
     for split, n, least in (("train", train, TRAIN_A_CLASS), ("test", test, TEST_A_CLASS)):
         label = labels(rng, 2, n, least)
         pixels = draw(rng, sample(rng, len(label), (1, 1)), size).astype(np.float32)
-        negated = rng.random(len(label)) < 0.25
+        negated = rng.random(len(label)) < 0.15
         words = np.where((label == 1) ^ negated, 1, 0)
         pick = rng.integers(len(v.GOOD_WORDS), size=len(label))
         lines = [
             (["not"] if no else []) + [(v.GOOD_WORDS if good else v.BAD_WORDS)[k]]
             for no, good, k in zip(negated.tolist(), words.tolist(), pick.tolist(), strict=True)
         ]
-        write(rng, pixels, np.arange(len(label)), lines, low=0.5)
+        write(rng, pixels, np.arange(len(label)), lines)
         images.append(np.clip(pixels, 0, 255).astype(np.uint8))
         names += _names(split, label, classes)
         counts[split] = len(label)
