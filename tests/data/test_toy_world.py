@@ -133,7 +133,7 @@ def test_multimodal_tasks_are_read(world: Path, tasks: dict[str, TaskConfig], na
         count = len(split.texts or [])
         assert count >= 20
         if isinstance(split.targets, SoftLabels):
-            assert (split.targets.scores_NK.max(axis=1) > 0.5).mean() > 0.5
+            assert (split.targets.scores_NK.max(axis=1) > 0.5).mean() > 0.3
         else:
             counts = np.bincount(split.targets, minlength=len(task.classes))
             assert counts.max() - counts.min() <= 0.2 * count
