@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-PARTS = ["Snakefile", "params", "workflow", "flava", "notebooks"]
+PARTS = ["Snakefile", "params", "workflow", "profiles", "flava", "notebooks"]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.xdist_group("smoke")
 def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose smoke study has run."""
     project = Project.copy(root, tmp_path_factory.mktemp("smoke"))
-    result = project.snakemake("--cores", "2")
+    # No --cores: the default profile must be found from the project's folder.
+    result = project.snakemake()
     assert result.returncode == 0, result.stderr[-6000:]
     return project
 
