@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -47,17 +48,8 @@ class Project:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(self.path)}
 
-    def planned(self, *arguments: str) -> set[str]:
-        """Outputs' rules and wildcards that a dry run would run, as `rule:wildcards`."""
-        result = self.snakemake("--dry-run", "--quiet", "host", "--", *arguments)
+    def planned(self) -> set[str]:
+        """Messages of the jobs that a dry run would run."""
+        result = self.snakemake("--dry-run")
         assert result.returncode == 0, result.stderr
-        jobs, rule = set(), ""
-        for line in (result.stdout + result.stderr).splitlines():
-            word = line.strip()
-            if word.startswith(("rule ", "localrule ")):
-                rule = word.split()[1].rstrip(":")
-                jobs.add(rule)
-            elif word.startswith("wildcards: ") and rule:
-                jobs.discard(rule)
-                jobs.add(f"{rule}:{word.removeprefix('wildcards: ')}")
-        return jobs - {"all"}
+        return set(re.findall(r"^Job \d+: (.*)$", result.stdout + result.stderr, re.MULTILINE))

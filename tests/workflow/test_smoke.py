@@ -81,11 +81,11 @@ def test_touched_files_replan_nothing(project: Project) -> None:
 def test_one_key_of_one_column_replans_its_chain_alone(project: Project, edited) -> None:
     edited("params/columns.yaml", "gather: none", "gather: local")
     assert project.planned() == {
-        "pretrain:run=flava_c_local-s0",
-        *(f"evaluate:run=flava_c_local-s0, job={job}" for job in ("vision", "nlp", "multimodal")),
-        "collect",
-        "notebook:page=table_c1",
-        "site",
+        "pretrain flava_c_local-s0",
+        *(f"evaluate flava_c_local-s0 {job}" for job in ("vision", "nlp", "multimodal")),
+        "collect all scores",
+        "render table_c1",
+        "render the index page",
     }
 
 
@@ -102,14 +102,11 @@ def test_a_new_column_plans_its_own_chain_alone(project: Project, edited) -> Non
     edited("params/columns.yaml", "\nmlm:", NEW_COLUMN + "\nmlm:")
     edited("params/smoke.yaml", "columns: [mim,", "columns: [flava_c_tmm_local, mim,")
     assert project.planned() == {
-        "pretrain:run=flava_c_tmm_local-s0",
-        *(
-            f"evaluate:run=flava_c_tmm_local-s0, job={job}"
-            for job in ("vision", "nlp", "multimodal")
-        ),
-        "collect",
-        "notebook:page=table_c1",
-        "site",
+        "pretrain flava_c_tmm_local-s0",
+        *(f"evaluate flava_c_tmm_local-s0 {job}" for job in ("vision", "nlp", "multimodal")),
+        "collect all scores",
+        "render table_c1",
+        "render the index page",
     }
 
 
@@ -122,7 +119,7 @@ def test_comment_and_resource_replan_nothing(project: Project, edited) -> None:
 
 def test_code_of_one_step_replans_what_follows_it(project: Project, edited) -> None:
     edited("flava/evaluate/collect.py", "\ndef main(", "\nREMARK = 1\n\n\ndef main(")
-    assert project.planned() == {"collect", "notebook:page=table_c1", "site"}
+    assert project.planned() == {"collect all scores", "render table_c1", "render the index page"}
 
 
 def test_unknown_key_stops_before_any_job(project: Project, edited) -> None:

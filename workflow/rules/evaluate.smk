@@ -15,6 +15,8 @@ rule evaluate:
     threads: plan.cores("evaluate")
     resources:
         ranks=plan.resources("evaluate")["ranks"],
+    message:
+        "evaluate {wildcards.run} {wildcards.job}"
     shell:
         "exec {PY} -m workflow.launch evaluate --config {input.config:q}"
         " --ranks {resources.ranks} --threads {threads} > {log:q} 2>&1"
@@ -29,5 +31,7 @@ rule collect:
         f"{plan.results}/results.parquet",
     log:
         f"logs/{plan.name}/collect.log",
+    message:
+        "collect all scores"
     shell:
         "{PY} -m flava.evaluate.collect --config {input.config:q} > {log:q} 2>&1"

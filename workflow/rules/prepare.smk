@@ -11,6 +11,8 @@ rule toy_world:
         f"logs/{plan.name}/toy_world.log",
     priority: 100
     threads: plan.cores("toy_world")
+    message:
+        "toy world: generate its files"
     shell:
         "OMP_NUM_THREADS={threads} {PY} -m flava.data.toy --config {input.config:q} > {log:q} 2>&1"
 
@@ -26,6 +28,8 @@ rule tokenizer:
         f"logs/{plan.name}/tokenizer.log",
     priority: 100
     threads: plan.cores("tokenizer")
+    message:
+        "tokenizers: train or convert"
     shell:
         "OMP_NUM_THREADS={threads} {PY} -m flava.data.tokenizer --config {input.config:q} > {log:q} 2>&1"
 
@@ -42,6 +46,8 @@ rule prepare:
         f"logs/{plan.name}/prepare_{{kind}}.log",
     priority: 100
     threads: plan.cores("prepare")
+    message:
+        "prepare {wildcards.kind}"
     shell:
         "OMP_NUM_THREADS={threads} {PY} -m flava.data.prepare --config {input.config:q} > {log:q} 2>&1"
 
@@ -58,5 +64,7 @@ rule codebook:
         f"logs/{plan.name}/codebook.log",
     priority: 100
     threads: plan.cores("codebook")
+    message:
+        "codebook: train the dVAE, cache image tokens"
     shell:
         "OMP_NUM_THREADS={threads} {PY} -m flava.train.codebook --config {input.config:q} > {log:q} 2>&1"

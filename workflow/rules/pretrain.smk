@@ -14,6 +14,8 @@ rule pretrain:
     threads: plan.cores("pretrain")
     resources:
         ranks=plan.resources("pretrain")["ranks"],
+    message:
+        "pretrain {wildcards.run}"
     shell:
         "exec {PY} -m workflow.launch pretrain --config {input.config:q}"
         " --ranks {resources.ranks} --threads {threads} > {log:q} 2>&1"

@@ -15,6 +15,8 @@ rule notebook:
         f"logs/{plan.name}/notebook/{{page}}.log",
     wildcard_constraints:
         page="table_c1",
+    message:
+        "render {wildcards.page}"
     shell:
         "{PY} -m flava.report.render --config {input.config:q} --notebook {input.notebook:q}"
         " --output {output.html:q} > {log:q} 2>&1"
@@ -30,5 +32,7 @@ rule site:
         f"{plan.results}/report/index.html",
     log:
         f"logs/{plan.name}/site.log",
+    message:
+        "render the index page"
     shell:
         "{PY} -m flava.report.site --config {input.config:q} > {log:q} 2>&1"
