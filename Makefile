@@ -13,7 +13,7 @@ toy: $(VENV)/.installed
 	@echo "Report: $(CURDIR)/results/$(STUDY)/report/index.html"
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -10,8 +10,6 @@ import pytest
 
 from tests.workflow.smoke import Project
 
-pytestmark = pytest.mark.xdist_group("smoke")
-
 
 @pytest.fixture(scope="module")
 def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
