@@ -14,7 +14,7 @@ from flava.io import atomic_path
 
 HEADER = """# Options
 
-Every key of `params/*.yaml`, generated from `flava/config.py` by `make docs`. A key without a
+Every key of `params/*.yaml`, generated from `flava/config/` by `make docs`. A key without a
 default must be given. "TMM" is torchmultimodal, "HF" Hugging Face transformers.
 """
 

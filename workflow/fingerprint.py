@@ -33,7 +33,7 @@ def fingerprint(module: str) -> dict[str, str]:
     pending, found = [module], dict[str, str]()
     while pending:
         name = pending.pop()
-        if name in found or name in NOT_PART:
+        if name in found or _not_part(name):
             continue
         path = _path(name)
         if path is None:
@@ -46,6 +46,10 @@ def fingerprint(module: str) -> dict[str, str]:
         if name.endswith(".__main__"):
             pending.append(name.removesuffix(".__main__"))
     return dict(sorted(found.items()))
+
+
+def _not_part(module: str) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in NOT_PART)
 
 
 def _path(module: str) -> Path | None:

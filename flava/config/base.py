@@ -1,0 +1,43 @@
+"""Base of all configuration, and the named value types."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+Arch = Literal["flava", "clip", "clip_released"]
+Objective = Literal["mim", "mlm", "global_contrastive", "mmm_image", "mmm_text", "itm"]
+Kind = Literal["pairs", "images", "texts", "pair_images", "pair_texts"]
+Gather = Literal["global", "global_full", "local", "none", "openclip_2021"]
+ImageInit = Literal["none", "beit", "dino"]
+TextInit = Literal["none", "mlm"]
+Domain = Literal["vision", "nlp", "multimodal"]
+Metric = Literal[
+    "accuracy",
+    "mean_per_class",
+    "matthews",
+    "pearson",
+    "accuracy_f1",
+    "auroc",
+    "vqa_score",
+    "recall",
+]
+
+OBJECTIVES_OF_KIND: dict[str, frozenset[str]] = {
+    "pairs": frozenset({"global_contrastive", "mmm_image", "mmm_text", "itm"}),
+    "images": frozenset({"mim"}),
+    "pair_images": frozenset({"mim"}),
+    "texts": frozenset({"mlm"}),
+    "pair_texts": frozenset({"mlm"}),
+}
+
+
+class Strict(BaseModel):
+    """Base of all configuration: unknown keys and lossy type conversions are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

@@ -1,0 +1,35 @@
+"""Columns of Table C.1."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from flava.config.base import Arch, Gather, ImageInit, Kind, Objective, Strict, TextInit
+
+
+class SourceUse(Strict):
+    """What a column does with one kind of data."""
+
+    objectives: list[Objective] = Field(description="losses on this data, each with weight 1")
+
+
+class InitConfig(Strict):
+    """Encoder initialisation before joint pretraining (Section 3.3)."""
+
+    image: ImageInit = "none"
+    text: TextInit = "none"
+
+
+class ColumnConfig(Strict):
+    """One column of Table C.1 as data."""
+
+    number: PositiveInt = Field(description="column number in Table C.1")
+    title: str = Field(description="heading in Table C.1")
+    paper_data: str = Field(description="pretraining data printed in Table C.1")
+    arch: Arch = "flava"
+    tokenizer: Literal["wordpiece", "bpe"] = "wordpiece"
+    init: InitConfig = Field(default_factory=lambda: InitConfig())
+    gather: Gather = "global"
+    data: dict[Kind, SourceUse] = Field(description="kinds of data used, with their losses")

@@ -1,0 +1,67 @@
+"""Corpora, tokenizers, the toy world, and sampling."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from flava.config.base import Fraction, Strict
+
+
+class SourceConfig(Strict):
+    """One source of a corpus in its official format."""
+
+    adapter: str = Field(description="a name of flava.data.sources")
+    path: str = Field(description="file or folder; may begin with $FLAVA_DATA")
+    split: str = Field("train", description="the source's own split name")
+    limit: PositiveInt | None = Field(None, description="first N items only")
+    name: str = Field(description="name in manifests and Table 2")
+    licence: str = Field(description="licence, for the manifest")
+    version: str = Field(description="release or commit, for the manifest")
+    stand_in_for: str | None = Field(None, description="the paper's source it takes the place of")
+
+
+class TokenizerConfig(Strict):
+    """A tokenizer: a published vocabulary file or one trained on the study's text."""
+
+    kind: Literal["wordpiece", "bpe"] = Field(description="BERT WordPiece or CLIP's lower-case BPE")
+    vocab_file: str | None = Field(None, description="published vocabulary; none: train one")
+    vocab_size: PositiveInt | None = Field(None, description="size to train to")
+
+    @model_validator(mode="after")
+    def _one(self) -> TokenizerConfig:
+        if (self.vocab_file is None) == (self.vocab_size is None):
+            raise ValueError("give either vocab_file or vocab_size")
+        return self
+
+
+class ToyWorldConfig(Strict):
+    """Sizes of the generated toy world."""
+
+    seed: NonNegativeInt = 0
+    image_size: PositiveInt = Field(32, description="pixels a side")
+    pairs: PositiveInt = Field(20000, description="captioned scenes for pretraining")
+    images: PositiveInt = Field(5000, description="image-only scenes")
+    sentences: PositiveInt = Field(20000, description="text-only sentences")
+    task_train: PositiveInt = Field(2000, description="training examples a task")
+    task_test: PositiveInt = Field(1000, description="test examples a task")
+
+
+class DataConfig(Strict):
+    """Corpora of a study: pairs (PMD), images (ImageNet-1k) and texts (CCNews, BookCorpus)."""
+
+    toy_world: ToyWorldConfig | None = None
+    tokenizers: dict[Literal["wordpiece", "bpe"], TokenizerConfig]
+    pairs: list[SourceConfig]
+    images: list[SourceConfig]
+    texts: list[SourceConfig]
+    shard_bytes: PositiveInt = Field(100_000_000, description="a tar shard's size at most")
+
+
+class SamplingConfig(Strict):
+    """Sampling probabilities of the three corpora (Table A.2)."""
+
+    pairs: Fraction = 0.70
+    images: Fraction = 0.15
+    texts: Fraction = 0.15

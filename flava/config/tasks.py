@@ -1,0 +1,74 @@
+"""Evaluation tasks and their protocols."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from flava.config.base import Domain, Fraction, Metric, NonNegativeFloat, PositiveFloat, Strict
+
+
+class FinetuneConfig(Strict):
+    """Fine-tuning hyper-parameters of one task (fairseq's GLUE settings; supplement B.2)."""
+
+    learning_rate: PositiveFloat
+    batch_size: PositiveInt
+    updates: PositiveInt
+    warmup_updates: NonNegativeInt
+    weight_decay: NonNegativeFloat = 0.1
+    beta2: Fraction = 0.98
+    eps: PositiveFloat = 1e-6
+    dropout: Fraction = 0.1
+    schedule: Literal["polynomial", "cosine"] = "polynomial"
+    head_hidden: PositiveInt | None = Field(None, description="hidden width of a 2-layer head")
+    image_size: PositiveInt | None = Field(None, description="input pixels, if not the model's")
+    validation_fraction: Fraction = Field(
+        0.1, description="of train, to choose the checkpoint, where no validation set is published"
+    )
+    evaluations: PositiveInt = Field(
+        10, description="validation scores on the way; the best counts"
+    )
+
+
+class ProbeConfig(Strict):
+    """Linear probe: CLIP's protocol (supplement B.2)."""
+
+    lambda_min: PositiveFloat = Field(1e-6, description="weakest L2 penalty of the sweep")
+    lambda_max: PositiveFloat = Field(1e6, description="strongest L2 penalty of the sweep")
+    steps: PositiveInt = Field(96, description="points of the log grid (CLIP App. A.3)")
+    max_iterations: PositiveInt = Field(1000, description="L-BFGS iterations (supplement B.2)")
+    validation_fraction: Fraction = Field(0.2, description="carved out where none is published")
+
+
+class TaskConfig(Strict):
+    """One of the 35 tasks: what it measures and by which protocol."""
+
+    title: str
+    domain: Domain
+    family: Literal["linear_probe", "glue", "multimodal", "retrieval", "zero_shot"]
+    rows: list[str] = Field(description="row names of table_c1.csv it fills")
+    metric: Metric = Field(description="the metric printed in Table C.1, in per cent")
+    finetune: FinetuneConfig | None = None
+    probe: ProbeConfig | None = None
+    source: str = Field(description="where the protocol is stated")
+    obtain: str = Field(description="where the real data set comes from")
+    licence: str = Field(description="terms of the real data set")
+
+
+class TaskData(Strict):
+    """Where a study takes a task's data from."""
+
+    adapter: str = Field(description="a name of flava.evaluate.datasets")
+    path: str = Field(description="file or folder; may begin with $FLAVA_DATA")
+    stand_in: str | None = Field(None, description="what takes the row's place; none: the real set")
+    train_limit: PositiveInt | None = None
+    test_limit: PositiveInt | None = None
+    prompts: str | None = Field(None, description="zero-shot: file of class names and templates")
+    images: str | None = Field(None, description="image zip or folder, where apart from path")
+    finetune: dict[str, float | int | str] = Field(
+        default_factory=dict, description="keys of the task's fine-tuning settings to replace"
+    )
+    probe: dict[str, float | int] = Field(
+        default_factory=dict, description="keys of the task's probe settings to replace"
+    )
