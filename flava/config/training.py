@@ -43,7 +43,7 @@ class OptimConfig(Strict):
     warmup_updates: NonNegativeInt = Field(10000, description="Table A.1")
     schedule: Literal["cosine", "polynomial"] = Field(
         "cosine",
-        description="after warm-up: half a cosine (Table A.1) or a straight line (RoBERTa)",
+        description="after warm-up: half a cosine (Table A.1) or a line (RoBERTa)",
     )
     final_learning_rate_fraction: Fraction = Field(
         0.0, description="share of the peak at the end (HF schedule: 0)"
