@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -52,23 +53,38 @@ def load_model(directory: Path | str) -> Flava | Clip:
             parameter is missing, unexpected or of the wrong shape.
     """
     directory = Path(directory)
-    try:
-        values = read_json(directory / CONFIG)
-    except DataError as error:
-        raise CheckpointError(f"No model can be loaded from {directory}: {error}") from None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{directory / CONFIG} holds no object. Export the model anew.")
+    values = read_config(directory)
     config = from_hf_config(values, str(directory / CONFIG))
     arch = "clip" if values["model_type"] == "clip" else "flava"
     converted = from_hf_state_dict(
-        _read_weights(directory / WEIGHTS), config, str(directory / WEIGHTS)
+        read_weights(directory / WEIGHTS), config, str(directory / WEIGHTS)
     )
     model = build(arch, config)
     model.load_state_dict(converted.state)
     return model.eval()
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def read_config(directory: Path) -> dict[str, Any]:
+    """Contents of a model folder's config.json.
+
+    Raises:
+        CheckpointError: it is missing or holds no JSON object.
+    """
+    try:
+        values = read_json(directory / CONFIG)
+    except DataError as error:
+        raise CheckpointError(f"No model can be loaded from {directory}: {error}") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{directory / CONFIG} holds no object. Export the model anew.")
+    return values
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file as float32.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
     try:
         return {name: value.float() for name, value in load_file(path).items()}
     except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -39,14 +40,7 @@ def to_hf_state_dict(state: dict[str, Tensor], config: Config) -> dict[str, Tens
     Raises:
         CheckpointError: a parameter is missing, unexpected or has the wrong shape.
     """
-    expected = [entry.ours for entry in _entries(config)]
-    _refuse("state dict", sorted(set(expected) - set(state)), sorted(set(state) - set(expected)))
-    theirs: dict[str, Tensor] = {}
-    for entry in _entries(config):
-        parts = state[entry.ours].chunk(len(entry.theirs)) if state[entry.ours].dim() else ()
-        for name, part in zip(entry.theirs, parts or (state[entry.ours],), strict=True):
-            shaped = part if entry.their_shape is None else part.reshape(entry.their_shape)
-            theirs[name] = shaped.clone()
+    theirs = to_theirs(state, _entries(config))
     if isinstance(config, FlavaConfig):
         reference = state["image_to_mm_projection.weight"]
         for pooler in POOLERS:
@@ -74,13 +68,41 @@ def from_hf_state_dict(
         if (why := unused_reason(name, patterns)) is not None:
             unused[name] = why
             del theirs[name]
-    entries = _entries(config)
+    return Converted(to_ours(theirs, _entries(config), _shapes(config), where), unused)
+
+
+def to_theirs(state: dict[str, Tensor], entries: Sequence[Entry]) -> dict[str, Tensor]:
+    """Hugging Face's parameters of ours, each a copy.
+
+    Raises:
+        CheckpointError: a parameter is missing, unexpected or has the wrong shape.
+    """
+    expected = {entry.ours for entry in entries}
+    _refuse("state dict", sorted(expected - set(state)), sorted(set(state) - expected))
+    theirs: dict[str, Tensor] = {}
+    for entry in entries:
+        parts = state[entry.ours].chunk(len(entry.theirs)) if state[entry.ours].dim() else ()
+        for name, part in zip(entry.theirs, parts or (state[entry.ours],), strict=True):
+            shaped = part if entry.their_shape is None else part.reshape(entry.their_shape)
+            theirs[name] = shaped.clone()
+    return theirs
+
+
+def to_ours(
+    theirs: dict[str, Tensor],
+    entries: Sequence[Entry],
+    shapes: dict[str, torch.Size],
+    where: str,
+) -> dict[str, Tensor]:
+    """Our parameters, of the given shapes, of Hugging Face's.
+
+    Raises:
+        CheckpointError: names `where` and each missing or unexpected parameter, or the first
+            wrong shape.
+    """
     expected = {name for entry in entries for name in entry.theirs}
     _refuse(where, sorted(expected - set(theirs)), sorted(set(theirs) - expected))
-    shapes = _shapes(config)
-    return Converted(
-        {entry.ours: _ours(entry, theirs, shapes[entry.ours], where) for entry in entries}, unused
-    )
+    return {entry.ours: _ours(entry, theirs, shapes[entry.ours], where) for entry in entries}
 
 
 def _entries(config: Config) -> list[Entry]:

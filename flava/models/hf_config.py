@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -102,6 +102,14 @@ def from_hf_config(values: dict[str, Any], where: str) -> Config:
         f"{where}: model_type is {kind!r}; only 'flava' and 'clip' can be loaded. "
         "Point to the folder of an exported FLAVA or CLIP."
     )
+
+
+def encoder_config(config: FlavaConfig, part: Literal["image", "text"]) -> dict[str, Any]:
+    """Contents of config.json of a lone `FlavaImageModel` or `FlavaTextModel`."""
+    architecture = {"image": "FlavaImageModel", "text": "FlavaTextModel"}[part]
+    common = {"architectures": [architecture], "dtype": "float32"}
+    encoder: dict[str, Any] = _flava_to_hf(config)[f"{part}_config"]
+    return common | encoder
 
 
 def _flava_to_hf(config: FlavaConfig) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from flava.config import ClipConfig, FlavaConfig
 
@@ -78,6 +78,20 @@ def flava_entries(config: FlavaConfig) -> list[Entry]:
         entries += _linear(f"{head}.norm", f"{head}.transform.LayerNorm")
         entries += _linear(f"{head}.decoder", f"{head}.decoder")
     return entries
+
+
+def encoder_entries(config: FlavaConfig, part: Literal["image", "text"]) -> list[Entry]:
+    """All parameters of FLAVA's image or text encoder, by its own and `Flava*Model`'s names."""
+    ours, theirs = f"{part}_encoder.", f"flava.{part}_model."
+    return [
+        Entry(
+            entry.ours.removeprefix(ours),
+            tuple(name.removeprefix(theirs) for name in entry.theirs),
+            entry.their_shape,
+        )
+        for entry in flava_entries(config)
+        if entry.ours.startswith(ours)
+    ]
 
 
 def clip_entries(config: ClipConfig) -> list[Entry]:
