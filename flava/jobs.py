@@ -10,15 +10,17 @@ from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 
 from flava.config import (
     Arch,
+    BeitInitConfig,
     ClipConfig,
     CodebookConfig,
     ContrastiveConfig,
+    DinoInitConfig,
     FinetuneConfig,
     FlavaConfig,
     Fraction,
-    InitConfig,
     Kind,
     MaskingConfig,
+    MlmInitConfig,
     Objective,
     PretrainConfig,
     ProbeConfig,
@@ -28,11 +30,21 @@ from flava.config import (
     TaskData,
     TokenizerConfig,
     ToyWorldConfig,
+    WeightsConfig,
 )
 from flava.errors import ConfigError
 from flava.io import read_json
 
 JobT = TypeVar("JobT", bound=Strict)
+
+
+class EvaluateTask(Strict):
+    """A task with the study's data and the resolved hyper-parameters."""
+
+    task: TaskConfig
+    data: TaskData
+    finetune: FinetuneConfig | None = None
+    probe: ProbeConfig | None = None
 
 
 class ToyWorldJob(Strict):
@@ -75,6 +87,73 @@ class CodebookJob(Strict):
     bad_image_fraction: Fraction
     corpora: dict[str, str] = Field(description="pairs and images -> prepared folder")
     output: str = Field(description="folder: data/<study>/codebook")
+    checkpoints: str = Field(description="folder: checkpoints/<study>/codebook")
+
+
+class SelectionJob(Strict):
+    """Write the labelled arrays that scores during training read."""
+
+    study: str
+    zero_shot: EvaluateTask | None = Field(description="images, class names and templates")
+    images: EvaluateTask | None = Field(description="labelled images for k-NN")
+    texts: EvaluateTask | None = Field(description="labelled texts for k-NN")
+    tokenizers: dict[str, str] = Field(description="name -> tokenizer JSON")
+    max_text_length: dict[str, int] = Field(description="name -> tokens of a text at most")
+    image_size: PositiveInt
+    limit: PositiveInt = Field(description="examples of each part at most")
+    output: str = Field(description="folder: data/<study>/selection")
+
+
+class EncoderSource(Strict):
+    """Where an encoder's initial weights come from."""
+
+    kind: str = Field(description="beit, dino or mlm")
+    directory: str | None = Field(None, description="model folder of a recipe of this study")
+    weights: WeightsConfig | None = Field(None, description="published weights")
+
+
+class RunInit(Strict):
+    """Initial weights of a run's encoders; none: random."""
+
+    image: EncoderSource | None = None
+    text: EncoderSource | None = None
+
+
+class EncoderJob(Strict):
+    """What the three encoder recipes share: (study, init, seed)."""
+
+    study: str
+    seed: NonNegativeInt
+    flava: FlavaConfig
+    selection: str | None = Field(description="folder of the selection set, for the k-NN score")
+    output: str = Field(description="folder: results/<study>/inits/<init>-s<seed>")
+    checkpoints: str = Field(description="folder: checkpoints/<study>/<init>-s<seed>")
+
+
+class MlmJob(EncoderJob):
+    """Pretrain the text encoder by masked language modelling."""
+
+    recipe: MlmInitConfig
+    masking: MaskingConfig
+    tokenizer_path: str
+    texts: str = Field(description="prepared corpus of texts")
+
+
+class BeitJob(EncoderJob):
+    """Pretrain the image encoder by masked image modelling."""
+
+    recipe: BeitInitConfig
+    masking: MaskingConfig
+    images: str = Field(description="prepared corpus of images")
+    image_tokens: str = Field(description="its token array; the dVAE lies beside it")
+    crop_scale_min: Fraction = Field(description="of the fixed crops that the tokens belong to")
+
+
+class DinoJob(EncoderJob):
+    """Pretrain the image encoder by self-distillation."""
+
+    recipe: DinoInitConfig
+    images: str = Field(description="prepared corpus of images")
 
 
 class RunConfig(Strict):
@@ -86,7 +165,10 @@ class RunConfig(Strict):
     arch: Arch
     flava: FlavaConfig | None = Field(description="set for arch 'flava'")
     clip: ClipConfig | None = Field(description="set for arch 'clip'")
-    init: InitConfig
+    init: RunInit
+    selection: str | None = Field(
+        None, description="folder of the selection set, for columns with a contrastive loss"
+    )
     objectives: dict[Kind, list[Objective]]
     sampling: dict[Kind, Fraction] = Field(description="normalised over the kinds in use")
     contrastive: ContrastiveConfig
@@ -100,13 +182,16 @@ class RunConfig(Strict):
     checkpoints: str = Field(description="folder: checkpoints/<study>/<column>-s<seed>")
 
 
-class EvaluateTask(Strict):
-    """A task with the study's data and the resolved hyper-parameters."""
+class ImportJob(Strict):
+    """A column that is evaluated only: published weights in the place of a trained run."""
 
-    task: TaskConfig
-    data: TaskData
-    finetune: FinetuneConfig | None = None
-    probe: ProbeConfig | None = None
+    study: str
+    column: str
+    seed: NonNegativeInt
+    weights: WeightsConfig
+    tokenizer: str = Field(description="wordpiece or bpe")
+    tokenizer_path: str
+    output: str = Field(description="folder: results/<study>/runs/<column>-s<seed>")
 
 
 class EvaluateJob(Strict):

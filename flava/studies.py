@@ -2,78 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from flava.config import (
     OBJECTIVES_OF_KIND,
+    BeitInit,
     ColumnConfig,
     ContrastiveConfig,
+    DinoInit,
     FinetuneConfig,
+    MlmInit,
     ProbeConfig,
     StudyConfig,
     TaskConfig,
 )
 from flava.errors import ConfigError, unknown_name
-from flava.jobs import EvaluateTask, RunConfig, parse
-
-Tree = dict[str, Any]
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice and reads 1e-3 as a number, as YAML 1.2 does."""
-
-
-def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> Tree:
-    loader.flatten_mapping(node)
-    tree: Tree = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in tree:
-            line = key_node.start_mark.line + 1
-            raise ConfigError(f"{node.start_mark.name}, line {line}: key '{key}' is given twice.")
-        tree[key] = loader.construct_object(value_node, deep=True)
-    return tree
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-def read_yaml(path: Path) -> Tree:
-    """Reads a YAML mapping.
-
-    Raises:
-        ConfigError: the file is missing, is not YAML, repeats a key or is not a mapping.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            tree = yaml.load(file, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
-    except FileNotFoundError:
-        raise ConfigError(f"{path} is missing.") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} must be a mapping of keys to values.")
-    return tree
-
-
-def merge(base: Tree, changes: Tree, replace: frozenset[str] = frozenset()) -> Tree:
-    """`base` with `changes` laid over it, mapping by mapping; keys in `replace` are replaced."""
-    merged = dict(base)
-    for key, value in changes.items():
-        deep = isinstance(value, dict) and isinstance(merged.get(key), dict) and key not in replace
-        merged[key] = merge(merged[key], value) if deep else value
-    return merged
-
+from flava.jobs import EvaluateTask, ImportJob, RunConfig, parse
+from flava.params import Tree, merge, read_yaml
 
 def load_columns(path: Path) -> dict[str, ColumnConfig]:
     """All columns of `columns.yaml` with their bases resolved, in order of their number.
@@ -132,14 +78,25 @@ def check_column(name: str, column: ColumnConfig, where: str) -> None:
         raise ConfigError(f"{where}: {name}: no data. Name at least one kind under 'data'.")
 
 
-def unavailable(name: str, column: ColumnConfig) -> str | None:
-    """Why this version cannot run the column yet, or None where it can."""
-    if column.arch == "clip_released":
-        return f"column '{name}' evaluates the released CLIP, whose loader is not part yet"
-    missing = [f"{part} init '{kind}'" for part, kind in column.init if kind != "none"]
-    if missing:
-        return f"column '{name}' needs {' and '.join(missing)}, which is not part yet"
+def unavailable(name: str, column: ColumnConfig, config: StudyConfig) -> str | None:
+    """Why the study cannot run the column, or None where it can."""
+    if column.arch == "clip_released" and config.released_clip is None:
+        return f"column '{name}' needs 'released_clip': published weights, or a stand-in"
+    for _, kind in column.init:
+        if kind != "none" and getattr(config.inits, kind) is None:
+            return f"column '{name}' needs 'inits.{kind}': a recipe, or published weights"
+    every, contrastive = config.pretrain.select_updates, "global_contrastive" in objectives(column)
+    if every and contrastive and config.selection.zero_shot is None:
+        return (
+            f"column '{name}' is to be selected every {every} updates (pretrain.select_updates), "
+            "which needs 'selection.zero_shot': a task"
+        )
     return None
+
+
+def objectives(column: ColumnConfig) -> set[str]:
+    """All losses of a column."""
+    return {objective for use in column.data.values() for objective in use.objectives}
 
 
 @dataclass(frozen=True)
@@ -157,19 +114,76 @@ class Study:
         return [(column, seed) for column in self.config.columns for seed in self.config.seeds]
 
     def run_config(self, column: str, seed: int) -> RunConfig:
-        """Resolves one run.
+        """Resolves one training run.
 
         Raises:
-            ConfigError: the column is unknown or cannot be run yet.
+            ConfigError: its parts do not fit together.
         """
-        return parse(RunConfig, self._run_tree(column, seed), f"run {column}-s{seed}")
+        tree = self._run_tree(column, seed)
+        if self.columns[column].arch == "clip_released":
+            tree |= self._stand_in()
+        return parse(RunConfig, tree, f"run {column}-s{seed}")
+
+    def import_job(self, column: str, seed: int) -> ImportJob | None:
+        """Resolves a column that is evaluated with published weights; None for a trained one."""
+        released, study = self.config.released_clip, self.config.name
+        if self.columns[column].arch != "clip_released" or released is None:
+            return None
+        if released.weights is None:
+            return None
+        tokenizer = self.columns[column].tokenizer
+        return ImportJob(
+            study=study,
+            column=column,
+            seed=seed,
+            weights=released.weights,
+            tokenizer=tokenizer,
+            tokenizer_path=f"data/{study}/tokenizers/{tokenizer}.json",
+            output=f"results/{study}/runs/{column}-s{seed}",
+        )
+
+    def _stand_in(self) -> Tree:
+        """What makes the stand-in for the released CLIP: a CLIP on a larger set of pairs."""
+        config = self.config
+        released = config.released_clip
+        assert released is not None and released.pair_updates is not None
+        return {
+            "arch": "clip",
+            "clip": config.clip.model_dump(),
+            "objectives": {"pairs": ["global_contrastive"]},
+            "sampling": {"pairs": 1.0},
+            "corpora": {"pairs": f"data/{config.name}/large_pairs"},
+            "pretrain": config.pretrain.model_dump() | {"pair_updates": released.pair_updates},
+            "selection": self._selection({"global_contrastive"}),
+        }
+
+    def _selection(self, losses: set[str]) -> str | None:
+        wanted = self.config.pretrain.select_updates and self.config.selection.zero_shot
+        if not wanted or "global_contrastive" not in losses:
+            return None
+        return f"data/{self.config.name}/selection"
+
+    def _init(self, column: ColumnConfig, seed: int) -> Tree:
+        """Where the initial weights of a column's encoders come from."""
+        found: Tree = {}
+        for part, kind in column.init:
+            if kind == "none":
+                continue
+            source: MlmInit | BeitInit | DinoInit = getattr(self.config.inits, kind)
+            folder = f"results/{self.config.name}/inits/{kind}-s{seed}/model"
+            found[part] = {
+                "kind": kind,
+                "directory": folder if source.recipe else None,
+                "weights": source.weights.model_dump() if source.weights else None,
+            }
+        return found
 
     def _run_tree(self, name: str, seed: int) -> Tree:
         config, column = self.config, self.columns[name]
         study = config.name
         weights = {kind: getattr(config.sampling, _corpus(kind)) for kind in column.data}
         total = sum(weights.values())
-        if not total > 0:
+        if column.data and not total > 0:
             raise ConfigError(f"study '{study}': sampling gives column '{name}' no data at all.")
         corpora = sorted({_corpus(kind) for kind in column.data})
         token_corpora = sorted(
@@ -186,7 +200,8 @@ class Study:
             "arch": column.arch,
             "flava": config.flava.model_dump() if column.arch == "flava" else None,
             "clip": config.clip.model_dump() if column.arch == "clip" else None,
-            "init": column.init.model_dump(),
+            "init": self._init(column, seed),
+            "selection": self._selection(objectives(column)),
             "objectives": {kind: use.objectives for kind, use in column.data.items()},
             "sampling": {kind: weight / total for kind, weight in weights.items()},
             "contrastive": ContrastiveConfig(
@@ -208,7 +223,8 @@ class Study:
         A column trained without text has no NLP or multimodal rows, one trained without images
         no vision or multimodal rows: the dashes of Table C.1.
         """
-        kinds = set(self.columns[column].data)
+        released = self.columns[column].arch == "clip_released"
+        kinds = {"pairs"} if released else set(self.columns[column].data)
         domains = {
             "vision": bool(kinds & {"pairs", "images", "pair_images"}),
             "nlp": bool(kinds & {"pairs", "texts", "pair_texts"}),
@@ -279,9 +295,9 @@ def _check_study(study: Study, where: str) -> None:
     for column in config.columns:
         if column not in study.columns:
             raise ConfigError(unknown_name("column", column, list(study.columns), where))
-        reason = unavailable(column, study.columns[column])
+        reason = unavailable(column, study.columns[column], config)
         if reason:
-            raise ConfigError(f"{where}: {reason}. Take it out of 'columns'.")
+            raise ConfigError(f"{where}: {reason}. Add it, or take the column out of 'columns'.")
     listed = [task for tasks in config.evaluate_jobs.values() for task in tasks]
     for task in [*config.tasks, *listed]:
         if task not in study.tasks:
@@ -291,7 +307,26 @@ def _check_study(study: Study, where: str) -> None:
             raise ConfigError(unknown_name("task without data", task, list(config.tasks), where))
     if len(set(listed)) != len(listed):
         raise ConfigError(f"{where}: evaluate_jobs names a task twice.")
+    _check_selection(study, where)
     _check_sizes(config, where)
+
+
+def _check_selection(study: Study, where: str) -> None:
+    """Tasks that give labelled data for scores during training."""
+    config = study.config
+    families = {"zero_shot": "zero_shot", "images": "linear_probe", "texts": "glue"}
+    for key, family in families.items():
+        task = getattr(config.selection, key)
+        if task is None:
+            continue
+        if task not in config.tasks:
+            place = f"{where}: selection.{key}"
+            raise ConfigError(unknown_name("task", task, list(config.tasks), place))
+        if study.tasks[task].family != family:
+            raise ConfigError(
+                f"{where}: selection.{key}: task '{task}' is of family "
+                f"'{study.tasks[task].family}', not '{family}'."
+            )
 
 
 def _check_sizes(config: StudyConfig, where: str) -> None:

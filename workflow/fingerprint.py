@@ -22,6 +22,7 @@ NOT_PART = frozenset(
         "flava.explain",
         "flava.io",
         "flava.jobs",
+        "flava.params",
         "flava.records",
         "flava.studies",
     }

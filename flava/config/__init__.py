@@ -17,6 +17,8 @@ from flava.config.base import (
     NonNegativeFloat,
     Objective,
     PositiveFloat,
+    Precision,
+    Schedule,
     Strict,
     TextInit,
 )
@@ -42,8 +44,8 @@ from flava.config.inits import (
     MlmOptim,
     WeightsConfig,
 )
-from flava.config.models import ClipConfig, CodebookConfig, FlavaConfig
-from flava.config.study import StudyConfig
+from flava.config.models import ClipConfig, CodebookConfig, CodebookOptim, FlavaConfig
+from flava.config.study import ReleasedClip, SelectionConfig, StudyConfig
 from flava.config.tasks import FinetuneConfig, ProbeConfig, TaskConfig, TaskData
 from flava.config.training import (
     ContrastiveConfig,
@@ -61,6 +63,7 @@ __all__ = [
     "BeitOptim",
     "ClipConfig",
     "CodebookConfig",
+    "CodebookOptim",
     "ColumnConfig",
     "ContrastiveConfig",
     "DataConfig",
@@ -87,9 +90,13 @@ __all__ = [
     "Objective",
     "OptimConfig",
     "PositiveFloat",
+    "Precision",
     "PretrainConfig",
     "ProbeConfig",
+    "ReleasedClip",
     "SamplingConfig",
+    "Schedule",
+    "SelectionConfig",
     "SourceConfig",
     "SourceUse",
     "Strict",

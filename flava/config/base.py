@@ -16,6 +16,8 @@ Kind = Literal["pairs", "images", "texts", "pair_images", "pair_texts"]
 Gather = Literal["global", "global_full", "local", "none", "openclip_2021"]
 ImageInit = Literal["none", "beit", "dino"]
 TextInit = Literal["none", "mlm"]
+Schedule = Literal["cosine", "polynomial", "constant"]
+Precision = Literal["fp32", "bf16"]
 Domain = Literal["vision", "nlp", "multimodal"]
 Metric = Literal[
     "accuracy",

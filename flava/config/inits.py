@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from flava.config.base import Fraction, NonNegativeFloat, PositiveFloat, Strict
+from flava.config.base import Fraction, NonNegativeFloat, PositiveFloat, Schedule, Strict
 from flava.config.training import LoopConfig, OptimConfig
 
 Layout = Literal["flava", "clip", "openai_clip", "dino", "beit", "hf_vit", "hf_beit", "roberta"]
@@ -29,7 +29,7 @@ class MlmOptim(OptimConfig):
     weight_decay: NonNegativeFloat = Field(0.01, description="RoBERTa")
     beta2: Fraction = Field(0.98, description="RoBERTa")
     eps: PositiveFloat = Field(1e-6, description="RoBERTa")
-    schedule: Literal["cosine", "polynomial"] = Field("polynomial", description="RoBERTa: linear")
+    schedule: Schedule = Field("polynomial", description="RoBERTa: linear")
 
 
 class MlmInitConfig(LoopConfig):
@@ -174,9 +174,6 @@ class InitsConfig(Strict):
     mlm: MlmInit | None = None
     beit: BeitInit | None = None
     dino: DinoInit | None = None
-    knn_images: PositiveInt = Field(
-        5000, description="labelled images of each half of the k-NN score in an init's record"
-    )
 
 
 def _check_one(init: MlmInit | BeitInit | DinoInit) -> None:

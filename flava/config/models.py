@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from flava.config.base import Fraction, NonNegativeFloat, PositiveFloat, Strict
+from flava.config.base import (
+    Fraction,
+    NonNegativeFloat,
+    PositiveFloat,
+    Precision,
+    Schedule,
+    Strict,
+)
+from flava.config.training import LoopConfig, OptimConfig
 
 
 class FlavaConfig(Strict):
@@ -82,7 +90,16 @@ class ClipConfig(Strict):
         return self
 
 
-class CodebookConfig(Strict):
+class CodebookOptim(OptimConfig):
+    """Adam at a constant rate."""
+
+    learning_rate: PositiveFloat = Field(1e-3, description="constant")
+    weight_decay: NonNegativeFloat = Field(0.0, description="none: plain Adam")
+    warmup_updates: NonNegativeInt = Field(0, description="none")
+    schedule: Schedule = Field("constant", description="constant")
+
+
+class CodebookConfig(LoopConfig):
     """The image tokenizer: a small discrete VAE trained in the workflow (DALL-E's role in BEiT)."""
 
     codebook_size: PositiveInt = Field(8192, description="image tokens (Table A.1)")
@@ -91,11 +108,12 @@ class CodebookConfig(Strict):
     layers: PositiveInt = Field(2, description="residual blocks")
     updates: PositiveInt = Field(3000, description="training updates")
     batch_size: PositiveInt = Field(64, description="images an update")
-    learning_rate: PositiveFloat = Field(1e-3, description="Adam learning rate")
+    precision: Precision = Field("fp32", description="autocast dtype")
     temperature_start: PositiveFloat = Field(1.0, description="Gumbel-softmax temperature")
     temperature_end: PositiveFloat = Field(1 / 16, description="its value at the end (DALL-E)")
     kl_weight: NonNegativeFloat = Field(1e-3, description="weight of KL to the uniform prior")
     min_used_fraction: Fraction = Field(0.05, description="fewer codes in use is an error")
+    optim: CodebookOptim = Field(default_factory=lambda: CodebookOptim())
 
 
 def _check_patches(image_size: int, patch_size: int) -> None:

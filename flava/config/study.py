@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from flava.config.base import Strict
-from flava.config.data import DataConfig, SamplingConfig
+from flava.config.data import DataConfig, SamplingConfig, SourceConfig
+from flava.config.inits import InitsConfig, WeightsConfig
 from flava.config.models import ClipConfig, CodebookConfig, FlavaConfig
 from flava.config.tasks import TaskData
 from flava.config.training import MaskingConfig, PretrainConfig
+
+
+class SelectionConfig(Strict):
+    """Labelled data for scores during training, named by task; none of them enters a loss."""
+
+    zero_shot: str | None = Field(
+        None, description="task whose images and prompts choose the checkpoint (B.1: ImageNet)"
+    )
+    images: str | None = Field(None, description="task for the k-NN score of image encoders")
+    texts: str | None = Field(None, description="task for the k-NN score of text encoders")
+    limit: PositiveInt = Field(50_000, description="examples of each part at most")
+
+
+class ReleasedClip(Strict):
+    """Column 14: the released CLIP, or a CLIP trained on more pairs that stands in for it."""
+
+    weights: WeightsConfig | None = Field(None, description="the published model, evaluated only")
+    stand_in: str | None = Field(None, description="label of the CLIP that takes its place")
+    pairs: list[SourceConfig] = Field(
+        default_factory=list, description="the stand-in's larger set of pairs"
+    )
+    pair_updates: PositiveInt | None = Field(None, description="the stand-in's updates")
+
+    @model_validator(mode="after")
+    def _one(self) -> ReleasedClip:
+        trained = (self.stand_in is not None, bool(self.pairs), self.pair_updates is not None)
+        if all(trained) == (self.weights is not None) or any(trained) != all(trained):
+            raise ValueError("give either weights, or all of stand_in, pairs and pair_updates")
+        return self
 
 
 class StudyConfig(Strict):
@@ -27,6 +57,9 @@ class StudyConfig(Strict):
     sampling: SamplingConfig = Field(default_factory=lambda: SamplingConfig())
     contrastive_ranks: PositiveInt = Field(description="ranks of the contrastive batch")
     pretrain: PretrainConfig
+    inits: InitsConfig = Field(default_factory=lambda: InitsConfig())
+    selection: SelectionConfig = Field(default_factory=lambda: SelectionConfig())
+    released_clip: ReleasedClip | None = None
     tasks: dict[str, TaskData]
     evaluate_jobs: dict[str, list[str]] = Field(description="tasks grouped into jobs")
     bootstrap_resamples: PositiveInt = Field(200, description="for standard errors")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from flava.config.base import Fraction, Gather, NonNegativeFloat, PositiveFloat, Strict
+from flava.config.base import (
+    Fraction,
+    Gather,
+    NonNegativeFloat,
+    PositiveFloat,
+    Precision,
+    Schedule,
+    Strict,
+)
 
 
 class MaskingConfig(Strict):
@@ -41,7 +47,7 @@ class OptimConfig(Strict):
     beta2: Fraction = Field(0.999, description="Table A.1")
     eps: PositiveFloat = Field(1e-8, description="torchmultimodal; paper silent")
     warmup_updates: NonNegativeInt = Field(10000, description="Table A.1")
-    schedule: Literal["cosine", "polynomial"] = Field(
+    schedule: Schedule = Field(
         "cosine",
         description="after warm-up: half a cosine (Table A.1) or a line (RoBERTa)",
     )
@@ -59,7 +65,7 @@ class LoopConfig(Strict):
         1,
         description="micro-batches an update; contrastive batches are batch_size / accumulate",
     )
-    precision: Literal["fp32", "bf16"] = Field("bf16", description="autocast dtype (paper: fp16)")
+    precision: Precision = Field("bf16", description="autocast dtype (paper: fp16)")
     checkpoint_updates: PositiveInt = Field(1000, description="updates between checkpoints")
     keep_checkpoints: PositiveInt = Field(2, description="newest checkpoints kept")
     log_updates: PositiveInt = Field(50, description="updates between log lines")

@@ -24,7 +24,11 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 1)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def forward(self, pixels_BCHW: Tensor, temperature: float) -> dict[str, Tensor]:
+        """`loss_terms`, so that wrappers of the model see its parameters used."""
+        return self.loss_terms(pixels_BCHW, temperature)
+
+    def logits(self, x_BCHW: Tensor) -> Tensor:
         """Same shape."""
         change_BCHW: Tensor = self.conv2(functional.relu(self.conv1(functional.relu(x_BCHW))))
         return x_BCHW + change_BCHW
@@ -48,7 +52,7 @@ class DiscreteVAE(nn.Module):
             decoder += [nn.ReLU(), nn.ConvTranspose2d(width, width, 4, stride=2, padding=1)]
         self.decoder = nn.Sequential(*decoder, nn.ReLU(), nn.Conv2d(width, 3, 1))
 
-    def forward(self, pixels_BCHW: Tensor) -> Tensor:
+    def logits(self, pixels_BCHW: Tensor) -> Tensor:
         """Logits logits_BKHW over K codes for pixels in [0, 1].
 
         Raises:
@@ -63,14 +67,17 @@ class DiscreteVAE(nn.Module):
         logits: Tensor = self.encoder(2 * pixels_BCHW - 1)
         return logits
 
-    def loss_terms(
-        self, pixels_BCHW: Tensor, temperature: float, generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """Mean squared error of a relaxed sample, and KL to the uniform prior in nats a token."""
-        logits_BKHW = self(pixels_BCHW).float()
-        uniform = torch.rand(
-            logits_BKHW.shape, generator=generator, device=logits_BKHW.device
-        ).clamp_(1e-9, 1 - 1e-7)
+    def loss_terms(self, pixels_BCHW: Tensor, temperature: float) -> dict[str, Tensor]:
+        """Mean squared error of a relaxed sample, and KL to the uniform prior in nats a token.
+
+        The sample's Gumbel noise comes from torch's default generator.
+
+        Args:
+            pixels_BCHW: float in [0, 1].
+            temperature: of the Gumbel-softmax, annealed towards 0.
+        """
+        logits_BKHW = self.logits(pixels_BCHW).float()
+        uniform = torch.rand_like(logits_BKHW).clamp_(1e-9, 1 - 1e-7)
         gumbel = -torch.log(-torch.log(uniform))
         codes_BKHW = functional.softmax((logits_BKHW + gumbel) / temperature, dim=1)
         log_p_BKHW = functional.log_softmax(logits_BKHW, dim=1)
@@ -80,21 +87,10 @@ class DiscreteVAE(nn.Module):
             "kl": math.log(self.config.codebook_size) - entropy,
         }
 
-    def loss(self, pixels_BCHW: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
-        """Training loss, a scalar: reconstruction + kl_weight * KL.
-
-        Args:
-            pixels_BCHW: float in [0, 1].
-            temperature: of the Gumbel-softmax, annealed towards 0.
-            generator: on the pixels' device, source of the Gumbel noise.
-        """
-        terms = self.loss_terms(pixels_BCHW, temperature, generator)
-        return terms["reconstruction"] + self.config.kl_weight * terms["kl"]
-
     @torch.no_grad()
     def encode_tokens(self, pixels_BCHW: Tensor) -> Tensor:
         """Most probable code of each grid cell: tokens_BP int64, row-major; pixels in [0, 1]."""
-        tokens_BHW: Tensor = self(pixels_BCHW).argmax(dim=1)
+        tokens_BHW: Tensor = self.logits(pixels_BCHW).argmax(dim=1)
         return tokens_BHW.flatten(1)
 
     @torch.no_grad()

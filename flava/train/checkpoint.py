@@ -59,7 +59,7 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         tensors, mark = self._paths(update)
         mark.unlink(missing_ok=True)  # a damaged one of the same update
-        _write(tensors, lambda path: torch.save(state, path))
+        write_synced(tensors, lambda path: torch.save(state, path))
         content = Mark(
             update=update,
             sha256=sha256_file(tensors),
@@ -67,7 +67,7 @@ class Checkpoints:
             data_sha256=self.data_sha256,
         )
         text = canonical_json(content.model_dump(mode="json"))
-        _write(mark, lambda path: path.write_text(text, encoding="utf-8"))
+        write_synced(mark, lambda path: path.write_text(text, encoding="utf-8"))
         self.clean()
 
     def load_newest(self, warn: bool = True) -> tuple[int, dict[str, Any]] | None:
@@ -177,7 +177,7 @@ def _read_mark(path: Path) -> Mark:
         raise _DamagedError(f"{path}: {str(error).splitlines()[0]}") from None
 
 
-def _write(path: Path, write: Callable[[Path], object]) -> None:
+def write_synced(path: Path, write: Callable[[Path], object]) -> None:
     """Writes through a temporary file that reaches the disk before it is renamed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

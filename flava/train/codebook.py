@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,14 +21,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from flava.data.batch import Batch
 from flava.data.corpus import ImageCorpus
 from flava.data.transforms import to_unit
 from flava.errors import TrainingError, run_cli
 from flava.io import atomic_path, sha256_file, write_json
 from flava.jobs import CodebookJob, load_job
 from flava.models import DiscreteVAE
-from flava.records import make_record
+from flava.train import identity, loop
+from flava.train.distributed import Ranks
 from flava.train.interrupt import exit_on_signals
+from flava.train.recipe import Recipe
 
 ENCODE_BATCH = 256  # images encoded at once; does not change their tokens
 CACHE_BYTES = 1 << 30  # decoded crops are kept in memory up to this size, per corpus
@@ -65,9 +66,8 @@ class Crops:
         crops = [corpus.good_crop(int(i), self.size, self.scale_min)[1] for i in indices]
         return to_unit(np.stack(crops))
 
-    def sample(self, rng: np.random.Generator, count: int) -> Tensor:
-        """float BCHW in [0, 1] of images drawn uniformly from all corpora."""
-        drawn = rng.integers(len(self), size=count)
+    def sample(self, drawn: NDArray[np.integer[Any]]) -> Tensor:
+        """float BCHW in [0, 1] of images numbered over all corpora."""
         corpus = np.searchsorted(self.ends, drawn, side="right")
         starts = np.concatenate([[0], self.ends[:-1]])
         parts = [
@@ -78,76 +78,109 @@ class Crops:
         return torch.cat(parts)
 
 
-def train_codebook(job: CodebookJob) -> None:
-    """Trains the dVAE and writes weights, configuration, tokens and, last, the record.
+class CodebookRecipe(Recipe):
+    """The dVAE on images of all corpora; its export encodes them.
 
-    Files of `job.output`: model.safetensors, config.json, <corpus>.npy (uint16 or int32
-    [images, grid x grid], row-major) for each corpus, record.json. It takes minutes, so it has no
-    checkpoints: killed, it starts anew, and on CPU gives the same bits again.
+    Files of `job.output`: log.csv, curves.png, model/ (model.safetensors, config.json),
+    <corpus>.npy (uint16 or int32 [images, grid x grid], row-major) for each corpus, record.json.
+    """
+
+    step = "codebook"
+
+    def __init__(self, job: CodebookJob, ranks: Ranks) -> None:
+        self.job = job
+        self.seed, self.settings = job.seed, job.codebook
+        self.objectives = {"images": ["reconstruction", "kl"]}
+        self.output, self.checkpoints = Path(job.output), Path(job.checkpoints)
+        torch.manual_seed(job.seed)
+        self.model = DiscreteVAE(job.codebook)
+        self.crops = Crops(job)
+        self.ranks = ranks
+        self._facts: dict[str, Any] = {}
+
+    def schedule(self) -> NDArray[np.str_]:
+        """All updates read images."""
+        return np.full(self.job.codebook.updates, "images")
+
+    def batch(self, update: int, micro: int) -> Batch:
+        """This rank's images of the update: crops in [0, 1], drawn uniformly from all corpora."""
+        options = self.settings
+        drawn = np.random.default_rng([self.seed, 0, update]).integers(
+            len(self.crops), size=options.batch_size
+        )
+        size = options.batch_size // options.accumulate // self.ranks.world_size
+        start = (micro * self.ranks.world_size + self.ranks.rank) * size
+        own = drawn[start : start + size]
+        keys = [f"image {index}" for index in own.tolist()]
+        return Batch(kind="images", pixels_BCHW=self.crops.sample(own), keys=keys)
+
+    def losses(self, batch: Batch, update: int) -> Mapping[str, Tensor]:
+        """Reconstruction error and weighted KL to the uniform prior."""
+        config = self.job.codebook
+        heat = temperature(update, config.updates, config.temperature_start, config.temperature_end)
+        assert batch.pixels_BCHW is not None
+        terms: dict[str, Tensor] = self.model(batch.pixels_BCHW, heat)
+        return {"reconstruction": terms["reconstruction"], "kl": config.kl_weight * terms["kl"]}
+
+    def export(self, directory: Path) -> None:
+        """Weights and configuration; then the tokens of all images, beside `directory`.
+
+        Raises:
+            TrainingError: too few codes are in use.
+        """
+        self.model.to(self.ranks.device).eval()
+        usage = np.zeros(self.job.codebook.codebook_size, np.int64)
+        tokens = {
+            name: encode_corpus(self.model, self.crops, name, self.ranks.device)
+            for name in self.crops.corpora
+        }
+        for ids in tokens.values():
+            usage += np.bincount(ids.ravel(), minlength=len(usage))
+        used = usage_facts(usage)
+        check_usage(used["used_fraction"], self.job)
+        hashes = {n: _save_tokens(self.output / f"{n}.npy", ids) for n, ids in tokens.items()}
+        self._facts = {
+            "tokens_sha256": hashes,
+            "images": self.report(),
+            "reconstruction_mse": reconstruction_mse(self.model, self.crops, self.job),
+            **used,
+        }
+        self.model.cpu()
+        save_file(
+            {k: v.contiguous() for k, v in self.model.state_dict().items()},
+            directory / "model.safetensors",
+        )
+        write_json(directory / "config.json", self.job.codebook.model_dump(mode="json"))
+
+    def inputs(self) -> dict[str, Any]:
+        """Hashes of the manifests."""
+        return dict(identity.file_hashes(self.manifests()))
+
+    def manifests(self) -> list[Path]:
+        """Manifests of the image corpora."""
+        return identity.manifests(self.job.corpora)
+
+    def facts(self) -> dict[str, Any]:
+        """Hashes of the tokens, and how good the codebook is."""
+        return self._facts
+
+    def report(self) -> dict[str, Any]:
+        """Images and corrupt ones of each corpus."""
+        return {name: corpus.report() for name, corpus in self.crops.corpora.items()}
+
+    def title(self) -> str:
+        """Heading of the curves."""
+        return f"{self.job.study}: image tokenizer"
+
+
+def train_codebook(job: CodebookJob) -> None:
+    """Trains the dVAE, or continues its training, and writes `job.output`, record.json last.
 
     Raises:
         DataError: a corpus is missing or damaged.
         TrainingError: the loss is not finite, or too few codes are in use.
     """
-    started = time.time()
-    output = Path(job.output)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.use_deterministic_algorithms(device.type == "cpu")
-    torch.manual_seed(job.seed)
-    (output / "record.json").unlink(missing_ok=True)
-    crops = Crops(job)
-    model = DiscreteVAE(job.codebook).to(device)
-    last = optimise(model, crops, job, device)
-    usage = np.zeros(job.codebook.codebook_size, np.int64)
-    tokens_sha256 = {}
-    for name in crops.corpora:
-        tokens = encode_corpus(model, crops, name, device)
-        usage += np.bincount(tokens.ravel(), minlength=len(usage))
-        tokens_sha256[name] = _save_tokens(output / f"{name}.npy", tokens)
-    used = usage_facts(usage)
-    check_usage(used["used_fraction"], job)
-    facts: dict[str, Any] = {
-        "tokens_sha256": tokens_sha256,
-        "images": {name: corpus.report() for name, corpus in crops.corpora.items()},
-        "reconstruction_mse": reconstruction_mse(model, crops, job, device),
-        "last_update": last,
-        **used,
-    }
-    with atomic_path(output / "model.safetensors") as temporary:
-        save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, temporary)
-    write_json(output / "config.json", job.codebook.model_dump(mode="json"))
-    facts["model_sha256"] = sha256_file(output / "model.safetensors")
-    sources = [Path(folder) / "manifest.json" for folder in job.corpora.values()]
-    write_json(
-        output / "record.json",
-        make_record("codebook", job, started, manifests=sources, extra=facts),
-    )
-
-
-def optimise(
-    model: DiscreteVAE, crops: Crops, job: CodebookJob, device: torch.device
-) -> dict[str, float]:
-    """Adam on reconstruction + KL while the temperature falls; returns the last update's terms."""
-    config = job.codebook
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
-    generator = torch.Generator(device).manual_seed(job.seed)
-    rng = np.random.default_rng([job.seed, 0])
-    wait = 0.5 if sys.stderr.isatty() else 30.0
-    terms: Mapping[str, Tensor] = {}
-    for update in tqdm(range(config.updates), desc="codebook", unit="update", mininterval=wait):
-        pixels_BCHW = crops.sample(rng, config.batch_size).to(device)
-        heat = temperature(update, config.updates, config.temperature_start, config.temperature_end)
-        terms = model.loss_terms(pixels_BCHW, heat, generator)
-        loss = terms["reconstruction"] + config.kl_weight * terms["kl"]
-        if not loss.isfinite():
-            raise TrainingError(
-                f"The codebook's loss is {loss.item()} at update {update} of {config.updates}. "
-                "Lower codebook.learning_rate."
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return {name: float(value.detach()) for name, value in terms.items()}
+    loop.run(lambda ranks: CodebookRecipe(job, ranks))
 
 
 def temperature(update: int, updates: int, start: float, end: float) -> float:
@@ -171,11 +204,10 @@ def encode_corpus(
     return tokens_NP
 
 
-def reconstruction_mse(
-    model: DiscreteVAE, crops: Crops, job: CodebookJob, device: torch.device
-) -> float:
+def reconstruction_mse(model: DiscreteVAE, crops: Crops, job: CodebookJob) -> float:
     """Mean squared error, over pixels in [0, 1], of images decoded from their tokens."""
-    pixels_BCHW = crops.sample(np.random.default_rng([job.seed, 1]), ENCODE_BATCH).to(device)
+    drawn = np.random.default_rng([job.seed, 1]).integers(len(crops), size=ENCODE_BATCH)
+    pixels_BCHW = crops.sample(drawn).to(model.codebook.weight.device)
     tokens_BHW = model.encode_tokens(pixels_BCHW).view(-1, job.grid, job.grid)
     return float((model.decode_tokens(tokens_BHW) - pixels_BCHW).square().mean())
 
@@ -215,7 +247,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m flava.train.codebook", description=__doc__)
     parser.add_argument("--config", required=True, help="resolved codebook job (JSON)")
     job = load_job(CodebookJob, parser.parse_args().config)
-    exit_on_signals("codebook training stopped")
+    exit_on_signals(f"codebook training stopped; checkpoints are in {job.checkpoints}")
     train_codebook(job)
     print(f"codebook: {job.output}")
 

@@ -2,45 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from flava.errors import DataError
-from flava.io import sha256_file, sha256_json
-from flava.jobs import RunConfig
+from flava.io import sha256_file
 from flava.records import load_record
 
 
-def config_sha256(run: RunConfig) -> str:
-    """Hash of the resolved configuration."""
-    return sha256_json(run.model_dump(mode="json"))
-
-
-def data_sha256(run: RunConfig) -> str:
-    """Hash over the manifests, the tokenizer and the image tokens that the run reads.
-
-    Token arrays can be tens of GB, so their hash is taken from the codebook's record, which was
-    written after them.
+def file_hashes(paths: list[Path]) -> dict[str, str]:
+    """SHA-256 of small files: manifests and tokenizers.
 
     Raises:
-        DataError: one of the files is missing or malformed.
+        DataError: one of them is missing.
     """
-    hashes: dict[str, Any] = {str(path): _hash(path) for path in manifests(run)}
-    hashes["tokenizer"] = _hash(Path(run.tokenizer_path))
-    for kind, path in run.image_tokens.items():
+    return {str(path): _hash(path) for path in paths}
+
+
+def token_hashes(image_tokens: Mapping[str, str]) -> dict[str, str]:
+    """SHA-256 of token arrays.
+
+    They can be tens of GB, so it is taken from the codebook's record, written after them.
+
+    Raises:
+        DataError: the record is missing or malformed.
+    """
+    hashes = {}
+    for corpus, path in image_tokens.items():
         record = load_record(Path(path).with_name("record.json"))
-        hashes[f"image_tokens.{kind}"] = record.extra["tokens_sha256"][kind]
-    return sha256_json(hashes)
+        hashes[f"image_tokens.{corpus}"] = str(record.extra["tokens_sha256"][corpus])
+    return hashes
 
 
-def manifests(run: RunConfig) -> list[Path]:
-    """Manifests of the corpora in use."""
-    return [Path(folder) / "manifest.json" for folder in run.corpora.values()]
+def model_hashes(records: list[Path]) -> dict[str, str]:
+    """SHA-256 of the models that these records are about.
+
+    Raises:
+        DataError: a record is missing or malformed.
+    """
+    return {str(path): str(load_record(path).extra["model_sha256"]) for path in records}
 
 
-def parent_records(run: RunConfig) -> list[Path]:
-    """Records of the steps whose outputs the run reads."""
-    return sorted({Path(path).with_name("record.json") for path in run.image_tokens.values()})
+def manifests(corpora: Mapping[str, str]) -> list[Path]:
+    """Manifests of prepared corpora."""
+    return [Path(folder) / "manifest.json" for folder in corpora.values()]
+
+
+def token_records(image_tokens: Mapping[str, str]) -> list[Path]:
+    """Records of the step that made the image tokens."""
+    return sorted({Path(path).with_name("record.json") for path in image_tokens.values()})
 
 
 def _hash(path: Path) -> str:

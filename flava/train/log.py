@@ -22,8 +22,14 @@ class TrainingLog:
     equal after an interruption: the half-filled window travels in the checkpoint too.
     """
 
-    def __init__(self, objectives: Mapping[str, Sequence[str]], every: int) -> None:
+    def __init__(
+        self,
+        objectives: Mapping[str, Sequence[str]],
+        every: int,
+        diagnostics: Sequence[str] = (),
+    ) -> None:
         self.every = every
+        self.diagnostics = list(diagnostics)
         self.kinds = sorted(objectives)
         self.losses = [f"{kind}.{name}" for kind in self.kinds for name in objectives[kind]]
         self.rows: list[Row] = []
@@ -36,7 +42,7 @@ class TrainingLog:
     def columns(self) -> list[str]:
         """Header of log.csv."""
         counts = [f"updates.{kind}" for kind in self.kinds]
-        scalars = ["loss", "learning_rate", "grad_norm", "logit_scale"]
+        scalars = ["loss", "learning_rate", "grad_norm", *self.diagnostics]
         return ["update", *counts, *self.losses, *scalars, *TIME_COLUMNS]
 
     def add(self, kind: str, step: Step, seconds: float) -> None:
@@ -49,7 +55,9 @@ class TrainingLog:
         for name, value in step.losses.items():
             self._add(f"{kind}.{name}", value)
 
-    def close_window(self, update: int, learning_rate: float, logit_scale: float | None) -> Row:
+    def close_window(
+        self, update: int, learning_rate: float, diagnosed: Mapping[str, float | None]
+    ) -> Row:
         """Makes the window's row, after `update` updates."""
         elapsed = self.seconds - self._window_start
         row: Row = {"update": update}
@@ -58,7 +66,7 @@ class TrainingLog:
         row |= {
             "learning_rate": learning_rate,
             "grad_norm": self._mean("grad_norm"),
-            "logit_scale": logit_scale,
+            **{name: diagnosed[name] for name in self.diagnostics},
             "samples_per_second": round(self._sums["samples"] / max(elapsed, 1e-9), 2),
             "seconds": round(self.seconds, 2),
         }

@@ -1,4 +1,4 @@
-"""AdamW and its learning rate: linear warm-up, then cosine decay (Table A.1)."""
+"""AdamW, its learning rate (linear warm-up, then decay; Table A.1) and its weight decay."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> AdamW:
     biases, norms, embeddings and other single vectors are in a group without weight decay.
     """
     if config.decay_all:
-        groups = [{"params": list(model.parameters()), "weight_decay": config.weight_decay}]
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        groups = [{"params": parameters, "weight_decay": config.weight_decay, "decays": True}]
     else:
         decayed, others = split_by_decay(model)
         groups = [
-            {"params": decayed, "weight_decay": config.weight_decay},
-            {"params": others, "weight_decay": 0.0},
+            {"params": decayed, "weight_decay": config.weight_decay, "decays": True},
+            {"params": others, "weight_decay": 0.0, "decays": False},
         ]
     return AdamW(
         groups,
@@ -41,6 +42,8 @@ def split_by_decay(model: nn.Module) -> tuple[list[Parameter], list[Parameter]]:
     others: list[Parameter] = []
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         # position tables and CLS or mask tokens are bare parameters, told by their names
         single = parameter.ndim < 2 or name.rpartition(".")[2].endswith(_SINGLE)
         (others if single or id(parameter) in embeddings else decayed).append(parameter)
@@ -55,20 +58,40 @@ def learning_rate(update: int, total: int, config: OptimConfig) -> float:
 
     As Hugging Face's `get_cosine_schedule_with_warmup`, which torchmultimodal's FLAVA uses:
     update / warmup during warm-up (so the first update has rate 0), then half a cosine from the
-    peak down to `final_learning_rate_fraction` of it. `total` counts the updates of all data kinds.
+    peak down to `final_learning_rate_fraction` of it; `polynomial` is a straight line instead
+    (fairseq's polynomial decay of power 1), `constant` stays at the peak. `total` counts the
+    updates of all data kinds.
     """
     if update < config.warmup_updates:
         return config.learning_rate * update / config.warmup_updates
     progress = (update - config.warmup_updates) / max(1, total - config.warmup_updates)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    progress = min(1.0, progress)
+    left = {
+        "cosine": 0.5 * (1 + math.cos(math.pi * progress)),
+        "polynomial": 1 - progress,
+        "constant": 1.0,
+    }[config.schedule]
     floor = config.final_learning_rate_fraction
-    return config.learning_rate * (floor + (1 - floor) * cosine)
+    return config.learning_rate * (floor + (1 - floor) * left)
 
 
-def set_learning_rate(optimizer: AdamW, rate: float) -> None:
-    """Sets the rate of all groups."""
+def weight_decay(update: int, total: int, config: OptimConfig) -> float:
+    """Weight decay of update number `update` (from 0) of `total`: constant, or half a cosine.
+
+    Source of the cosine: DINO, `utils.py:cosine_scheduler`.
+    """
+    if config.final_weight_decay is None:
+        return config.weight_decay
+    cosine = 0.5 * (1 + math.cos(math.pi * update / total))
+    return config.final_weight_decay + (config.weight_decay - config.final_weight_decay) * cosine
+
+
+def set_rates(optimizer: AdamW, rate: float, decay: float) -> None:
+    """Sets the learning rate of all groups, and the weight decay of those that have one."""
     for group in optimizer.param_groups:
         group["lr"] = rate
+        if group["decays"]:
+            group["weight_decay"] = decay
 
 
 def check_warmup(total: int, config: OptimConfig) -> None:
@@ -79,7 +102,7 @@ def check_warmup(total: int, config: OptimConfig) -> None:
     """
     if config.warmup_updates >= total:
         raise ConfigError(
-            f"pretrain.optim.warmup_updates is {config.warmup_updates}, but the whole run has "
-            f"{total} updates, so the peak learning rate is never reached. Lower warmup_updates "
-            "or raise pretrain.pair_updates."
+            f"optim.warmup_updates is {config.warmup_updates}, but the whole run has {total} "
+            "updates, so the peak learning rate is never reached. Lower warmup_updates or train "
+            "for more updates."
         )

@@ -1,37 +1,31 @@
-"""The pretraining loop: `python -m flava.train.pretrain --config <run>/config.json`.
-
-Killed at any moment and started again with the same command, it continues from its newest
-checkpoint and, on CPU, ends with bit-equal weights (docs/training.md).
-"""
+"""Joint pretraining, one column of Table C.1: `python -m flava.train.pretrain --config <file>`."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
-import time
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
-from torch.optim import AdamW
-from tqdm import tqdm
+from numpy.typing import NDArray
+from torch import Tensor
 
-from flava.config import Objective
+from flava.data.batch import Batch
 from flava.data.mixture import MixtureLoader
-from flava.errors import ConfigError, TrainingError, run_cli
+from flava.errors import ConfigError, run_cli
 from flava.jobs import RunConfig, load_job
-from flava.models import Clip, Flava, build
-from flava.train.checkpoint import Checkpoints
-from flava.train.distributed import Ranks, gather_objects, joined_ranks
-from flava.train.finish import finish_run
-from flava.train.identity import config_sha256, data_sha256
+from flava.models import Clip, Flava, build, load_model, save_model
+from flava.train import identity, loop
+from flava.train.distributed import Ranks
+from flava.train.finish import check_equal
+from flava.train.initial import init_records, initialise
 from flava.train.interrupt import exit_on_signals
-from flava.train.log import TrainingLog
-from flava.train.optim import check_warmup, learning_rate, make_optimizer, set_learning_rate
-from flava.train.prefetch import prefetched
-from flava.train.step import compute_gradients
+from flava.train.recipe import Recipe
+from flava.train.selection import SelectionSet, zero_shot_accuracy
 
 
 def pretrain(config_path: str) -> None:
@@ -45,155 +39,108 @@ def pretrain(config_path: str) -> None:
     Raises:
         ConfigError, DataError, TrainingError, CheckpointError: as their messages say.
     """
-    run = load_job(RunConfig, config_path)
-    with joined_ranks() as ranks:
-        checkpoints = Checkpoints(
-            Path(run.checkpoints),
-            config_sha256(run),
-            data_sha256(run),
-            run.pretrain.keep_checkpoints,
+    config = load_job(RunConfig, config_path)
+    loop.run(lambda ranks: PretrainRecipe(config, ranks))
+
+
+class PretrainRecipe(Recipe):
+    """FLAVA or CLIP on the mixture of a column's data."""
+
+    step = "pretrain"
+
+    def __init__(self, run: RunConfig, ranks: Ranks) -> None:
+        self.job = self.run = run
+        self.seed, self.settings = run.seed, run.pretrain
+        self.objectives = {str(kind): list(names) for kind, names in run.objectives.items()}
+        self.output, self.checkpoints = Path(run.output), Path(run.checkpoints)
+        torch.manual_seed(run.seed)
+        self.model: Flava | Clip = build_model(run)
+        self.init_report = initialise(self.model, run.init)
+        self.loader = MixtureLoader(run, ranks.rank, ranks.world_size)
+        self.ranks = ranks
+        self._selection: SelectionSet | None = None
+
+    def schedule(self) -> NDArray[np.str_]:
+        """Kind of each update."""
+        return self.loader.schedule()
+
+    def batch(self, update: int, micro: int) -> Batch:
+        """This rank's rows of a micro-batch."""
+        return self.loader.batch(update, micro)
+
+    def losses(self, batch: Batch, update: int) -> Mapping[str, Tensor]:
+        """The losses that the column asks for on this kind of data, each with weight 1."""
+        losses: dict[str, Tensor] = self.model(
+            batch, self.objectives[batch.kind], self.run.contrastive
         )
-        with checkpoints.locked(ranks.first):
-            train(run, ranks, checkpoints)
+        return losses
 
+    @property
+    def select_updates(self) -> int | None:
+        """Columns with a contrastive loss are selected by zero-shot accuracy (supplement B.1)."""
+        return self.run.pretrain.select_updates if self.run.selection else None
 
-def train(run: RunConfig, ranks: Ranks, checkpoints: Checkpoints) -> None:
-    """The run on one rank: restore, loop over updates, export."""
-    started = time.time()
-    options = run.pretrain
-    make_deterministic(run.seed, ranks.device)
-    model = build_model(run).to(ranks.device).train()
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = make_optimizer(model, options.optim)
-    loader = MixtureLoader(run, ranks.rank, ranks.world_size)
-    kinds = loader.schedule()
-    total = len(kinds)
-    check_warmup(total, options.optim)
-    objectives: dict[str, list[Objective]] = {str(k): v for k, v in run.objectives.items()}
-    log = TrainingLog(objectives, options.log_updates)
+    def score(self) -> float:
+        """Zero-shot accuracy on the selection set, in [0, 1]."""
+        if self._selection is None:
+            assert self.run.selection is not None
+            self._selection = SelectionSet(Path(self.run.selection), self.run.tokenizer)
+        return zero_shot_accuracy(self.model, self._selection, self.ranks)
 
-    done = restore(checkpoints, model, optimizer, log, ranks)
-    earlier_seconds = log.seconds
-    log_path = Path(run.output) / "log.csv"
-    if ranks.first:
-        log_path.with_name("record.json").unlink(missing_ok=True)  # until it is true again
-        checkpoints.clean()
-        log.write(log_path)
+    @property
+    def diagnostics(self) -> Sequence[str]:
+        """The contrastive temperature."""
+        return ["logit_scale"]
 
-    clock = time.perf_counter()
-    ahead = 2 if ranks.device.type == "cuda" else 0  # on CPU, data and model share the cores
-    updates = progress(done, total, ranks)
-    for update, batches in prefetched(loader.batch, updates, options.accumulate, ahead):
-        kind = str(kinds[update])
-        rate = learning_rate(update, total, options.optim)
-        set_learning_rate(optimizer, rate)
-        step = compute_gradients(
-            parameters,
-            lambda batch: model.losses(batch, objectives[batch.kind], run.contrastive),
-            batches,
-            ranks,
-            bf16=options.precision == "bf16",
-            update=update,
-        )
-        if options.optim.clip_grad_norm is not None:
-            norm = torch.tensor(step.grad_norm, device=ranks.device)
-            nn.utils.clip_grads_with_norm_(parameters, options.optim.clip_grad_norm, norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+    def diagnose(self) -> dict[str, float | None]:
+        """ln(1 / temperature) after the last update."""
+        return {"logit_scale": float(self.model.logit_scale.detach())}
 
-        now = time.perf_counter()
-        log.add(kind, step, seconds=now - clock)
-        clock = now
-        finished = update + 1
-        if finished % options.log_updates == 0 or finished == total:
-            row = log.close_window(finished, rate, logit_scale(model))
-            updates.set_postfix(loss=f"{row['loss']:.4f}", lr=f"{rate:.2e}")
-            if ranks.first:
-                log.append_last(log_path)
-        if ranks.first and (finished % options.checkpoint_updates == 0 or finished == total):
-            checkpoints.save(finished, snapshot(model, optimizer, log))
-    reports = gather_objects(loader.report())
-    if ranks.first:
-        finish_run(run, model, log, started, earlier_seconds, {"data_of_rank": reports})
+    def export(self, directory: Path) -> None:
+        """The model in Hugging Face's layout, and its tokenizer."""
+        save_model(self.model, directory)
+        shutil.copyfile(self.run.tokenizer_path, directory / "tokenizer.json")
+        check_equal(self.model.state_dict(), load_model(directory).state_dict(), directory)
 
+    def inputs(self) -> dict[str, Any]:
+        """Hashes of manifests, tokenizer, image tokens and initial encoders."""
+        run = self.run
+        files = [*identity.manifests(run.corpora), Path(run.tokenizer_path)]
+        hashes: dict[str, Any] = identity.file_hashes(files)
+        hashes |= identity.token_hashes(run.image_tokens)
+        return hashes | identity.model_hashes(init_records(run.init))
 
-def make_deterministic(seed: int, device: torch.device) -> None:
-    """Seeds the initialisation; on CPU, refuses operations that are not reproducible."""
-    torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(device.type == "cpu")
+    def parents(self) -> list[Path]:
+        """Records of the codebook and the initial encoders."""
+        return [*identity.token_records(self.run.image_tokens), *init_records(self.run.init)]
+
+    def manifests(self) -> list[Path]:
+        """Manifests of the corpora in use."""
+        return identity.manifests(self.run.corpora)
+
+    def facts(self) -> dict[str, Any]:
+        """What initialised the encoders."""
+        return {"init": self.init_report} if self.init_report else {}
+
+    def report(self) -> dict[str, Any]:
+        """Samples and corrupt images of each corpus."""
+        return self.loader.report()
+
+    def title(self) -> str:
+        """Heading of the curves."""
+        return f"{self.run.study}: {self.run.column}, seed {self.run.seed}"
 
 
 def build_model(run: RunConfig) -> Flava | Clip:
-    """The run's model with its initial weights, the same on every rank.
+    """The run's model with random weights, the same on every rank.
 
     Raises:
-        ConfigError: the run asks for a part that this version does not train.
+        ConfigError: the run has no settings for its architecture.
     """
-    if (run.init.image, run.init.text) != ("none", "none"):
-        raise ConfigError(
-            f"Column '{run.column}' starts from initialised encoders (image: {run.init.image}, "
-            f"text: {run.init.text}), which this version cannot make yet. Choose a column whose "
-            "init is none."
-        )
     config = run.flava if run.arch == "flava" else run.clip
     if config is None:
         raise ConfigError(f"Column '{run.column}' has arch '{run.arch}' but no settings for it.")
     return build(run.arch, config)
-
-
-def snapshot(model: nn.Module, optimizer: AdamW, log: TrainingLog) -> dict[str, Any]:
-    """Everything that `restore` needs: tensors and plain numbers only."""
-    return {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "log": log.state(),
-    }
-
-
-def restore(
-    checkpoints: Checkpoints, model: nn.Module, optimizer: AdamW, log: TrainingLog, ranks: Ranks
-) -> int:
-    """Takes over the newest whole checkpoint, if any; returns the number of updates done.
-
-    Raises:
-        CheckpointError: it is of another run, or none is readable.
-        TrainingError: the ranks do not see the same files.
-    """
-    found = checkpoints.load_newest(warn=ranks.first)
-    done = 0 if found is None else found[0]
-    seen = gather_objects(done)
-    if len(set(seen)) > 1:
-        raise TrainingError(
-            f"The ranks see different newest checkpoints in {checkpoints.folder} (updates {seen}). "
-            "The folder must be on a file system that all nodes share."
-        )
-    if found is not None:
-        state = found[1]
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        log.load_state(state["log"])
-        if ranks.first:
-            print(f"continuing after update {done} from {checkpoints.folder}", file=sys.stderr)
-    return done
-
-
-def progress(done: int, total: int, ranks: Ranks) -> tqdm[int]:
-    """Numbers of the updates to come, with a progress bar on rank 0."""
-    seconds = 0.5 if sys.stderr.isatty() else 30.0  # log files get a line twice a minute
-    return tqdm(
-        range(done, total),
-        initial=done,
-        total=total,
-        unit="update",
-        mininterval=seconds,
-        disable=not ranks.first,
-    )
-
-
-def logit_scale(model: nn.Module) -> float | None:
-    """The contrastive temperature's parameter, ln(1 / temperature)."""
-    scale = getattr(model, "logit_scale", None)
-    return float(scale.detach()) if isinstance(scale, torch.Tensor) else None
 
 
 def main() -> None:

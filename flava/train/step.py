@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from flava.data.batch import Batch
 from flava.errors import TrainingError
 from flava.train.distributed import Ranks, average_gradients, gather_objects, sum_over_ranks
+from flava.train.recipe import AnyBatch
 
 Losses = dict[str, Tensor]
-LossFunction = Callable[[Batch], Mapping[str, Tensor]]
+LossFunction = Callable[[Any], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Step:
 def compute_gradients(
     parameters: Sequence[Parameter],
     loss_function: LossFunction,
-    batches: Sequence[Batch],
+    batches: Sequence[AnyBatch],
     ranks: Ranks,
     bf16: bool,
     update: int,
@@ -74,7 +75,7 @@ def compute_gradients(
 
 
 def _backward(
-    loss_function: LossFunction, batch: Batch, n_batches: int, ranks: Ranks, bf16: bool
+    loss_function: LossFunction, batch: AnyBatch, n_batches: int, ranks: Ranks, bf16: bool
 ) -> Losses:
     with torch.autocast(ranks.device.type, torch.bfloat16, enabled=bf16):
         losses = loss_function(batch.to(ranks.device))
@@ -84,7 +85,7 @@ def _backward(
 
 
 def _not_finite(
-    update: int, batches: Sequence[Batch], per_batch: Sequence[Mapping[str, Tensor]]
+    update: int, batches: Sequence[AnyBatch], per_batch: Sequence[Mapping[str, Tensor]]
 ) -> TrainingError:
     """The same message on every rank, about the first rank with a bad value."""
     found = None

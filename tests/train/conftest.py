@@ -104,7 +104,7 @@ def run_tree(study: Path, tmp_path: Path) -> Tree:
             "projection_dim": 16,
         },
         "clip": None,
-        "init": {"image": "none", "text": "none"},
+        "init": {},
         "objectives": {
             "pairs": ["global_contrastive", "mmm_image", "mmm_text", "itm"],
             "images": ["mim"],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from train_helpers import codebook_job
+from train_helpers import codebook_job, elsewhere
 
 from flava.config import CodebookConfig
 from flava.data.corpus import ImageCorpus
@@ -23,8 +23,10 @@ from flava.train.codebook import Crops, temperature, train_codebook, usage_facts
 
 def test_tokens_are_those_of_the_loaders_crop(study: Path) -> None:
     job = codebook_job(study)
-    model = DiscreteVAE(CodebookConfig.model_validate(read_json(study / "codebook/config.json")))
-    model.load_state_dict(load_file(study / "codebook" / "model.safetensors"))
+    model = DiscreteVAE(
+        CodebookConfig.model_validate(read_json(study / "codebook/model/config.json"))
+    )
+    model.load_state_dict(load_file(study / "codebook" / "model" / "model.safetensors"))
     model.eval()
     for name, count in (("pairs", 64), ("images", 40)):
         tokens = np.load(study / "codebook" / f"{name}.npy", allow_pickle=False)
@@ -48,14 +50,14 @@ def test_record_tells_how_good_the_codebook_is(study: Path) -> None:
 
 
 def test_the_same_job_gives_the_same_bits(study: Path, tmp_path: Path) -> None:
-    job = codebook_job(study).model_copy(update={"output": str(tmp_path)})
+    job = elsewhere(codebook_job(study), tmp_path)
     train_codebook(job)
-    for name in ("pairs.npy", "images.npy", "model.safetensors", "config.json"):
+    for name in ("pairs.npy", "images.npy", "model/model.safetensors", "model/config.json"):
         assert (tmp_path / name).read_bytes() == (study / "codebook" / name).read_bytes()
 
 
 def test_more_updates_reconstruct_better(study: Path, tmp_path: Path) -> None:
-    job = codebook_job(study, updates=120).model_copy(update={"output": str(tmp_path)})
+    job = elsewhere(codebook_job(study, updates=120), tmp_path)
     train_codebook(job)
     after = load_record(tmp_path / "record.json").extra["reconstruction_mse"]
     assert after < load_record(study / "codebook" / "record.json").extra["reconstruction_mse"]
@@ -64,31 +66,31 @@ def test_more_updates_reconstruct_better(study: Path, tmp_path: Path) -> None:
 def test_a_collapsed_codebook_is_refused(study: Path, tmp_path: Path) -> None:
     job = codebook_job(study, updates=1, min_used_fraction=1.0)
     with pytest.raises(TrainingError, match=r"Only .*% of the 32 image tokens are in use"):
-        train_codebook(job.model_copy(update={"output": str(tmp_path)}))
+        train_codebook(elsewhere(job, tmp_path))
     assert not (tmp_path / "record.json").exists()
 
 
 def test_a_diverging_codebook_is_refused(study: Path, tmp_path: Path) -> None:
-    job = codebook_job(study, learning_rate=1e30)
-    with pytest.raises(TrainingError, match=r"codebook's loss is (nan|inf) at update"):
-        train_codebook(job.model_copy(update={"output": str(tmp_path)}))
+    job = codebook_job(study, optim={"learning_rate": 1e30})
+    with pytest.raises(TrainingError, match=r"At update \d+ \(images\): .*(nan|inf)"):
+        train_codebook(elsewhere(job, tmp_path))
 
 
 def test_a_missing_corpus_is_named(study: Path, tmp_path: Path) -> None:
     shutil.copytree(study / "images", tmp_path / "images")
     next((tmp_path / "images" / "shards").iterdir()).unlink()
-    job = codebook_job(study).model_copy(
-        update={"corpora": {"images": str(tmp_path / "images")}, "output": str(tmp_path / "out")}
-    )
+    job = codebook_job(study).model_copy(update={"corpora": {"images": str(tmp_path / "images")}})
     with pytest.raises(DataError, match=r"shards/000000.tar is missing"):
-        train_codebook(job)
+        train_codebook(elsewhere(job, tmp_path / "out"))
 
 
 def test_samples_come_from_all_corpora(study: Path) -> None:
     crops = Crops(codebook_job(study))
     assert len(crops) == 104
-    first, again = (crops.sample(np.random.default_rng(3), 20) for _ in range(2))
-    assert torch.equal(first, again) and first.shape == (20, 3, 16, 16)
+    pixels = crops.sample(np.array([3, 64, 103]))
+    assert pixels.shape == (3, 3, 16, 16)
+    assert torch.equal(pixels[:1], crops.pixels("images", np.array([3])))
+    assert torch.equal(pixels[1:], crops.pixels("pairs", np.array([24, 63])))
 
 
 def test_temperature_and_usage() -> None:

@@ -242,7 +242,7 @@ def test_weights_that_are_not_finite_in_a_checkpoint_stop_the_run(
     store = Checkpoints(folder, mark["config_sha256"], mark["data_sha256"], keep=2)
     marks[1].unlink()
     update, state = store.load_newest() or (0, {})
-    for tensor in state["model"].values():
+    for tensor in state["modules"]["model"].values():
         tensor.fill_(math.nan)
     store.save(update, state)
     with pytest.raises(TrainingError, match=rf"At update {update + 1} .*= nan"):
@@ -253,7 +253,11 @@ def test_weights_that_are_not_finite_in_a_checkpoint_stop_the_run(
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"init": {"image": "beit", "text": "none"}}, ConfigError, "initialised encoders"),
+        (
+            {"init": {"image": {"kind": "dino", "directory": "nowhere/model"}}},
+            CheckpointError,
+            "nowhere/model/config.json is missing",
+        ),
         ({"flava": None}, ConfigError, "flava"),
         ({"arch": "clip_released"}, ConfigError, "clip_released"),
         ({"tokenizer_path": "nowhere.json"}, DataError, "nowhere.json is missing"),

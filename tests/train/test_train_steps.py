@@ -131,10 +131,12 @@ def test_bad_rank_variables_are_refused(
 
 
 def filled_log() -> TrainingLog:
-    log = TrainingLog({"pairs": ["itm", "mmm_text"], "texts": ["mlm"]}, every=2)
+    log = TrainingLog(
+        {"pairs": ["itm", "mmm_text"], "texts": ["mlm"]}, every=2, diagnostics=["logit_scale"]
+    )
     log.add("pairs", Step({"itm": 1.0, "mmm_text": 3.0}, 2.0, 8), 0.5)
     log.add("texts", Step({"mlm": 6.0}, 4.0, 8), 0.5)
-    log.close_window(2, 0.1, 2.6)
+    log.close_window(2, 0.1, {"logit_scale": 2.6})
     log.add("pairs", Step({"itm": 5.0, "mmm_text": 5.0}, 1.0, 8), 0.5)
     return log
 
@@ -146,7 +148,7 @@ def test_log_means_are_over_the_updates_of_a_kind(tmp_path: Path) -> None:
     assert row["loss"] == 5.0 and row["grad_norm"] == 3.0
     assert (row["updates.pairs"], row["updates.texts"]) == (1, 1)
     assert (row["samples_per_second"], row["seconds"]) == (16.0, 1.0)
-    last = log.close_window(3, 0.05, None)
+    last = log.close_window(3, 0.05, {"logit_scale": None})
     assert last["texts.mlm"] is None and last["pairs.itm"] == 5.0
     assert log.last_value("texts.mlm") == 6.0
     log.write(tmp_path / "log.csv")
@@ -156,13 +158,18 @@ def test_log_means_are_over_the_updates_of_a_kind(tmp_path: Path) -> None:
 
 
 def test_log_state_carries_a_half_filled_window(tmp_path: Path) -> None:
-    log, other = filled_log(), TrainingLog({"pairs": ["itm", "mmm_text"], "texts": ["mlm"]}, 2)
+    log, other = (
+        filled_log(),
+        TrainingLog({"pairs": ["itm", "mmm_text"], "texts": ["mlm"]}, 2, ["logit_scale"]),
+    )
     path = tmp_path / "state.pt"
     torch.save(log.state(), path)
     other.load_state(torch.load(path, weights_only=True))
-    assert other.close_window(3, 0.05, 1.0) == log.close_window(3, 0.05, 1.0)
+    assert other.close_window(3, 0.05, {"logit_scale": 1.0}) == log.close_window(
+        3, 0.05, {"logit_scale": 1.0}
+    )
     other.write(tmp_path / "log.csv")
-    appended = TrainingLog({"pairs": ["itm", "mmm_text"], "texts": ["mlm"]}, 2)
+    appended = TrainingLog({"pairs": ["itm", "mmm_text"], "texts": ["mlm"]}, 2, ["logit_scale"])
     appended.write(tmp_path / "appended.csv")
     for row in other.rows:
         appended.rows.append(row)
@@ -172,7 +179,7 @@ def test_log_state_carries_a_half_filled_window(tmp_path: Path) -> None:
 
 def test_curves_of_equal_rows_are_equal_files(tmp_path: Path) -> None:
     log = filled_log()
-    log.close_window(3, 0.05, None)
+    log.close_window(3, 0.05, {"logit_scale": None})
     for name in ("a.png", "b.png"):
         plot_curves(log.rows, log.losses, "toy: flava", tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

@@ -22,7 +22,7 @@ def codebook_job(root: Path, **changes: Any) -> CodebookJob:
     """The tiny study's codebook job, some settings of its codebook replaced."""
     small = {
         "codebook_size": 32, "downsample": 4, "width": 16, "layers": 1, "updates": 40,
-        "batch_size": 16,
+        "batch_size": 16, "checkpoint_updates": 10, "log_updates": 10,
     }  # fmt: skip
     return CodebookJob(
         study="tiny",
@@ -33,7 +33,14 @@ def codebook_job(root: Path, **changes: Any) -> CodebookJob:
         bad_image_fraction=0.01,
         corpora={name: str(root / name) for name in ("pairs", "images")},
         output=str(root / "codebook"),
+        checkpoints=str(root / "codebook-checkpoints"),
     )
+
+
+def elsewhere(job: CodebookJob, folder: Path) -> CodebookJob:
+    """The same job with its output and checkpoints in `folder`."""
+    paths = {"output": str(folder), "checkpoints": str(folder / "checkpoints")}
+    return job.model_copy(update=paths)
 
 
 def free_port() -> int:

@@ -1,0 +1,64 @@
+"""Reads `params/*.yaml`, and lays one tree of settings over another."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flava.errors import ConfigError
+
+Tree = dict[str, Any]
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice and reads 1e-3 as a number, as YAML 1.2 does."""
+
+
+def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> Tree:
+    loader.flatten_mapping(node)
+    tree: Tree = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in tree:
+            line = key_node.start_mark.line + 1
+            raise ConfigError(f"{node.start_mark.name}, line {line}: key '{key}' is given twice.")
+        tree[key] = loader.construct_object(value_node, deep=True)
+    return tree
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def read_yaml(path: Path) -> Tree:
+    """Reads a YAML mapping.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, repeats a key or is not a mapping.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            tree = yaml.load(file, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing.") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} must be a mapping of keys to values.")
+    return tree
+
+
+def merge(base: Tree, changes: Tree, replace: frozenset[str] = frozenset()) -> Tree:
+    """`base` with `changes` laid over it, mapping by mapping; keys in `replace` are replaced."""
+    merged = dict(base)
+    for key, value in changes.items():
+        deep = isinstance(value, dict) and isinstance(merged.get(key), dict) and key not in replace
+        merged[key] = merge(merged[key], value) if deep else value
+    return merged

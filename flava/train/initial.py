@@ -1,0 +1,62 @@
+"""Initial encoders of a joint run: trained by a recipe of the workflow, or published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from flava.config import FlavaConfig
+from flava.errors import ConfigError
+from flava.jobs import EncoderSource, RunInit
+from flava.models import Clip, Flava
+from flava.models.encoder_files import load_encoder_state
+
+
+def initialise(model: Flava | Clip, init: RunInit) -> dict[str, Any]:
+    """Puts the initial weights into the encoders; all else keeps its random weights.
+
+    The random weights were drawn before, so two columns that differ in an init alone differ in
+    that encoder's tensors alone (Section 3.3: the multimodal encoder always starts at random).
+
+    Returns:
+        For each part: its kind, source and what was converted.
+
+    Raises:
+        ConfigError: the architecture has no such encoder.
+        CheckpointError: the weights are missing, damaged or of another shape.
+    """
+    report: dict[str, Any] = {}
+    for part, source in (("image", init.image), ("text", init.text)):
+        if source is None:
+            continue
+        if not isinstance(model, Flava):
+            raise ConfigError(
+                f"init.{part} '{source.kind}' needs arch 'flava'; CLIP trains from scratch."
+            )
+        encoder = model.image_encoder if part == "image" else model.text_encoder
+        report[part] = _load(encoder, part, source, model.config)
+    return report
+
+
+def init_records(init: RunInit) -> list[Path]:
+    """Records of the recipes whose weights are read."""
+    sources = [source for source in (init.image, init.text) if source is not None]
+    return [Path(s.directory).with_name("record.json") for s in sources if s.directory]
+
+
+def _load(
+    encoder: nn.Module, part: str, source: EncoderSource, config: FlavaConfig
+) -> dict[str, Any]:
+    report: dict[str, Any] = {"kind": source.kind}
+    if source.directory is not None:
+        state = load_encoder_state(Path(source.directory), part, config)
+        report["source"] = source.directory
+    else:
+        assert source.weights is not None
+        raise ConfigError("published weights cannot be loaded yet")
+    own = encoder.state_dict()
+    report["not_in_file"] = sorted(own.keys() - state.keys())
+    encoder.load_state_dict({**own, **state})
+    return report
