@@ -21,7 +21,7 @@ PY = sys.executable
 wildcard_constraints:
     run=r"[a-z0-9_]+-s\d+",
     job=r"[a-z0-9_]+",
-    kind="pairs|images|texts",
+    kind="pairs|images|texts|large_pairs",
 
 
 rule all:
@@ -30,6 +30,7 @@ rule all:
 
 
 include: "workflow/rules/prepare.smk"
+include: "workflow/rules/init.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"

@@ -21,6 +21,7 @@ from flava.errors import ConfigError, unknown_name
 from flava.jobs import EvaluateTask, ImportJob, RunConfig, parse
 from flava.params import Tree, merge, read_yaml
 
+
 def load_columns(path: Path) -> dict[str, ColumnConfig]:
     """All columns of `columns.yaml` with their bases resolved, in order of their number.
 

@@ -24,6 +24,10 @@ from flava.errors import ConfigError, FlavaError, run_cli, unknown_name
 from flava.train.interrupt import exit_on_signals
 
 STEPS = {
+    "codebook": ("flava.train.codebook", "codebook"),
+    "init_mlm": ("flava.train.init_mlm", "pretrain_text"),
+    "init_beit": ("flava.train.init_beit", "pretrain_image"),
+    "init_dino": ("flava.train.init_dino", "pretrain_image"),
     "pretrain": ("flava.train.pretrain", "pretrain"),
     "evaluate": ("flava.evaluate.run", "evaluate"),
 }

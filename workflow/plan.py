@@ -19,13 +19,16 @@ from flava.jobs import (
     CodebookJob,
     CollectJob,
     EvaluateJob,
+    ImportJob,
     PrepareJob,
     ReportJob,
     RunConfig,
+    SelectionJob,
     TokenizerJob,
     ToyWorldJob,
 )
 from flava.studies import Study, load_study, unavailable
+from workflow.encoders import EncoderRun, encoder_runs
 from workflow.fingerprint import fingerprint
 
 MODULES = {
@@ -33,13 +36,19 @@ MODULES = {
     "tokenizer": "flava.data.tokenizer",
     "prepare": "flava.data.prepare",
     "codebook": "flava.train.codebook",
+    "selection": "flava.evaluate.selection_set",
+    "init_mlm": "flava.train.init_mlm",
+    "init_beit": "flava.train.init_beit",
+    "init_dino": "flava.train.init_dino",
     "pretrain": "flava.train.pretrain",
+    "import": "flava.train.imported",
     "evaluate": "flava.evaluate.run",
     "collect": "flava.evaluate.collect",
     "render": "flava.report.render",
     "site": "flava.report.site",
 }
 
+LARGE_PAIRS = "large_pairs"  # of the CLIP that stands in for the released one
 PAGES = ["table_c1"]
 RUN_FILES = [
     "record.json",
@@ -48,6 +57,7 @@ RUN_FILES = [
     "model/config.json",
     "model/model.safetensors",
 ]
+IMPORT_FILES = ["record.json", "model/config.json", "model/model.safetensors"]
 RESOURCES: dict[str, int | str] = {"ranks": 1, "threads": 1}
 
 
@@ -78,17 +88,48 @@ class Plan:
         return f"results/{self.name}"
 
     @cached_property
+    def imports(self) -> dict[str, ImportJob]:
+        """`<column>-s<seed>` -> resolved import of a published model."""
+        found = {run: self.study.import_job(*run) for run in self.study.runs}
+        return {f"{column}-s{seed}": job for (column, seed), job in found.items() if job}
+
+    @cached_property
     def runs(self) -> dict[str, RunConfig]:
-        """`<column>-s<seed>` -> resolved configuration."""
+        """`<column>-s<seed>` -> resolved configuration, of all that are trained."""
         return {
             f"{column}-s{seed}": self.study.run_config(column, seed)
             for column, seed in self.study.runs
+            if f"{column}-s{seed}" not in self.imports
         }
+
+    @cached_property
+    def models(self) -> dict[str, RunConfig | ImportJob]:
+        """All that is evaluated, trained or imported, in the order of the study."""
+        names = [f"{column}-s{seed}" for column, seed in self.study.runs]
+        return {name: self.runs.get(name) or self.imports[name] for name in names}
+
+    @cached_property
+    def inits(self) -> dict[str, EncoderRun]:
+        """`<init>-s<seed>` -> resolved pretraining of an encoder that some run starts from."""
+        return encoder_runs(self.study, self.runs)
+
+    @cached_property
+    def tokens(self) -> dict[str, str]:
+        """Corpus -> array of image tokens that any run or init reads."""
+        found = [run.image_tokens for run in self.runs.values()]
+        found += [init.image_tokens for init in self.inits.values()]
+        return {corpus: path for each in found for corpus, path in sorted(each.items())}
 
     @cached_property
     def uses_codebook(self) -> bool:
         """Whether any run needs image tokens."""
-        return any(run.image_tokens for run in self.runs.values())
+        return bool(self.tokens)
+
+    @cached_property
+    def uses_selection(self) -> bool:
+        """Whether any run or init reads the selection set."""
+        jobs = [*self.runs.values(), *(init.job for init in self.inits.values())]
+        return any(job.selection for job in jobs)
 
     def config_path(self, step: str) -> str:
         """Resolved configuration of a step before training."""
@@ -119,12 +160,22 @@ class Plan:
     def prepare_job(self, kind: str) -> PrepareJob:
         """Resolved preparation of the corpus `kind`."""
         data = self.study.config.data
-        used = sorted({run.tokenizer for run in self.runs.values()})
+        large = kind == LARGE_PAIRS
+        used = sorted(
+            {
+                run.tokenizer
+                for run in self.runs.values()
+                if large == (f"{self.data}/{LARGE_PAIRS}" in run.corpora.values())
+            }
+            | ({"wordpiece"} if kind == "texts" else set())
+        )
         tokenizers = {name: f"{self.data}/tokenizers/{name}.json" for name in used}
+        released = self.study.config.released_clip
+        sources = (released.pairs if released else []) if large else getattr(data, kind)
         return PrepareJob(
             study=self.name,
-            kind=kind,
-            sources=list(getattr(data, kind)),
+            kind="pairs" if large else kind,
+            sources=list(sources),
             tokenizers={} if kind == "images" else tokenizers,
             shard_bytes=data.shard_bytes,
             output=f"{self.data}/{kind}",
@@ -144,7 +195,7 @@ class Plan:
     def codebook_job(self) -> CodebookJob:
         """Resolved training of the dVAE and caching of the tokens."""
         config = self.study.config
-        corpora = sorted({corpus for run in self.runs.values() for corpus in run.image_tokens})
+        corpora = sorted(self.tokens)
         return CodebookJob(
             study=self.name,
             seed=0,
@@ -154,19 +205,70 @@ class Plan:
             bad_image_fraction=config.pretrain.bad_image_fraction,
             corpora={corpus: f"{self.data}/{corpus}" for corpus in corpora},
             output=f"{self.data}/codebook",
+            checkpoints=f"checkpoints/{self.name}/codebook",
         )
+
+    def selection_job(self) -> SelectionJob:
+        """Resolved arrays for scores during training."""
+        config = self.study.config
+        wanted = config.selection
+        tasks = {
+            part: None if name is None else self.study.evaluate_task(name)
+            for part, name in (
+                ("zero_shot", wanted.zero_shot),
+                ("images", wanted.images),
+                ("texts", wanted.texts),
+            )
+        }
+        lengths = {"wordpiece": config.flava.max_text_length, "bpe": config.clip.context_length}
+        names = self.tokenizers
+        return SelectionJob(
+            study=self.name,
+            **tasks,
+            tokenizers={name: f"{self.data}/tokenizers/{name}.json" for name in names},
+            max_text_length={name: lengths[name] for name in names},
+            image_size=config.flava.image_size,
+            limit=wanted.limit,
+            output=f"{self.data}/selection",
+        )
+
+    @property
+    def selection_arrays(self) -> list[str]:
+        """Files that the selection step writes and training reads."""
+        job = self.selection_job()
+        names = []
+        if job.zero_shot:
+            names += ["zero_shot_pixels", "zero_shot_labels"]
+            names += [f"prompts_{tokenizer}" for tokenizer in job.tokenizers]
+        for half in ("train", "test"):
+            if job.images:
+                names += [f"images_{half}_pixels", f"images_{half}_labels"]
+            if job.texts:
+                names += [f"texts_{half}_labels"]
+                names += [f"texts_{half}_{tokenizer}" for tokenizer in job.tokenizers]
+        return [f"{job.output}/{name}.npy" for name in names]
 
     def run_inputs(self, run: str) -> list[str]:
         """Files that a run reads: tokenizer, manifests and image tokens."""
         config = self.runs[run]
         manifests = [f"{folder}/manifest.json" for folder in config.corpora.values()]
-        return [config.tokenizer_path, *manifests, *config.image_tokens.values()]
+        sources = [config.init.image, config.init.text]
+        inits = [f"{s.directory}/model.safetensors" for s in sources if s and s.directory]
+        selection = self.selection_arrays if config.selection else []
+        tokens = config.image_tokens.values()
+        return [config.tokenizer_path, *manifests, *tokens, *inits, *selection]
+
+    def init_inputs(self, init: str) -> list[str]:
+        """Files that the pretraining of an encoder reads."""
+        run = self.inits[init]
+        selection = self.selection_arrays if run.job.selection else []
+        return [*run.inputs, *selection]
 
     @cached_property
     def evaluate_jobs(self) -> dict[tuple[str, str], EvaluateJob]:
         """(run, job) -> its resolved tasks."""
         jobs: dict[tuple[str, str], EvaluateJob] = {}
-        for run, config in self.runs.items():
+        for run, config in self.models.items():
             grouped = defaultdict(list)
             for task, job in self.study.tasks_of(config.column).items():
                 grouped[job].append(task)
@@ -196,6 +298,19 @@ class Plan:
         return RUN_FILES
 
     @property
+    def import_files(self) -> list[str]:
+        """What an import leaves in its folder."""
+        return IMPORT_FILES
+
+    @property
+    def corpora(self) -> dict[str, str]:
+        """Corpus -> prepared folder, of all that is read."""
+        kinds = ["pairs", "images", "texts"]
+        if any(f"{self.data}/{LARGE_PAIRS}" in r.corpora.values() for r in self.runs.values()):
+            kinds.append(LARGE_PAIRS)
+        return {kind: f"{self.data}/{kind}" for kind in kinds}
+
+    @property
     def tokenizers(self) -> list[str]:
         """Names of the study's tokenizers."""
         return [str(name) for name in self.study.config.data.tokenizers]
@@ -219,6 +334,8 @@ class Plan:
                 f"{config.output}/{name}" for name in ("config.json", "record.json", "log.csv")
             ]
             files += [f"{folder}/manifest.json" for folder in config.corpora.values()]
+        files += [f"{job.output}/record.json" for job in self.imports.values()]
+        files += [f"{init.job.output}/record.json" for init in self.inits.values()]
         return list(dict.fromkeys([*files, "flava/report/style.css"]))
 
     def targets(self) -> list[str]:
@@ -226,10 +343,17 @@ class Plan:
         kept = [f"{self.data}/tokenizers/{name}.json" for name in self.tokenizers]
         for config in self.runs.values():
             kept += [f"{folder}/manifest.json" for folder in config.corpora.values()]
-            kept += config.image_tokens.values()
             kept += [f"{config.output}/{name}" for name in RUN_FILES]
+        for job in self.imports.values():
+            kept += [f"{job.output}/{name}" for name in IMPORT_FILES]
+        for init in self.inits.values():
+            kept += init.inputs
+            kept += [f"{init.job.output}/{name}" for name in RUN_FILES]
+        kept += self.tokens.values()
         if self.uses_codebook:
             kept.append(f"{self.data}/codebook/record.json")
+        if self.uses_selection:
+            kept += [*self.selection_arrays, f"{self.data}/selection/record.json"]
         kept += [*self.raw_inputs(), *self.scores, self.collect_job().output, *self.pages]
         kept += [page.removesuffix(".html") + ".ipynb" for page in self.pages]
         kept.append(f"{self.results}/report/index.html")
@@ -253,12 +377,13 @@ class Plan:
             titles={name: column.title for name, column in self.study.columns.items()},
             seeds=config.seeds,
             not_run={
-                name: unavailable(name, column) or f"not among the columns of study '{self.name}'"
+                name: unavailable(name, column, config)
+                or f"not among the columns of study '{self.name}'"
                 for name, column in self.study.columns.items()
                 if name not in ran
             },
             results=f"{self.results}/results.parquet",
-            runs={run: config.output for run, config in self.runs.items()},
+            runs={run: config.output for run, config in self.models.items()},
             published="params/paper",
             output=f"{self.results}/report",
         )
@@ -272,11 +397,15 @@ class Plan:
                 study=self.name, toy_world=data.toy_world, output=f"{self.data}/raw"
             ).model_dump()
         files[self.config_path("tokenizer")] = self.tokenizer_job().model_dump()
-        for kind in ("pairs", "images", "texts"):
+        for kind in self.corpora:
             files[self.config_path(f"prepare_{kind}")] = self.prepare_job(kind).model_dump()
         if self.uses_codebook:
             files[self.config_path("codebook")] = self.codebook_job().model_dump()
-        for config in self.runs.values():
+        if self.uses_selection:
+            files[self.config_path("selection")] = self.selection_job().model_dump()
+        for init in self.inits.values():
+            files[f"{init.job.output}/config.json"] = init.job.model_dump()
+        for config in self.models.values():
             files[f"{config.output}/config.json"] = config.model_dump()
         for job in self.evaluate_jobs.values():
             path = job.output.removesuffix(".json") + ".config.json"

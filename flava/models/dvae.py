@@ -24,11 +24,7 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 1)
 
-    def forward(self, pixels_BCHW: Tensor, temperature: float) -> dict[str, Tensor]:
-        """`loss_terms`, so that wrappers of the model see its parameters used."""
-        return self.loss_terms(pixels_BCHW, temperature)
-
-    def logits(self, x_BCHW: Tensor) -> Tensor:
+    def forward(self, x_BCHW: Tensor) -> Tensor:
         """Same shape."""
         change_BCHW: Tensor = self.conv2(functional.relu(self.conv1(functional.relu(x_BCHW))))
         return x_BCHW + change_BCHW
@@ -52,6 +48,10 @@ class DiscreteVAE(nn.Module):
             decoder += [nn.ReLU(), nn.ConvTranspose2d(width, width, 4, stride=2, padding=1)]
         self.decoder = nn.Sequential(*decoder, nn.ReLU(), nn.Conv2d(width, 3, 1))
 
+    def forward(self, pixels_BCHW: Tensor, temperature: float) -> dict[str, Tensor]:
+        """`loss_terms`, so that wrappers of the model see its parameters used."""
+        return self.loss_terms(pixels_BCHW, temperature)
+
     def logits(self, pixels_BCHW: Tensor) -> Tensor:
         """Logits logits_BKHW over K codes for pixels in [0, 1].
 
@@ -64,8 +64,8 @@ class DiscreteVAE(nn.Module):
                 f"The dVAE makes one token of {self.config.downsample} x {self.config.downsample} "
                 f"pixels and cannot divide an image of {height} x {width}. Resize it to a multiple."
             )
-        logits: Tensor = self.encoder(2 * pixels_BCHW - 1)
-        return logits
+        found: Tensor = self.encoder(2 * pixels_BCHW - 1)
+        return found
 
     def loss_terms(self, pixels_BCHW: Tensor, temperature: float) -> dict[str, Tensor]:
         """Mean squared error of a relaxed sample, and KL to the uniform prior in nats a token.

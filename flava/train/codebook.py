@@ -86,6 +86,8 @@ class CodebookRecipe(Recipe):
     """
 
     step = "codebook"
+    job: CodebookJob
+    model: DiscreteVAE
 
     def __init__(self, job: CodebookJob, ranks: Ranks) -> None:
         self.job = job
@@ -171,6 +173,11 @@ class CodebookRecipe(Recipe):
     def title(self) -> str:
         """Heading of the curves."""
         return f"{self.job.study}: image tokenizer"
+
+
+def codebook(config_path: str) -> None:
+    """What a launcher starts on every rank: `train_codebook` of a resolved job's file."""
+    train_codebook(load_job(CodebookJob, config_path))
 
 
 def train_codebook(job: CodebookJob) -> None:

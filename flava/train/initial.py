@@ -11,7 +11,7 @@ from flava.config import FlavaConfig
 from flava.errors import ConfigError
 from flava.jobs import EncoderSource, RunInit
 from flava.models import Clip, Flava
-from flava.models.encoder_files import load_encoder_state
+from flava.models.encoder_files import Part, load_encoder_state
 
 
 def initialise(model: Flava | Clip, init: RunInit) -> dict[str, Any]:
@@ -28,7 +28,8 @@ def initialise(model: Flava | Clip, init: RunInit) -> dict[str, Any]:
         CheckpointError: the weights are missing, damaged or of another shape.
     """
     report: dict[str, Any] = {}
-    for part, source in (("image", init.image), ("text", init.text)):
+    sources: dict[Part, EncoderSource | None] = {"image": init.image, "text": init.text}
+    for part, source in sources.items():
         if source is None:
             continue
         if not isinstance(model, Flava):
@@ -47,7 +48,7 @@ def init_records(init: RunInit) -> list[Path]:
 
 
 def _load(
-    encoder: nn.Module, part: str, source: EncoderSource, config: FlavaConfig
+    encoder: nn.Module, part: Part, source: EncoderSource, config: FlavaConfig
 ) -> dict[str, Any]:
     report: dict[str, Any] = {"kind": source.kind}
     if source.directory is not None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def train(recipe: Recipe, ranks: Ranks, checkpoints: Checkpoints) -> None:
         with random_numbers(recipe.seed, update, ranks):
             step = compute_gradients(
                 parameters,
-                lambda batch, number=update: recipe.losses(batch, number),
+                partial(recipe.losses, update=update),
                 batches,
                 ranks,
                 bf16=options.precision == "bf16",

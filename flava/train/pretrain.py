@@ -47,6 +47,7 @@ class PretrainRecipe(Recipe):
     """FLAVA or CLIP on the mixture of a column's data."""
 
     step = "pretrain"
+    model: Flava | Clip
 
     def __init__(self, run: RunConfig, ranks: Ranks) -> None:
         self.job = self.run = run
@@ -54,7 +55,7 @@ class PretrainRecipe(Recipe):
         self.objectives = {str(kind): list(names) for kind, names in run.objectives.items()}
         self.output, self.checkpoints = Path(run.output), Path(run.checkpoints)
         torch.manual_seed(run.seed)
-        self.model: Flava | Clip = build_model(run)
+        self.model = build_model(run)
         self.init_report = initialise(self.model, run.init)
         self.loader = MixtureLoader(run, ranks.rank, ranks.world_size)
         self.ranks = ranks

@@ -261,7 +261,11 @@ def test_weights_that_are_not_finite_in_a_checkpoint_stop_the_run(
         ({"flava": None}, ConfigError, "flava"),
         ({"arch": "clip_released"}, ConfigError, "clip_released"),
         ({"tokenizer_path": "nowhere.json"}, DataError, "nowhere.json is missing"),
-        ({"corpora": {"pairs": "nowhere"}}, DataError, "nowhere/manifest.json is missing"),
+        (
+            {"corpora": {"pairs": "nowhere", "images": "nowhere", "texts": "nowhere"}},
+            DataError,
+            "nowhere is not a prepared corpus: manifest.json is missing",
+        ),
     ],
     ids=["init", "no model", "released", "tokenizer", "corpus"],
 )

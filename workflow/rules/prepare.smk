@@ -64,7 +64,10 @@ rule codebook:
         f"logs/{plan.name}/codebook.log",
     priority: 100
     threads: plan.cores("codebook")
+    resources:
+        ranks=plan.resources("codebook")["ranks"],
     message:
         "codebook: train the dVAE, cache image tokens"
     shell:
-        "OMP_NUM_THREADS={threads} {PY} -m flava.train.codebook --config {input.config:q} > {log:q} 2>&1"
+        "exec {PY} -m workflow.launch codebook --config {input.config:q}"
+        " --ranks {resources.ranks} --threads {threads} > {log:q} 2>&1"

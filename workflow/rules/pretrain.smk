@@ -19,3 +19,20 @@ rule pretrain:
     shell:
         "exec {PY} -m workflow.launch pretrain --config {input.config:q}"
         " --ranks {resources.ranks} --threads {threads} > {log:q} 2>&1"
+
+
+rule import_model:
+    input:
+        lambda wildcards: plan.imports[wildcards.run].tokenizer_path,
+        config=f"{plan.results}/runs/{{run}}/config.json",
+        code=plan.code_path("import"),
+    output:
+        [f"{plan.results}/runs/{{run}}/{name}" for name in plan.import_files],
+    log:
+        f"logs/{plan.name}/import/{{run}}.log",
+    wildcard_constraints:
+        run="|".join(plan.imports) or "none",
+    message:
+        "import {wildcards.run}: published weights, evaluated only"
+    shell:
+        "exec {PY} -m flava.train.imported --config {input.config:q} > {log:q} 2>&1"
