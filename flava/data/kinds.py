@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flava.config import MaskingConfig
 from flava.data.batch import Batch
 from flava.data.corpus import ImageCorpus, PairCorpus, TextCorpus
 from flava.data.masking import IGNORE, BlockMasker, TextMasker
 from flava.data.model_sizes import caption_length, grid, image_size
-from flava.data.schedule import Stream, generator
+from flava.data.schedule import Rows, Stream, generator
 from flava.data.tokenizer import Tokenizer
 from flava.data.transforms import normalise
 from flava.errors import DataError
@@ -24,21 +25,6 @@ from flava.jobs import RunConfig
 Ids = NDArray[np.int64]
 MULTIMODAL = frozenset({"mmm_image", "mmm_text", "itm"})
 _NEGATIVE_DRAWS = 1000
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Some rows of the global batch of an update.
-
-    Attributes:
-        update: number of the update.
-        numbers: rows of the global batch; masks are drawn for (seed, update, number).
-        samples: int64, index of the sample of each row.
-    """
-
-    update: int
-    numbers: range
-    samples: Ids
 
 
 class KindBatches(Protocol):
@@ -50,24 +36,40 @@ class KindBatches(Protocol):
 
 
 class ImageBatches:
-    """Images with block masks and dVAE tokens (MIM), of an image or a pairs corpus."""
+    """Images with block masks and dVAE tokens (MIM), of an image or a pairs corpus.
 
-    def __init__(self, run: RunConfig, kind: str, corpus: ImageCorpus) -> None:
-        self.run, self.kind, self.corpus = run, kind, corpus
-        self.masker = block_masker(run)
+    Args:
+        kind: of the data.
+        corpus: opened with image tokens.
+        seed: of the run.
+        masker: of block masks.
+        size, scale_min: of the fixed crops.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        corpus: ImageCorpus,
+        seed: int,
+        masker: BlockMasker,
+        size: int,
+        scale_min: float,
+    ) -> None:
+        self.kind, self.corpus, self.seed, self.masker = kind, corpus, seed, masker
+        self.size, self.scale_min = size, scale_min
 
     def __len__(self) -> int:
         return len(self.corpus)
 
     def batch(self, rows: Rows) -> Batch:
         """See `MixtureLoader.batch`."""
-        size, scale = image_size(self.run), self.run.pretrain.crop_scale_min
-        found = [self.corpus.good_crop(index, size, scale) for index in rows.samples.tolist()]
+        crop = partial(self.corpus.good_crop, size=self.size, scale_min=self.scale_min)
+        found = [crop(index) for index in rows.samples.tolist()]
         indices = np.array([index for index, _ in found])
         return Batch(
             kind=self.kind,
             pixels_BCHW=normalise(np.stack([crop for _, crop in found])),
-            patch_mask_BP=patch_masks(self.run, self.masker, rows),
+            patch_mask_BP=patch_masks(self.seed, self.masker, rows),
             image_tokens_BP=torch.from_numpy(self.corpus.image_tokens(indices)),
             keys=[self.corpus.key(index) for index in indices.tolist()],
         )
@@ -79,10 +81,15 @@ class TextBatches:
     kind = "texts"
 
     def __init__(
-        self, run: RunConfig, tokenizer: Tokenizer, corpus: TextCorpus, ranges_S2: Ids
+        self,
+        seed: int,
+        masking: MaskingConfig,
+        tokenizer: Tokenizer,
+        corpus: TextCorpus,
+        ranges_S2: Ids,
     ) -> None:
         self.corpus, self.ranges_S2 = corpus, ranges_S2
-        self.texts = Texts(run, tokenizer, True)
+        self.texts = Texts(seed, tokenizer, masking)
 
     def __len__(self) -> int:
         return len(self.ranges_S2)
@@ -108,7 +115,7 @@ class CaptionBatches:
 
     def __init__(self, run: RunConfig, tokenizer: Tokenizer, corpus: PairCorpus) -> None:
         self.corpus, self.length = corpus, caption_length(run)
-        self.texts = Texts(run, tokenizer, True)
+        self.texts = Texts(run.seed, tokenizer, run.masking)
 
     def __len__(self) -> int:
         return len(self.corpus)
@@ -136,8 +143,8 @@ class PairBatches:
         self.run, self.corpus, self.length = run, corpus, caption_length(run)
         self.masks, self.tokens = bool(objectives & MULTIMODAL), "mmm_image" in objectives
         self.itm = "itm" in objectives
-        self.masker = block_masker(run)
-        self.texts = Texts(run, tokenizer, self.masks)
+        self.masker = BlockMasker(run.masking, grid(run))
+        self.texts = Texts(run.seed, tokenizer, run.masking if self.masks else None)
 
     def __len__(self) -> int:
         return len(self.corpus)
@@ -152,7 +159,7 @@ class PairBatches:
         return Batch(
             kind=self.kind,
             pixels_BCHW=normalise(np.stack([crop for _, crop in found])),
-            patch_mask_BP=patch_masks(self.run, self.masker, rows) if self.masks else None,
+            patch_mask_BP=patch_masks(self.run.seed, self.masker, rows) if self.masks else None,
             image_tokens_BP=self._image_tokens(pairs) if self.tokens else None,
             itm_labels_B=self._labels(pairs, texts) if self.itm else None,
             keys=[self.corpus.key(pair) for pair in pairs],
@@ -194,18 +201,18 @@ class PairBatches:
 
 
 class Texts:
-    """Token lists to padded tensors, masked if asked.
+    """Token lists to padded tensors, masked where `masking` is given.
 
     Raises:
         ConfigError: masking is asked of a tokenizer without [MASK].
     """
 
-    def __init__(self, run: RunConfig, tokenizer: Tokenizer, masked: bool) -> None:
-        self.run, self.tokenizer = run, tokenizer
+    def __init__(self, seed: int, tokenizer: Tokenizer, masking: MaskingConfig | None) -> None:
+        self.seed, self.tokenizer = seed, tokenizer
         self.masker: TextMasker | None = None
-        if masked:
-            starts = tokenizer.word_starts() if run.masking.whole_word else None
-            self.masker = TextMasker(run.masking, tokenizer.mask_id, tokenizer.specials(), starts)
+        if masking is not None:
+            starts = tokenizer.word_starts() if masking.whole_word else None
+            self.masker = TextMasker(masking, tokenizer.mask_id, tokenizer.specials(), starts)
 
     def wrap(self, content_L: Ids) -> Ids:
         """[CLS] content [SEP]."""
@@ -221,7 +228,7 @@ class Texts:
             return fields
         masked, labels = [], []
         for text, row in zip(texts, rows.numbers, strict=True):
-            random = generator(self.run.seed, Stream.TEXT_MASK, rows.update, row)
+            random = generator(self.seed, Stream.TEXT_MASK, rows.update, row)
             text_masked, text_labels = self.masker.mask(text, random)
             masked.append(text_masked)
             labels.append(text_labels)
@@ -238,15 +245,9 @@ def pad(texts: Sequence[Ids], value: int) -> Tensor:
     return torch.from_numpy(padded)
 
 
-def block_masker(run: RunConfig) -> BlockMasker:
-    """Block masks of the model's patch grid."""
-    return BlockMasker(run.masking, grid(run))
-
-
-def patch_masks(run: RunConfig, masker: BlockMasker, rows: Rows) -> Tensor:
+def patch_masks(seed: int, masker: BlockMasker, rows: Rows) -> Tensor:
     """Block masks of the rows, bool [B, P]."""
     bits = [
-        masker.bits(generator(run.seed, Stream.IMAGE_MASK, rows.update, row))
-        for row in rows.numbers
+        masker.bits(generator(seed, Stream.IMAGE_MASK, rows.update, row)) for row in rows.numbers
     ]
     return torch.from_numpy(masker.unpack(bits))

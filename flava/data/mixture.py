@@ -19,12 +19,12 @@ from flava.data.kinds import (
     ImageBatches,
     KindBatches,
     PairBatches,
-    Rows,
     TextBatches,
 )
+from flava.data.masking import BlockMasker
 from flava.data.model_sizes import grid, image_size, max_text_length, model_config
 from flava.data.packing import pack
-from flava.data.schedule import Order, Schedule
+from flava.data.schedule import Order, Schedule, Share
 from flava.data.tokenizer import Tokenizer, load_tokenizer
 from flava.errors import ConfigError, DataError
 from flava.io import sha256_file
@@ -60,8 +60,10 @@ class MixtureLoader:
     def __init__(
         self, run: RunConfig, rank: int = 0, world_size: int = 1, cache_bytes: int = CACHE_BYTES
     ) -> None:
-        check_sizes(run, world_size)
-        self.run, self.rank, self.world_size = run, rank, world_size
+        check_sizes(run)
+        self.run = run
+        options = run.pretrain
+        self._share = Share(options.batch_size, options.accumulate, rank, world_size)
         self._schedule = Schedule(run)
         self._corpora: dict[str, ImageCorpus] = {}
         tokenizer = load_tokenizer(run.tokenizer_path)
@@ -90,22 +92,28 @@ class MixtureLoader:
             if "pairs" in run.objectives:
                 kinds["pairs"] = PairBatches(run, tokenizer, pairs)
             if "pair_images" in run.objectives:
-                kinds["pair_images"] = ImageBatches(run, "pair_images", pairs.images)
+                kinds["pair_images"] = self._images("pair_images", pairs.images)
             if "pair_texts" in run.objectives:
                 kinds["pair_texts"] = CaptionBatches(run, tokenizer, pairs)
         if "images" in used:
             images = ImageCorpus(run.corpora["images"], self._token_path("images"), share)
             self._check(images, None, "images")
-            kinds["images"] = ImageBatches(run, "images", images)
+            kinds["images"] = self._images("images", images)
         if "texts" in used:
             texts = TextCorpus(run.corpora["texts"], run.tokenizer)
             self._check(None, texts.lines.tokenizer_sha256, "texts")
             ranges_S2 = pack(texts.lines.offsets, run.pretrain.text_batch_length - 2)
-            kinds["texts"] = TextBatches(run, tokenizer, texts, ranges_S2)
+            kinds["texts"] = TextBatches(run.seed, run.masking, tokenizer, texts, ranges_S2)
         for kind, batches in kinds.items():
             if len(batches) == 0:
                 raise DataError(f"{run.corpora[CORPUS_OF[kind]]} holds no sample for '{kind}'.")
         return kinds
+
+    def _images(self, kind: str, corpus: ImageCorpus) -> ImageBatches:
+        run = self.run
+        masker = BlockMasker(run.masking, grid(run))
+        size, scale = image_size(run), run.pretrain.crop_scale_min
+        return ImageBatches(kind, corpus, run.seed, masker, size, scale)
 
     def _token_path(self, corpus: str) -> str | None:
         """Path of the image tokens, where a loss on this corpus reads them."""
@@ -142,8 +150,6 @@ class MixtureLoader:
     def batch(self, update: int, micro: int = 0) -> Batch:
         """This rank's rows of micro-batch `micro` of an update.
 
-        Rows of the global batch are numbered micro-batch by micro-batch, and in each rank by rank.
-
         Raises:
             IndexError: there is no such update or micro-batch.
             DataError: too many corrupt images, or a damaged shard.
@@ -152,11 +158,8 @@ class MixtureLoader:
         if not (0 <= update < len(self.schedule()) and 0 <= micro < pretrain.accumulate):
             raise IndexError(f"no micro-batch {micro} of update {update}")
         kind: Kind = str(self.schedule()[update])  # type: ignore[assignment]
-        size = pretrain.batch_size // pretrain.accumulate // self.world_size
-        start = (micro * self.world_size + self.rank) * size
-        first = int(self._schedule.ordinals[update]) * pretrain.batch_size + start
-        samples = self._orders[kind].indices(first, size)
-        return self.kinds[kind].batch(Rows(update, range(start, start + size), samples))
+        ordinal = int(self._schedule.ordinals[update])
+        return self.kinds[kind].batch(self._share.rows(self._orders[kind], update, ordinal, micro))
 
     def report(self) -> dict[str, Any]:
         """Per image corpus: images, corrupt ones met so far and their names; samples an epoch."""
@@ -166,11 +169,8 @@ class MixtureLoader:
         }
 
 
-def check_sizes(run: RunConfig, world_size: int) -> None:
-    """Raises ConfigError where batch and ranks, or text lengths and model, do not fit."""
-    micro = run.pretrain.batch_size // run.pretrain.accumulate
-    if micro % world_size:
-        raise ConfigError(f"a micro-batch of {micro} rows cannot be split over {world_size} ranks.")
+def check_sizes(run: RunConfig) -> None:
+    """Raises ConfigError where text lengths and model do not fit."""
     longest = max_text_length(run)
     if "texts" in run.objectives and run.pretrain.text_batch_length > longest:
         raise ConfigError(

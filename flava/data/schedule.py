@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -27,6 +28,54 @@ class Stream(IntEnum):
 def generator(seed: int, stream: Stream, *position: int) -> np.random.Generator:
     """The random numbers of one place of a run: equal arguments, equal numbers."""
     return np.random.default_rng((seed, int(stream), *position))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of the global batch of an update.
+
+    Attributes:
+        update: number of the update.
+        numbers: rows of the global batch; masks are drawn for (seed, update, number).
+        samples: int64, index of the sample of each row.
+    """
+
+    update: int
+    numbers: range
+    samples: Ids
+
+
+@dataclass(frozen=True)
+class Share:
+    """This process's share of each global batch.
+
+    Rows of the global batch are numbered micro-batch by micro-batch, and in each rank by rank, so
+    that any number of ranks sees the same global batch.
+
+    Raises:
+        ConfigError: ranks and micro-batches do not divide the batch.
+    """
+
+    batch_size: int
+    accumulate: int
+    rank: int
+    world_size: int
+
+    def __post_init__(self) -> None:
+        micro = self.batch_size // self.accumulate
+        if micro % self.world_size:
+            raise ConfigError(
+                f"A micro-batch of {micro} samples (batch_size {self.batch_size} / accumulate "
+                f"{self.accumulate}) cannot be split over {self.world_size} ranks. Change "
+                "batch_size, accumulate or the number of ranks."
+            )
+
+    def rows(self, order: Order, update: int, ordinal: int, micro: int) -> Rows:
+        """Own rows of micro-batch `micro` of an update, the `ordinal`-th of its kind."""
+        size = self.batch_size // self.accumulate // self.world_size
+        start = (micro * self.world_size + self.rank) * size
+        samples = order.indices(ordinal * self.batch_size + start, size)
+        return Rows(update, range(start, start + size), samples)
 
 
 class Schedule:

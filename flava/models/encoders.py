@@ -90,6 +90,15 @@ class ImageEncoder(nn.Module):
         hidden: Tensor = self.transformer(self.embedding(patches_BPD), read_BR=read_BR)
         return hidden
 
+    def cls(self, pixels_BCHW: Tensor) -> Tensor:
+        """[CLS_I] after the final norm: BD."""
+        return self.patches_cls(self.embedding.patches(pixels_BCHW))
+
+    def patches_cls(self, patches_BPD: Tensor) -> Tensor:
+        """The same, from embedded patches."""
+        cls_BD: Tensor = self.norm(self(patches_BPD, read_BR=first(patches_BPD))[:, 0])
+        return cls_BD
+
 
 class TextEncoder(nn.Module):
     """The same blocks over BERT's embeddings: word + position + token type, then a norm."""
@@ -125,6 +134,11 @@ class TextEncoder(nn.Module):
         )
         return hidden
 
+    def cls(self, text_BL: Tensor, attention_BL: Tensor) -> Tensor:
+        """[CLS] after the final norm: BD."""
+        cls_BD: Tensor = self.norm(self(text_BL, attention_BL, first(text_BL))[:, 0])
+        return cls_BD
+
 
 class MultimodalEncoder(nn.Module):
     """Fusion encoder over [CLS_M], [CLS_I], patches, text; no positions of its own."""
@@ -152,6 +166,11 @@ class MultimodalEncoder(nn.Module):
             read_BR=read_BR,
         )
         return hidden
+
+
+def first(rows: Tensor) -> Tensor:
+    """Index of the first position of each row: B1."""
+    return torch.zeros(rows.shape[0], 1, dtype=torch.int64, device=rows.device)
 
 
 def check_text_length(length: int, longest: int) -> None:

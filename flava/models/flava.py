@@ -11,8 +11,9 @@ from torch.nn import functional
 from flava.config import ContrastiveConfig, FlavaConfig
 from flava.data.batch import Batch
 from flava.models.backbone import check_objectives, field
-from flava.models.encoders import ImageEncoder, MultimodalEncoder, TextEncoder
+from flava.models.encoders import ImageEncoder, MultimodalEncoder, TextEncoder, first
 from flava.models.heads import ItmHead, MaskedPredictionHead
+from flava.models.unimodal import initialise, predict_patches, predict_tokens
 from flava.objectives import (
     clamp_logit_scale,
     contrastive_loss,
@@ -53,14 +54,7 @@ class Flava(nn.Module):
         self.mmm_image_head = MaskedPredictionHead(width, config.codebook_size, eps)
         self.mmm_text_head = MaskedPredictionHead(width, config.vocab_size, eps)
         self.itm_head = ItmHead(width)
-        self.apply(self._initialise)
-
-    def _initialise(self, module: nn.Module) -> None:
-        """N(0, initializer_range), biases 0; CLS, mask and image position parameters stay 0."""
-        if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.normal_(module.weight, std=self.config.initializer_range)
-        if isinstance(module, nn.Linear):
-            nn.init.zeros_(module.bias)
+        self.apply(lambda module: initialise(module, config.initializer_range))
 
     def forward(
         self, batch: Batch, objectives: Sequence[str], contrastive: ContrastiveConfig
@@ -83,9 +77,9 @@ class Flava(nn.Module):
         check_objectives(objectives, OBJECTIVES, "flava")
         losses: dict[str, Tensor] = {}
         if "mim" in objectives:
-            losses["mim"] = self._mim(batch)
+            losses["mim"] = mim_loss(*predict_patches(self.image_encoder, self.mim_head, batch))
         if "mlm" in objectives:
-            losses["mlm"] = self._mlm(batch)
+            losses["mlm"] = mlm_loss(*predict_tokens(self.text_encoder, self.mlm_head, batch))
         wanted = FUSION_OBJECTIVES.intersection(objectives)
         if wanted or "global_contrastive" in objectives:
             patches_BPD = self.image_encoder.embedding.patches(field(batch, "pixels_BCHW"))
@@ -95,30 +89,12 @@ class Flava(nn.Module):
                 losses.update(self._fusion(batch, patches_BPD, wanted))
         return {name: losses[name] for name in objectives}
 
-    def _mim(self, batch: Batch) -> Tensor:
-        mask_BP = field(batch, "patch_mask_BP")
-        index_BR, valid_BR = read_positions(mask_BP)
-        patches_BPD = self.image_encoder.embedding.patches(field(batch, "pixels_BCHW"))
-        hidden_BRD = self.image_encoder(patches_BPD, mask_BP, index_BR + 1)
-        hidden_ND = self.image_encoder.norm(hidden_BRD[valid_BR])
-        tokens_BR = field(batch, "image_tokens_BP").gather(1, index_BR)
-        return mim_loss(self.mim_head(hidden_ND), tokens_BR[valid_BR])
-
-    def _mlm(self, batch: Batch) -> Tensor:
-        labels_BL = field(batch, "text_labels_BL")
-        index_BR, valid_BR = read_positions(labels_BL.ne(IGNORE))
-        hidden_BRD = self.text_encoder(
-            field(batch, "text_masked_BL"), field(batch, "text_attention_BL"), index_BR
-        )
-        hidden_ND = self.text_encoder.norm(hidden_BRD[valid_BR])
-        return mlm_loss(self.mlm_head(hidden_ND), labels_BL.gather(1, index_BR)[valid_BR])
-
     def _contrastive(
         self, batch: Batch, patches_BPD: Tensor, contrastive: ContrastiveConfig
     ) -> Tensor:
         if self.training:
             clamp_logit_scale(self.logit_scale)
-        image_BD = self._project_image(self._image_cls(patches_BPD))
+        image_BD = self._project_image(self.image_encoder.patches_cls(patches_BPD))
         text_BD = self.text_embeddings(field(batch, "text_BL"), field(batch, "text_attention_BL"))
         return contrastive_loss(
             image_BD, text_BD, self.logit_scale, batch.itm_labels_B, contrastive
@@ -173,25 +149,16 @@ class Flava(nn.Module):
         normed_BRD: Tensor = self.multimodal_encoder.norm(hidden_BRD)
         return normed_BRD
 
-    def _image_cls(self, patches_BPD: Tensor) -> Tensor:
-        first_B1 = _first(patches_BPD)
-        cls_BD: Tensor = self.image_encoder.norm(
-            self.image_encoder(patches_BPD, read_BR=first_B1)[:, 0]
-        )
-        return cls_BD
-
     def _project_image(self, cls_BD: Tensor) -> Tensor:
         return functional.normalize(self.image_projection(cls_BD).float(), dim=-1)
 
     def image_features(self, pixels_BCHW: Tensor) -> Tensor:
         """[CLS_I] after the final norm: BD (what the paper probes; multimodal issue #378)."""
-        return self._image_cls(self.image_encoder.embedding.patches(pixels_BCHW))
+        return self.image_encoder.cls(pixels_BCHW)
 
     def text_features(self, text_BL: Tensor, attention_BL: Tensor) -> Tensor:
         """[CLS] after the final norm: BD."""
-        hidden_B1D = self.text_encoder(text_BL, attention_BL, _first(text_BL))
-        cls_BD: Tensor = self.text_encoder.norm(hidden_B1D[:, 0])
-        return cls_BD
+        return self.text_encoder.cls(text_BL, attention_BL)
 
     def image_embeddings(self, pixels_BCHW: Tensor) -> Tensor:
         """Projected, L2-normalised image features."""
@@ -211,11 +178,6 @@ class Flava(nn.Module):
             self.image_encoder(patches_BPD),
             self.text_encoder(text_BL, attention_BL),
             attention_BL,
-            _first(text_BL),
+            first(text_BL),
         )
         return hidden_B1D[:, 0]
-
-
-def _first(rows: Tensor) -> Tensor:
-    """Index of the first position of each row: B1."""
-    return torch.zeros(rows.shape[0], 1, dtype=torch.int64, device=rows.device)

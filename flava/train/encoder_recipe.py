@@ -1,0 +1,120 @@
+"""What the masked-prediction recipes of single encoders share (MLM, BEiT)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flava.jobs import EncoderJob
+from flava.models.encoder_files import Part, load_encoder_state, save_encoder
+from flava.models.encoders import ImageEncoder, TextEncoder
+from flava.train.distributed import Ranks, sum_over_ranks
+from flava.train.finish import check_equal
+from flava.train.recipe import Recipe
+
+
+class Predictions:
+    """Accuracy and variety of the predictions since the last line of the log.
+
+    A model that has collapsed to the most frequent classes keeps a plausible loss; the perplexity
+    of what it predicts (exp of the entropy of the predicted classes) then falls towards 1.
+    """
+
+    names = ("accuracy", "prediction_perplexity")
+
+    def __init__(self, classes: int) -> None:
+        self.hits = 0.0
+        self.counts = torch.zeros(classes, dtype=torch.float64)
+
+    def add(self, logits_NV: Tensor, labels_N: Tensor) -> None:
+        """Adds one batch."""
+        predicted_N = logits_NV.detach().argmax(dim=1)
+        self.hits += float((predicted_N == labels_N).sum())
+        self.counts += torch.bincount(predicted_N, minlength=len(self.counts)).cpu()
+
+    def close(self) -> dict[str, float | None]:
+        """Both numbers over all ranks; starts anew."""
+        hits, *counts = sum_over_ranks(
+            torch.cat([torch.tensor([self.hits], dtype=torch.float64), self.counts])
+        )
+        share = torch.tensor(counts, dtype=torch.float64)
+        total = float(share.sum())
+        share = share[share > 0] / max(total, 1.0)
+        self.hits = 0.0
+        self.counts.zero_()
+        perplexity = float((-(share * share.log()).sum()).exp())
+        return dict(zip(self.names, (hits / max(total, 1.0), perplexity), strict=True))
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"hits": self.hits, "counts": self.counts.clone()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Takes over what `state` returned."""
+        self.hits, self.counts = state["hits"], state["counts"].clone()
+
+
+class EncoderRecipe(Recipe):
+    """A single encoder's pretraining by masked prediction; exports the encoder alone."""
+
+    job: EncoderJob
+    part: Part
+    predictions: Predictions
+
+    def __init__(self, job: EncoderJob, ranks: Ranks) -> None:
+        self.job, self.ranks, self.seed = job, ranks, job.seed
+        self.output, self.checkpoints = Path(job.output), Path(job.checkpoints)
+        torch.manual_seed(job.seed)
+
+    def encoder(self) -> ImageEncoder | TextEncoder:
+        """What is exported."""
+        raise NotImplementedError
+
+    def knn(self) -> float | None:
+        """k-NN accuracy of the encoder's features; None without labelled data."""
+        raise NotImplementedError
+
+    @property
+    def diagnostics(self) -> Sequence[str]:
+        """Accuracy at masked positions, and the perplexity of the predicted classes."""
+        return self.predictions.names
+
+    def diagnose(self) -> dict[str, float | None]:
+        """Both, over the window."""
+        return self.predictions.close()
+
+    def state(self) -> dict[str, Any]:
+        """The half-filled window of the diagnostics."""
+        return {"predictions": self.predictions.state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Takes over what `state` returned."""
+        self.predictions.load_state(state["predictions"])
+
+    def export(self, directory: Path) -> None:
+        """The encoder in the layout of Hugging Face's FlavaImageModel or FlavaTextModel."""
+        encoder = self.encoder()
+        save_encoder(encoder, self.job.flava, directory)
+        read = load_encoder_state(directory, self.part, self.job.flava)
+        check_equal(encoder.state_dict(), read, directory)
+
+    def facts(self) -> dict[str, Any]:
+        """The k-NN accuracy of the exported encoder, and of one with random weights."""
+        self.model.eval()
+        trained = self.knn()
+        if trained is None:
+            return {}
+        kept = {name: value.clone() for name, value in self.model.state_dict().items()}
+        torch.manual_seed(self.seed)
+        self.model.load_state_dict(type(self.model)(self.job.flava).state_dict())
+        random = self.knn()
+        self.model.load_state_dict(kept)
+        return {"knn_accuracy": trained, "knn_accuracy_random_weights": random}
+
+    def title(self) -> str:
+        """Heading of the curves."""
+        return f"{self.job.study}: {self.step}, seed {self.seed}"

@@ -1,0 +1,126 @@
+"""The text encoder's recipe: what it leaves, how it chooses its checkpoint, what it refuses."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from train_helpers import Tree, read_log
+
+from flava.errors import ConfigError, DataError
+from flava.io import write_json
+from flava.jobs import MlmJob, load_job
+from flava.models.encoder_files import load_encoder_state
+from flava.records import load_record
+from flava.train.distributed import Ranks
+from flava.train.init_mlm import MlmRecipe, pretrain_text
+
+ALONE = Ranks(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture
+def mlm_tree(run_tree: Tree, study: Path, tmp_path: Path) -> Tree:
+    """Plain data of a tiny MLM job."""
+    return {
+        "study": "tiny",
+        "seed": 1,
+        "flava": run_tree["flava"],
+        "selection": None,
+        "recipe": {
+            "updates": 40, "batch_size": 4, "text_length": 24, "precision": "fp32",
+            "validation_fraction": 0.2, "select_updates": 10, "checkpoint_updates": 8,
+            "log_updates": 10, "optim": {"learning_rate": 5e-3, "warmup_updates": 4},
+        },
+        "masking": {},
+        "tokenizer_path": str(study / "tokenizers" / "wordpiece.json"),
+        "texts": str(study / "texts"),
+        "output": str(tmp_path / "init"),
+        "checkpoints": str(tmp_path / "checkpoints"),
+    }  # fmt: skip
+
+
+def write(tree: Tree) -> str:
+    path = Path(tree["output"]) / "config.json"
+    write_json(path, tree)
+    return str(path)
+
+
+def test_it_leaves_an_encoder_a_log_and_a_record(mlm_tree: Tree) -> None:
+    config = write(mlm_tree)
+    pretrain_text(config)
+    rows = read_log(mlm_tree)
+    assert float(rows[-1]["texts.mlm"]) < float(rows[0]["texts.mlm"])
+    assert 0 <= float(rows[-1]["accuracy"]) <= 1 <= float(rows[-1]["prediction_perplexity"])
+    record = load_record(Path(mlm_tree["output"]) / "record.json")
+    assert record.step == "init_mlm" and record.extra["updates"] == 40
+    assert record.extra["held_out_samples"] > 0
+    job = load_job(MlmJob, config)
+    state = load_encoder_state(Path(mlm_tree["output"]) / "model", "text", job.flava)
+    recipe = MlmRecipe(job, ALONE)
+    assert state.keys() == recipe.model.text_encoder.state_dict().keys()
+
+
+def test_the_checkpoint_with_the_best_held_out_loss_is_exported(mlm_tree: Tree) -> None:
+    # a rate this high makes the loss rise again, so the last weights are not the best
+    mlm_tree["recipe"] |= {"updates": 60, "optim": {"learning_rate": 0.3, "warmup_updates": 20}}
+    config = write(mlm_tree)
+    pretrain_text(config)
+    record = load_record(Path(mlm_tree["output"]) / "record.json")
+    scores = {int(update): score for update, score in record.extra["selection_scores"]}
+    assert list(scores) == [10, 20, 30, 40, 50, 60]
+    best = record.extra["selected_update"]
+    assert scores[best] == max(scores.values()) and best != 60
+    recipe = MlmRecipe(load_job(MlmJob, config), ALONE)
+    job = load_job(MlmJob, config)
+    state = load_encoder_state(Path(mlm_tree["output"]) / "model", "text", job.flava)
+    kept = torch.load(Path(mlm_tree["checkpoints"]) / f"best-{best:09d}.pt", weights_only=True)
+    recipe.model.load_state_dict(kept["model"])
+    assert all(torch.equal(state[n], v) for n, v in recipe.model.text_encoder.state_dict().items())
+    recipe.model.eval()
+    with torch.no_grad():
+        assert recipe.score() == pytest.approx(scores[best], abs=1e-6)
+    assert len(list(Path(mlm_tree["checkpoints"]).glob("best-*.pt"))) == 1
+
+
+def test_held_out_samples_are_not_trained_on_and_keep_their_masks(mlm_tree: Tree) -> None:
+    recipe = MlmRecipe(load_job(MlmJob, write(mlm_tree)), ALONE)
+    ours = {tuple(row) for row in recipe.train_batches.ranges_S2.tolist()}
+    held = {tuple(row) for row in recipe.held_out.ranges_S2.tolist()}
+    assert held and not held & ours
+    recipe.model.eval()
+    with torch.no_grad():
+        first, again = recipe.score(), recipe.score()
+    assert first == again and math.isfinite(first) and first < 0
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"text_length": 32}, ConfigError, "text_length 32 exceeds the model's 24"),
+        ({"validation_fraction": 1.0}, DataError, "none is left to train on"),
+        ({"batch_size": 6, "accumulate": 6}, None, ""),
+    ],
+    ids=["too long", "all held out", "micro-batches of one"],
+)
+def test_sizes(mlm_tree: Tree, change: Tree, error: type[Exception] | None, message: str) -> None:
+    mlm_tree["recipe"] |= change | {"updates": 5}
+    config = write(mlm_tree)
+    if error is None:
+        pretrain_text(config)
+        return
+    with pytest.raises(error, match=message):
+        pretrain_text(config)
+
+
+def test_dropout_is_drawn_anew_and_the_run_stays_reproducible(
+    mlm_tree: Tree, tmp_path: Path
+) -> None:
+    files = []
+    for name, dropout in (("a", 0.3), ("b", 0.3), ("c", 0.0)):
+        tree = mlm_tree | {"output": str(tmp_path / name), "checkpoints": f"{tmp_path}/{name}-c"}
+        tree["recipe"] = mlm_tree["recipe"] | {"dropout": dropout, "updates": 10}
+        pretrain_text(write(tree))
+        files.append((tmp_path / name / "model" / "model.safetensors").read_bytes())
+    assert files[0] == files[1] != files[2]
