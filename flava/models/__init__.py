@@ -6,7 +6,7 @@ from flava.models.clip import Clip
 from flava.models.dvae import DiscreteVAE
 from flava.models.flava import Flava
 from flava.models.registry import build
-from flava.models.transformer import set_dropout
+from flava.models.transformer import set_drop_path, set_dropout
 
 __all__ = [
     "Backbone",
@@ -16,5 +16,6 @@ __all__ = [
     "build",
     "load_model",
     "save_model",
+    "set_drop_path",
     "set_dropout",
 ]

@@ -38,6 +38,7 @@ class Block(nn.Module):
         super().__init__()
         self.heads = heads
         self.dropout = 0.0
+        self.drop_path = 0.0
         self.norm1 = LayerNorm(width, eps=eps)
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
@@ -69,8 +70,8 @@ class Block(nn.Module):
             query, key, value, attend, dropout_p=self._p(), is_causal=causal
         )
         x = x_BLD if read_BR is None else take(x_BLD, read_BR)
-        x = x + self._drop(self.out(attended.transpose(1, 2).flatten(2)))
-        return x + self._drop(self.fc2(self.activation(self.fc1(self.norm2(x)))))
+        x = x + self._branch(self.out(attended.transpose(1, 2).flatten(2)))
+        return x + self._branch(self.fc2(self.activation(self.fc1(self.norm2(x)))))
 
     def _heads(self, x_BLD: Tensor, read_BR: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         width = x_BLD.shape[-1]
@@ -88,8 +89,16 @@ class Block(nn.Module):
     def _p(self) -> float:
         return self.dropout if self.training else 0.0
 
-    def _drop(self, x: Tensor) -> Tensor:
-        return functional.dropout(x, self.dropout, self.training) if self.dropout else x
+    def _branch(self, x_BLD: Tensor) -> Tensor:
+        """A residual branch after dropout and stochastic depth."""
+        if not self.training:
+            return x_BLD
+        if self.dropout:
+            x_BLD = functional.dropout(x_BLD, self.dropout)
+        if self.drop_path:
+            keep = 1 - self.drop_path
+            x_BLD = x_BLD * (x_BLD.new_empty(len(x_BLD), 1, 1).bernoulli_(keep) / keep)
+        return x_BLD
 
 
 class Transformer(nn.Module):
@@ -134,3 +143,22 @@ def set_dropout(module: nn.Module, p: float) -> None:
     for block in module.modules():
         if isinstance(block, Block):
             block.dropout = p
+
+
+def set_drop_path(module: nn.Module, rate: float) -> None:
+    """Sets stochastic depth of every stack of blocks, rising linearly from 0 to `rate`.
+
+    In training, each sample skips a residual branch of the last block with probability `rate`, of
+    the first with none; branches kept are scaled so that the expectation stays.
+
+    Args:
+        module: contains the stacks.
+        rate: in [0, 1).
+
+    Source: DINO, `vision_transformer.py` (`drop_path_rate`), and BEiT: 0.1.
+    """
+    for stack in module.modules():
+        if isinstance(stack, Transformer):
+            for depth, block in enumerate(stack.blocks):
+                assert isinstance(block, Block)
+                block.drop_path = rate * depth / max(1, len(stack.blocks) - 1)
