@@ -10,7 +10,8 @@ import yaml
 
 from flava.errors import ConfigError
 from flava.options import options
-from flava.studies import load_columns, load_study, read_yaml
+from flava.params import read_yaml
+from flava.studies import load_columns, load_study
 
 
 @pytest.fixture
@@ -91,9 +92,29 @@ REFUSED = {
         lambda t: t["pretrain"].update(text_batch_length=65),
         r"texts of 65 tokens do not fit flava.max_text_length 64",
     ),
-    "later column": (
-        lambda t: t["columns"].append("flava_dino"),
-        r"needs image init 'dino' and text init 'mlm', which is not part yet",
+    "init without a source": (
+        lambda t: t["inits"].pop("dino"),
+        r"column 'flava_c_dino' needs 'inits.dino': a recipe, or published weights",
+    ),
+    "init with two sources": (
+        lambda t: t["inits"]["mlm"].update(weights={"source": "x", "layout": "flava"}),
+        r"key 'inits.mlm': give either recipe or weights",
+    ),
+    "no released CLIP": (
+        lambda t: t.pop("released_clip"),
+        r"column 'clip_400m' needs 'released_clip': published weights, or a stand-in",
+    ),
+    "half a stand-in": (
+        lambda t: t["released_clip"].pop("pairs"),
+        r"give either weights, or all of stand_in, pairs and pair_updates",
+    ),
+    "selection without data": (
+        lambda t: t["selection"].pop("zero_shot"),
+        r"is to be selected every 250 updates \(pretrain.select_updates\), which needs",
+    ),
+    "selection of the wrong family": (
+        lambda t: t["selection"].update(zero_shot="imagenet"),
+        r"selection.zero_shot: task 'imagenet' is of family 'linear_probe', not 'zero_shot'",
     ),
     "task without data": (
         lambda t: t["evaluate_jobs"].update(vision=["food101"]),

@@ -30,6 +30,7 @@ from flava.jobs import (
 from flava.studies import Study, load_study, unavailable
 from workflow.encoders import EncoderRun, encoder_runs
 from workflow.fingerprint import fingerprint
+from workflow.selection import selection_arrays, selection_job
 
 MODULES = {
     "toy_world": "flava.data.toy.__main__",
@@ -208,45 +209,15 @@ class Plan:
             checkpoints=f"checkpoints/{self.name}/codebook",
         )
 
+    @cached_property
     def selection_job(self) -> SelectionJob:
         """Resolved arrays for scores during training."""
-        config = self.study.config
-        wanted = config.selection
-        tasks = {
-            part: None if name is None else self.study.evaluate_task(name)
-            for part, name in (
-                ("zero_shot", wanted.zero_shot),
-                ("images", wanted.images),
-                ("texts", wanted.texts),
-            )
-        }
-        lengths = {"wordpiece": config.flava.max_text_length, "bpe": config.clip.context_length}
-        names = self.tokenizers
-        return SelectionJob(
-            study=self.name,
-            **tasks,
-            tokenizers={name: f"{self.data}/tokenizers/{name}.json" for name in names},
-            max_text_length={name: lengths[name] for name in names},
-            image_size=config.flava.image_size,
-            limit=wanted.limit,
-            output=f"{self.data}/selection",
-        )
+        return selection_job(self.study, self.tokenizers)
 
     @property
     def selection_arrays(self) -> list[str]:
         """Files that the selection step writes and training reads."""
-        job = self.selection_job()
-        names = []
-        if job.zero_shot:
-            names += ["zero_shot_pixels", "zero_shot_labels"]
-            names += [f"prompts_{tokenizer}" for tokenizer in job.tokenizers]
-        for half in ("train", "test"):
-            if job.images:
-                names += [f"images_{half}_pixels", f"images_{half}_labels"]
-            if job.texts:
-                names += [f"texts_{half}_labels"]
-                names += [f"texts_{half}_{tokenizer}" for tokenizer in job.tokenizers]
-        return [f"{job.output}/{name}.npy" for name in names]
+        return selection_arrays(self.selection_job)
 
     def run_inputs(self, run: str) -> list[str]:
         """Files that a run reads: tokenizer, manifests and image tokens."""
@@ -402,7 +373,7 @@ class Plan:
         if self.uses_codebook:
             files[self.config_path("codebook")] = self.codebook_job().model_dump()
         if self.uses_selection:
-            files[self.config_path("selection")] = self.selection_job().model_dump()
+            files[self.config_path("selection")] = self.selection_job.model_dump()
         for init in self.inits.values():
             files[f"{init.job.output}/config.json"] = init.job.model_dump()
         for config in self.models.values():

@@ -42,6 +42,9 @@ class ToyWorldConfig(Strict):
     seed: NonNegativeInt = 0
     image_size: PositiveInt = Field(32, description="pixels a side")
     pairs: PositiveInt = Field(20000, description="captioned scenes for pretraining")
+    large_pairs: NonNegativeInt = Field(
+        0, description="captioned scenes for the CLIP that stands in for the released one"
+    )
     images: PositiveInt = Field(5000, description="image-only scenes")
     sentences: PositiveInt = Field(20000, description="text-only sentences")
     task_train: PositiveInt = Field(2000, description="training examples a task")

@@ -49,6 +49,52 @@ def test_one_edited_column_changes_only_its_own_files(in_copy: Path) -> None:
     assert changed == {"results/smoke/runs/flava_c_local-s0/config.json"}
 
 
+def test_one_edited_init_changes_its_own_file_alone(in_copy: Path) -> None:
+    before = Plan.load("smoke").configs()
+    study = Path("params/smoke.yaml")
+    text = study.read_text()
+    assert text.count("local_crops: 2") == 1
+    study.write_text(text.replace("local_crops: 2", "local_crops: 3"))
+    after = Plan.load("smoke").configs()
+    changed = {path for path in after if after[path] != before[path]}
+    assert changed == {"results/smoke/inits/dino-s0/config.json"}
+
+
+def test_columns_read_the_inits_they_name_and_no_other(in_copy: Path) -> None:
+    plan = Plan.load("smoke")
+    assert set(plan.inits) == {"mlm-s0", "beit-s0", "dino-s0"}
+    for run, read in {
+        "flava_beit-s0": {"mlm", "beit"},
+        "flava_dino-s0": {"mlm", "dino"},
+        "flava_no_init-s0": set(),
+    }.items():
+        inits = [path for path in plan.run_inputs(run) if "/inits/" in path]
+        assert {path.split("/inits/")[1].split("-s0")[0] for path in inits} == read
+    beit, dino = (plan.runs[f"flava_{init}-s0"].model_dump() for init in ("beit", "dino"))
+    assert beit["init"]["text"] == dino["init"]["text"]
+    differing = {key for key in beit if beit[key] != dino[key]}
+    assert differing == {"column", "init", "output", "checkpoints"}
+
+
+def test_column_14_is_a_labelled_stand_in_or_published_weights(in_copy: Path) -> None:
+    plan = Plan.load("smoke")
+    stand_in = plan.runs["clip_400m-s0"]
+    assert stand_in.arch == "clip" and stand_in.corpora == {"pairs": "data/smoke/large_pairs"}
+    assert "data/smoke/large_pairs/manifest.json" in plan.targets()
+    assert {job for run, job in plan.evaluate_jobs if run == "clip_400m-s0"} == {
+        "vision", "nlp", "multimodal",
+    }  # fmt: skip
+    study = Path("params/smoke.yaml")
+    text = study.read_text()
+    begin, end = text.index("released_clip:"), text.index("evaluate_jobs:")
+    weights = "released_clip:\n  weights: {source: clip.safetensors, layout: clip}\n"
+    study.write_text(text[:begin] + weights + text[end:])
+    plan = Plan.load("smoke")
+    assert "clip_400m-s0" not in plan.runs and set(plan.imports) == {"clip_400m-s0"}
+    assert "data/smoke/large_pairs/manifest.json" not in plan.targets()
+    assert ("clip_400m-s0", "vision") in plan.evaluate_jobs
+
+
 def test_resources_are_not_part_of_any_configuration(in_copy: Path) -> None:
     before = Plan.load("smoke").configs()
     study = Path("params/smoke.yaml")
@@ -71,6 +117,7 @@ def test_unimodal_columns_have_the_papers_dashes(root: Path, monkeypatch) -> Non
     assert {job for run, job in jobs if run == "mim-s0"} == {"vision"}
     assert {job for run, job in jobs if run == "mlm-s0"} == {"nlp"}
     assert {job for run, job in jobs if run == "flava_c-s0"} == {"vision", "nlp", "multimodal"}
+    assert {job for run, job in jobs if run == "clip_400m-s0"} == {"vision", "nlp", "multimodal"}
 
 
 def test_every_target_is_made_for_a_run_of_the_study(root: Path, monkeypatch) -> None:

@@ -67,12 +67,17 @@ def parts(config: ToyWorldConfig) -> dict[str, Callable[[Path], Counts]]:
 
     few, shown = max(train // 10, 1), max(test // 2, 2)
     found: dict[str, Callable[[Path], Counts]] = {
-        "pairs": lambda root: _pairs(root / "pairs", seed("pairs"), config),
+        "pairs": lambda root: _pairs(root / "pairs", seed("pairs"), size, config.pairs),
         "images": lambda root: _images(root / "images", rng("images"), config),
         "texts": lambda root: _texts(root / "texts", seed("texts"), config.sentences),
         "tasks/sst": lambda root: write_sst(root / "tasks", rng("sst"), size, train, test),
         "tasks/mnist": lambda root: write_mnist(root / "tasks", rng("mnist"), train, test),
     }
+
+    if config.large_pairs:
+        found["large_pairs"] = lambda root: _pairs(
+            root / "large_pairs", seed("large_pairs"), size, config.large_pairs
+        )
 
     def vision(task: str, root: Path) -> Counts:
         return write_vision_task(root / "tasks", task, rng(task), size, train, test)
@@ -95,15 +100,15 @@ def parts(config: ToyWorldConfig) -> dict[str, Callable[[Path], Counts]]:
     return found
 
 
-def _pairs(root: Path, seed: Seed, config: ToyWorldConfig) -> Counts:
+def _pairs(root: Path, seed: Seed, size: int, count: int) -> Counts:
     """Captioned scenes in Karpathy's layout; one or two captions each."""
     numbers, rng = generators(seed)
-    scenes = sample(numbers, config.pairs, signs=SIGNS)
+    scenes = sample(numbers, count, signs=SIGNS)
     texts = captions_of(rng, scenes, (1, 2))
-    files = [f"{i:07d}.jpg" for i in range(config.pairs)]
-    splits = ["train"] * config.pairs
+    files = [f"{i:07d}.jpg" for i in range(count)]
+    splits = ["train"] * count
     write_compact_json(root / "dataset_toy.json", karpathy("toy", files, splits, texts))
-    write_images(root / "images.zip", files, draw(numbers, scenes, config.image_size))
+    write_images(root / "images.zip", files, draw(numbers, scenes, size))
     return {"images": len(files), "captions": sum(len(captions) for captions in texts)}
 
 
