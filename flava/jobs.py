@@ -97,6 +97,7 @@ class SelectionJob(Strict):
     zero_shot: EvaluateTask | None = Field(description="images, class names and templates")
     images: EvaluateTask | None = Field(description="labelled images for k-NN")
     texts: EvaluateTask | None = Field(description="labelled texts for k-NN")
+    names: dict[str, str] = Field(description="zero_shot, images, texts -> name of its task")
     tokenizers: dict[str, str] = Field(description="name -> tokenizer JSON")
     max_text_length: dict[str, int] = Field(description="name -> tokens of a text at most")
     image_size: PositiveInt

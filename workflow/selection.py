@@ -11,20 +11,16 @@ from flava.studies import Study
 def selection_job(study: Study, tokenizers: Sequence[str]) -> SelectionJob:
     """The step that writes them, for the tasks that the study names under `selection`."""
     config, name = study.config, study.config.name
-    tasks = {
-        part: None if task is None else study.evaluate_task(task)
-        for part, task in (
-            ("zero_shot", config.selection.zero_shot),
-            ("images", config.selection.images),
-            ("texts", config.selection.texts),
-        )
-    }
+    wanted = config.selection.model_dump(include={"zero_shot", "images", "texts"})
+    names = {part: task for part, task in wanted.items() if task is not None}
+    tasks = {part: study.evaluate_task(task) for part, task in names.items()}
     lengths = {"wordpiece": config.flava.max_text_length, "bpe": config.clip.context_length}
     return SelectionJob(
         study=name,
-        zero_shot=tasks["zero_shot"],
-        images=tasks["images"],
-        texts=tasks["texts"],
+        zero_shot=tasks.get("zero_shot"),
+        images=tasks.get("images"),
+        texts=tasks.get("texts"),
+        names=names,
         tokenizers={each: f"data/{name}/tokenizers/{each}.json" for each in tokenizers},
         max_text_length={each: lengths[each] for each in tokenizers},
         image_size=config.flava.image_size,

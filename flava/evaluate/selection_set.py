@@ -60,7 +60,7 @@ def write_selection(job: SelectionJob) -> None:
 
 
 def _zero_shot(job: SelectionJob, spec: EvaluateTask, facts: dict[str, Any]) -> dict[str, Array]:
-    task = load_task("selection.zero_shot", spec.task, spec.data)
+    task = load_task(job.names["zero_shot"], spec.task, spec.data)
     if not isinstance(task, ZeroShotTask):
         raise ConfigError("selection.zero_shot must be a task of family 'zero_shot'.")
     test = task.test.limited(job.limit)
@@ -80,7 +80,7 @@ def _zero_shot(job: SelectionJob, spec: EvaluateTask, facts: dict[str, Any]) -> 
 def _labelled(
     job: SelectionJob, kind: str, spec: EvaluateTask, facts: dict[str, Any]
 ) -> dict[str, Array]:
-    task = load_task(f"selection.{kind}", spec.task, spec.data)
+    task = load_task(job.names[kind], spec.task, spec.data)
     if not isinstance(task, LabelledTask) or not task.classes:
         raise ConfigError(f"selection.{kind} must be a classification task with training examples.")
     halves = {"train": task.train, "test": next(iter(task.tests.values()))}

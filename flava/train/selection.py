@@ -118,7 +118,7 @@ def knn_accuracy(train_ND: Tensor, train_N: Tensor, test_MD: Tensor, test_M: Ten
     for start in range(0, len(test_MD), BATCH):
         cosine_BN = test_MD[start : start + BATCH] @ train_ND.T
         near_BK, index_BK = cosine_BN.topk(min(NEIGHBOURS, len(train_ND)), dim=1)
-        votes_BC = torch.zeros(len(near_BK), classes, device=near_BK.device)
+        votes_BC = near_BK.new_zeros(len(near_BK), classes)
         votes_BC.scatter_add_(1, train_N[index_BK], (near_BK / TEMPERATURE).exp())
         right += int((votes_BC.argmax(dim=1) == test_M[start : start + BATCH]).sum())
     return right / len(test_MD)

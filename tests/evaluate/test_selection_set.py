@@ -1,0 +1,120 @@
+"""Scores during training equal those of the evaluation, from plain arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from flava.errors import ConfigError, DataError
+from flava.evaluate.run import run
+from flava.evaluate.selection_set import write_selection
+from flava.io import read_json
+from flava.jobs import SelectionJob
+from flava.models import load_model
+from flava.records import load_record
+from flava.train.distributed import Ranks
+from flava.train.selection import (
+    SelectionSet,
+    image_knn,
+    knn_accuracy,
+    text_knn,
+    zero_shot_accuracy,
+)
+from tests.evaluate.test_run import job, tasks, world  # noqa: F401 - a fixture
+
+ALONE = Ranks(0, 1, torch.device("cpu"))
+
+
+def selection_job(root: Path, output: Path, **changes: object) -> SelectionJob:
+    specs = tasks(root)
+    values = {
+        "study": "tiny", "zero_shot": specs["zero"], "images": specs["colours"],
+        "texts": specs["sst2"],
+        "names": {"zero_shot": "zero", "images": "colours", "texts": "sst2"}, "image_size": 16, "limit": 1000, "output": str(output),
+        "tokenizers": {n: str(root / f"{n}.json") for n in ("wordpiece", "bpe")},
+        "max_text_length": {"wordpiece": 32, "bpe": 24},
+    }  # fmt: skip
+    return SelectionJob.model_validate(values | changes)
+
+
+@pytest.mark.parametrize(("model", "tokenizer"), [("flava", "wordpiece"), ("clip", "bpe")])
+def test_zero_shot_accuracy_is_that_of_the_evaluation(
+    world: Path,  # noqa: F811
+    tmp_path: Path,
+    model: str,
+    tokenizer: str,
+) -> None:
+    write_selection(selection_job(world, tmp_path / "selection"))
+    data = SelectionSet(tmp_path / "selection", tokenizer)
+    run(job(world, tmp_path / "scores.json", model, only={"zero"}))
+    theirs = read_json(tmp_path / "scores.json")["scores"][0]["value"]
+    ours = zero_shot_accuracy(load_model(world / model), data, ALONE)
+    assert 100 * ours == pytest.approx(theirs)
+
+
+def test_the_record_has_every_array_and_a_second_call_the_same_bytes(
+    world: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    job = selection_job(world, tmp_path)
+    write_selection(job)
+    record = load_record(tmp_path / "record.json")
+    names = {path.stem for path in tmp_path.glob("*.npy")}
+    assert record.extra["arrays_sha256"].keys() == names
+    assert record.extra["tasks"]["zero_shot"] == {"examples": 20, "classes": 2, "templates": 2}
+    write_selection(job)
+    again = load_record(tmp_path / "record.json").extra["arrays_sha256"]
+    assert again == record.extra["arrays_sha256"]
+
+
+def test_a_limit_takes_the_same_examples_every_time(
+    world: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    write_selection(selection_job(world, tmp_path, limit=7))
+    data = SelectionSet(tmp_path)
+    assert len(data.labels("zero_shot")) == len(data.labels("texts_train")) == 7
+
+
+def test_knn_separates_colours_and_words(world: Path, tmp_path: Path) -> None:  # noqa: F811
+    write_selection(selection_job(world, tmp_path))
+    data = SelectionSet(tmp_path)
+    assert data.has("images") and data.has("texts") and data.has("zero_shot")
+    mean_colour = lambda pixels_BCHW: pixels_BCHW.mean(dim=(2, 3))  # noqa: E731
+    assert image_knn(mean_colour, data) == 1.0
+    bag = torch.nn.EmbeddingBag.from_pretrained(torch.eye(600))
+
+    def words(text_BL: torch.Tensor, attention_BL: torch.Tensor) -> torch.Tensor:
+        return bag(text_BL, per_sample_weights=None) * attention_BL.any()
+
+    assert text_knn(words, data) > 0.9
+
+
+def test_knn_agrees_with_a_plain_reference() -> None:
+    rng = np.random.default_rng(0)
+    train, test = rng.normal(size=(50, 8)), rng.normal(size=(30, 8))
+    labels, truth = rng.integers(0, 4, 50), rng.integers(0, 4, 30)
+    right = 0
+    unit = train / np.linalg.norm(train, axis=1, keepdims=True)
+    for row, want in zip(test, truth, strict=True):
+        cosine = unit @ (row / np.linalg.norm(row))
+        near = np.argsort(-cosine)[:20]
+        votes = np.bincount(labels[near], np.exp(cosine[near] / 0.07), 4)
+        right += votes.argmax() == want
+    found = knn_accuracy(*map(torch.from_numpy, (train, labels, test, truth)))
+    assert found == pytest.approx(right / 30)
+
+
+def test_a_task_of_another_family_is_refused(world: Path, tmp_path: Path) -> None:  # noqa: F811
+    specs = tasks(world)
+    with pytest.raises(ConfigError, match="must be a task of family 'zero_shot'"):
+        write_selection(selection_job(world, tmp_path, zero_shot=specs["colours"]))
+    assert not (tmp_path / "record.json").exists()
+
+
+def test_missing_arrays_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"zero_shot_labels.npy is missing. Run the step"):
+        SelectionSet(tmp_path).labels("zero_shot")
