@@ -25,6 +25,10 @@ class DataError(FlavaError):
     exit_code = 3
 
 
+class MissingFileError(DataError):
+    """A file that another file names is not there: a dead link, where links are expected to die."""
+
+
 class TrainingError(FlavaError):
     """Training cannot go on, e.g. the loss is not finite."""
 

@@ -24,6 +24,7 @@ from flava.config.base import (
 )
 from flava.config.columns import ColumnConfig, InitConfig, SourceUse
 from flava.config.data import (
+    CaptionFilterConfig,
     DataConfig,
     SamplingConfig,
     SourceConfig,
@@ -61,6 +62,7 @@ __all__ = [
     "BeitInit",
     "BeitInitConfig",
     "BeitOptim",
+    "CaptionFilterConfig",
     "ClipConfig",
     "CodebookConfig",
     "CodebookOptim",

@@ -8,6 +8,19 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from flava.config.base import Fraction, Strict
 
+PAIRS_KEYS = ("images", "exclude", "filter", "expected_pairs", "max_shortfall")
+
+
+class CaptionFilterConfig(Strict):
+    """Which captions of a source are kept (Section 3.5: the filter of YFCC100M)."""
+
+    min_words: PositiveInt = Field(3, description="fewer words: dropped (3.5: 'more than two')")
+    english: Literal["function_words", "ascii", "any"] = Field(
+        "function_words",
+        description="how English is told (3.5 names no method; docs/pmd.md): by letters and "
+        "function words, by letters alone, or every language is kept",
+    )
+
 
 class SourceConfig(Strict):
     """One source of a corpus in its official format."""
@@ -20,6 +33,19 @@ class SourceConfig(Strict):
     licence: str = Field(description="licence, for the manifest")
     version: str = Field(description="release or commit, for the manifest")
     stand_in_for: str | None = Field(None, description="the paper's source it takes the place of")
+    images: str | None = Field(
+        None, description="pairs: image folder, zip or img2dataset output, where apart from path"
+    )
+    exclude: str | None = Field(
+        None, description="pairs: Karpathy JSON whose val and test images are left out"
+    )
+    filter: CaptionFilterConfig | None = Field(None, description="pairs: captions to keep")
+    expected_pairs: PositiveInt | None = Field(None, description="pairs: the count of Table 2")
+    max_shortfall: Fraction | None = Field(
+        None,
+        description="pairs: if more than this share of the expected (else of the listed) pairs is "
+        "missing, preparing stops before it writes; none: it warns",
+    )
 
 
 class TokenizerConfig(Strict):
@@ -60,6 +86,16 @@ class DataConfig(Strict):
     images: list[SourceConfig]
     texts: list[SourceConfig]
     shard_bytes: PositiveInt = Field(100_000_000, description="a tar shard's size at most")
+
+    @model_validator(mode="after")
+    def _pairs_keys(self) -> DataConfig:
+        for source in (*self.images, *self.texts):
+            given = [key for key in PAIRS_KEYS if getattr(source, key) is not None]
+            if given:
+                raise ValueError(
+                    f"source '{source.name}' has the key '{given[0]}', which only pairs have"
+                )
+        return self
 
 
 class SamplingConfig(Strict):

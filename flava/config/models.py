@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -26,6 +26,9 @@ class FlavaConfig(Strict):
     image_layers: PositiveInt = Field(12, description="image encoder layers (Table A.1)")
     text_layers: PositiveInt = Field(12, description="text encoder layers (Table A.1)")
     multimodal_layers: PositiveInt = Field(6, description="multimodal encoder layers (Table A.1)")
+    dropout: Annotated[float, Field(ge=0, le=0)] = Field(
+        0.0, description="of all three encoders: 0 (Table A.1); the models have no other"
+    )
     image_size: PositiveInt = Field(224, description="input pixels a side (Table A.1)")
     patch_size: PositiveInt = Field(16, description="patch pixels a side (Table A.1)")
     vocab_size: PositiveInt = Field(30522, description="BERT WordPiece vocabulary (Table A.1)")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import zipfile
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from flava.errors import DataError
+from flava.errors import DataError, MissingFileError
 
 MAX_FILE_BYTES = 64_000_000
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".ppm", ".tif", ".tiff")
@@ -57,24 +57,40 @@ class Archive:
         """Relative names of the image files, sorted."""
         return [name for name in self.names() if name.lower().endswith(IMAGE_SUFFIXES)]
 
-    def find(self, name: str) -> str:
-        """The one file whose relative name is `name` or ends with "/" + `name`.
+    def find(self, name: str, anywhere: bool = True) -> str:
+        """The one file whose relative name is `name` or, `anywhere`, ends with "/" + `name`.
 
         Raises:
-            DataError: there is none, or more than one.
+            MissingFileError: there is none.
+            DataError: there is more than one, or `name` leads out of the archive.
         """
+        check_name(name, self.path)
+        if self._has(name):
+            return name
+        found = self._ending(name) if anywhere else []
+        if not found:
+            raise MissingFileError(
+                f"{self.path}: the file '{name}', named by the captions, is not there."
+            )
+        if len(found) > 1:
+            raise DataError(
+                f"{self.path}: the file '{name}', named by the captions, is there "
+                f"{len(found)} times."
+            )
+        return found[0]
+
+    def _has(self, name: str) -> bool:
+        if self._zip is not None:
+            return name in self._zip.NameToInfo and not name.endswith("/")
+        return (self.path / name).is_file()
+
+    def _ending(self, name: str) -> list[str]:
         if self._by_name is None:
             self._by_name = defaultdict(list)
             for member in self.names():
                 self._by_name[member.rsplit("/", 1)[-1]].append(member)
         same_file = self._by_name.get(name.rsplit("/", 1)[-1], [])
-        if name in same_file:
-            return name
-        found = [member for member in same_file if member.endswith("/" + name)]
-        if len(found) != 1:
-            many = f" is there {len(found)} times" if found else " is not there"
-            raise DataError(f"{self.path}: the file '{name}', named by the captions,{many}.")
-        return found[0]
+        return [member for member in same_file if member.endswith("/" + name)]
 
     def read(self, member: str) -> bytes:
         """Bytes of a file that `names` or `find` has given.
@@ -96,6 +112,17 @@ class Archive:
         if self._zip is not None:
             return self._zip.getinfo(member).file_size
         return (self.path / member).stat().st_size
+
+
+def check_name(name: str, where: Path | str) -> None:
+    """Refuses names from data files that are empty, absolute or lead out of their folder.
+
+    Raises:
+        DataError: it is such a name.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or parts[0] == "/" or ".." in parts or "\\" in name or "\0" in name:
+        raise DataError(f"{where}: '{name}' is no name of a file in it (empty, absolute or '..').")
 
 
 def first_existing(folder: Path, names: Sequence[str], what: str) -> Path:

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from flava.config import SourceConfig
 from flava.data.archive import image_extension
 from flava.data.shards import FORMAT, ShardWriter
+from flava.data.shortfall import LISTED, check, count, expectation, table
 from flava.data.sources import ImageText, read_images, read_pairs, read_texts
 from flava.data.tokenizer import Tokenizer, load_tokenizer
 from flava.errors import ConfigError, DataError, run_cli, unknown_name
@@ -39,6 +40,7 @@ class Totals:
 
     counts: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
+    tally: Counter[str] = field(default_factory=Counter)
     words: int = 0
     texts: int = 0
     image_bytes: int = 0
@@ -53,13 +55,16 @@ class Totals:
         about = source.model_dump(
             include={"name", "version", "licence", "stand_in_for", "adapter", "path", "split"}
         )
-        mean = self.words / self.texts if self.texts else None
+        skipped = Counter({k: n for k, n in self.tally.items() if k != LISTED})
+        skipped.update(self.skipped)
+        pairs = expectation(source, self.tally, self.counts["pairs"]) if self.tally else {}
         return {
             **about,
             "counts": dict(self.counts),
-            "skipped": dict(self.skipped),
+            "skipped": dict(skipped),
             "image_bytes": self.image_bytes,
-            "mean_words": mean,
+            "mean_words": self.words / self.texts if self.texts else None,
+            **pairs,
         }
 
 
@@ -95,15 +100,16 @@ def prepare_pairs(job: PrepareJob, directory: Path) -> list[dict[str, Any]]:
     """Shards, caption tokens and pair_image.npy (int64, the image of each caption)."""
     shards = ShardWriter(directory, job.shard_bytes)
     writers = _writers(job, directory)
-    pair_image: list[int] = []
+    pair_image = array("q")
     rows = []
     for source in job.sources:
         totals = Totals()
-        progress = tqdm(read_pairs(source), desc=source.name, unit=" images", disable=None)
+        pairs = read_pairs(source, totals.tally)
+        progress = tqdm(pairs, desc=source.name, unit=" images", disable=None)
         for item, captions, ids in _encoded(progress, writers, totals):
             if not _is_image(item.image_bytes, totals):
                 continue
-            pair_image += [len(shards.rows)] * len(captions)
+            pair_image.extend([len(shards)] * len(captions))
             for writer, texts in zip(writers, ids, strict=True):
                 for text in texts:
                     writer.add(text)
@@ -222,10 +228,13 @@ def prepare(job: PrepareJob) -> None:
 
     Raises:
         ConfigError: unknown kind or adapter.
-        DataError: a source is missing or malformed, or gave nothing.
+        DataError: a source is missing or malformed, gave nothing, or falls short of its
+            expected pairs by more than its `max_shortfall`.
     """
     if job.kind not in PREPARE:
         raise ConfigError(unknown_name("kind", job.kind, list(PREPARE), "prepare"))
+    if any(source.max_shortfall is not None for source in job.sources):
+        check(job.sources, count(job.sources))
     with atomic_directory(job.output) as directory:
         rows = PREPARE[job.kind](job, directory)
         for row in rows:
@@ -234,6 +243,9 @@ def prepare(job: PrepareJob) -> None:
         write_json(directory / "manifest.json", _manifest(job, directory, rows))
     for row in rows:
         print(f"{row['name']}: {row['counts']}, skipped {row['skipped']}")
+    if job.kind == "pairs":
+        print(table(rows))
+        check(job.sources, rows)
 
 
 def _manifest(job: PrepareJob, directory: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:

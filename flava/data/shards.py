@@ -10,6 +10,8 @@ import io
 import json
 import os
 import tarfile
+import tempfile
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +32,25 @@ class ShardWriter:
     def __init__(self, directory: Path, shard_bytes: int) -> None:
         self.directory = directory
         self.shard_bytes = shard_bytes
-        self.rows: list[tuple[int, int, int]] = []
-        self.keys: list[bytes] = []
+        self._rows = array("q")  # flat: a corpus may have a hundred million images
+        self._keys = KeyWriter(directory / "keys.npy")
         self._tar: tarfile.TarFile | None = None
         self._shards = 0
         (directory / "shards").mkdir()
 
+    def __len__(self) -> int:
+        return len(self._rows) // 3
+
     def add(self, key: str, image: bytes, meta: dict[str, Any]) -> None:
         """Appends one image of a supported format and its JSON."""
-        number = f"{len(self.rows):09d}"
+        number = f"{len(self):09d}"
         text = json.dumps({"key": key, **meta}, ensure_ascii=False, sort_keys=True).encode()
         tar = self._tar_for(len(image) + len(text) + 4 * HEADER)
         offset = tar.offset + HEADER
         self._member(tar, f"{number}.{image_extension(image)}", image)
         self._member(tar, f"{number}.json", text)
-        self.rows.append((self._shards - 1, offset, len(image)))
-        self.keys.append(key.encode())
+        self._rows.extend((self._shards - 1, offset, len(image)))
+        self._keys.add(key.encode())
 
     def _tar_for(self, size: int) -> tarfile.TarFile:
         if self._tar is not None and self._tar.offset + size > self.shard_bytes:
@@ -67,8 +72,37 @@ class ShardWriter:
         """Ends the last shard and writes the index."""
         if self._tar is not None:
             self._tar.close()
-        np.save(self.directory / "index.npy", np.array(self.rows, np.int64).reshape(-1, 3))
-        np.save(self.directory / "keys.npy", np.array(self.keys or [b""])[: len(self.keys)])
+        np.save(self.directory / "index.npy", np.array(self._rows, np.int64).reshape(-1, 3))
+        self._keys.close()
+
+
+class KeyWriter:
+    """Writes names to an array file of equally long bytes; only their lengths are in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lengths = array("H")
+        self._raw = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 - closed by close
+
+    def add(self, key: bytes) -> None:
+        """Appends a name."""
+        self._raw.write(key)
+        self._lengths.append(len(key))
+
+    def close(self) -> None:
+        """Writes the array, bytes [N]."""
+        width = max(self._lengths, default=1)
+        header = {
+            "descr": f"|S{width}",
+            "fortran_order": False,
+            "shape": (len(self._lengths),),
+        }
+        self._raw.seek(0)
+        with self.path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for length in self._lengths:
+                file.write(self._raw.read(length).ljust(width, b"\0"))
+        self._raw.close()
 
 
 class ShardReader:

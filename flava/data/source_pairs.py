@@ -10,6 +10,7 @@ from typing import Any
 
 from flava.config import SourceConfig
 from flava.data.archive import Archive, first_existing
+from flava.data.lines import numbered_lines
 from flava.data.paths import expand
 from flava.data.sources import Captioned
 from flava.errors import DataError
@@ -19,7 +20,9 @@ IMAGE_PLACES = ("images.zip", "Images.zip", "images", "Images", "Flicker8k_Datas
 
 
 def images_beside(source: SourceConfig) -> Archive:
-    """The image zip or folder in the folder of the captions."""
+    """`images` of the source, else the image zip or folder in the folder of the captions."""
+    if source.images is not None:
+        return Archive(expand(source.images))
     path = expand(source.path)
     if not path.exists():
         raise DataError(f"{path} is missing. Check the 'path' of source '{source.name}'.")
@@ -85,7 +88,7 @@ def flickr8k_tokens(source: SourceConfig) -> Iterator[Captioned]:
         DataError: a file is missing, a line is malformed, or a listed image has no caption.
     """
     folder = expand(source.path)
-    listed = _lines(folder / f"Flickr_8k.{source.split}Images.txt")
+    listed = numbered_lines(folder / f"Flickr_8k.{source.split}Images.txt")
     captions = flickr8k_captions(folder / "Flickr8k.token.txt")
     for number, line in listed:
         name = line.strip()
@@ -98,7 +101,7 @@ def flickr8k_tokens(source: SourceConfig) -> Iterator[Captioned]:
 def flickr8k_captions(path: Path) -> dict[str, list[str]]:
     """Captions by image of a token file with lines `<image>#<number><TAB><caption>`."""
     captions: dict[str, list[str]] = defaultdict(list)
-    for number, line in _lines(path):
+    for number, line in numbered_lines(path):
         name, tab, caption = line.partition("\t")
         image, mark, _ = name.rpartition("#")
         if not tab or not mark:
@@ -114,7 +117,7 @@ def captions_jsonl(source: SourceConfig) -> Iterator[Captioned]:
         DataError: the file is missing or a line is malformed (file and line are named).
     """
     path = expand(source.path)
-    for number, line in _lines(path):
+    for number, line in numbered_lines(path):
         try:
             entry = json.loads(line)
             file, captions = entry["file"], entry["captions"]
@@ -123,13 +126,3 @@ def captions_jsonl(source: SourceConfig) -> Iterator[Captioned]:
         if not isinstance(file, str) or not isinstance(captions, list):
             raise DataError(f"{path}, line {number}: 'file' is a text, 'captions' a list.")
         yield Captioned(file, file, [str(caption) for caption in captions])
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines that are not blank."""
-    if not path.is_file():
-        raise DataError(f"{path} is missing. Check the 'path' and 'split' of the data source.")
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield number, line.rstrip("\n")

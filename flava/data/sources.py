@@ -2,18 +2,24 @@
 
 An adapter is a function of a `SourceConfig`; to add one, write the function in the module of its
 kind and name it here (docs/data.md).
+
+    python -m flava.data.sources --how SBU      how to obtain a data set of the paper
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import blake2b
 from itertools import islice
 from typing import TypeVar
 
 from flava.config import SourceConfig
 from flava.data.archive import Archive
-from flava.errors import ConfigError, unknown_name
+from flava.data.caption_filter import why_dropped
+from flava.data.img2dataset import Img2Dataset
+from flava.errors import ConfigError, MissingFileError, run_cli, unknown_name
 
 ItemT = TypeVar("ItemT")
 
@@ -44,38 +50,79 @@ class Image:
 
 @dataclass(frozen=True)
 class Captioned:
-    """Captions of the image in `member` of an archive, before the image is read."""
+    """Captions of an image, before the image is read.
+
+    Attributes:
+        key: name of the image, unique in its source.
+        member: its name in the archive of images; empty where it has only a URL.
+        captions: captions of the image or, with `alternatives`, one and what may replace it.
+        url: where the image was published, for images that img2dataset brought.
+        alternatives: only the first caption that passes the source's filter is taken.
+    """
 
     key: str
     member: str
     captions: list[str]
+    url: str | None = None
+    alternatives: bool = False
 
 
 @dataclass(frozen=True)
 class PairsAdapter:
-    """Where the images lie, and the captions in order."""
+    """Where the images lie, and the captions in order.
 
-    images: Callable[[SourceConfig], Archive]
+    Attributes:
+        images: opens the images.
+        captions: reads the annotations.
+        partial: images may be missing (dead links): they are counted and left out.
+        exact: an image is looked for under its whole name only, without listing the folder.
+    """
+
+    images: Callable[[SourceConfig], Archive | Img2Dataset]
     captions: Callable[[SourceConfig], Iterator[Captioned]]
+    partial: bool = False
+    exact: bool = False
 
 
 def _pairs_adapters() -> dict[str, PairsAdapter]:
+    from flava.data import source_coco as coco
+    from flava.data import source_links as links
     from flava.data import source_pairs as pairs
+    from flava.data import source_yfcc as yfcc
 
+    narratives, sentences = coco.localized_narratives, coco.localized_narratives_sentences
+    downloaded = links.downloaded_images
     return {
         "karpathy": PairsAdapter(pairs.karpathy_images, pairs.karpathy),
         "flickr8k_tokens": PairsAdapter(pairs.flickr8k_images, pairs.flickr8k_tokens),
         "captions_jsonl": PairsAdapter(pairs.jsonl_images, pairs.captions_jsonl),
+        "coco_captions": PairsAdapter(coco.image_folder_of, coco.coco_captions, True),
+        "visual_genome": PairsAdapter(coco.image_folder_of, coco.visual_genome, True),
+        "localized_narratives": PairsAdapter(coco.image_folder_of, narratives, True),
+        "localized_narratives_sentences": PairsAdapter(coco.image_folder_of, sentences, True),
+        "sbu": PairsAdapter(links.linked_images, links.sbu, True),
+        "cc3m_tsv": PairsAdapter(links.linked_images, links.cc3m_tsv, True),
+        "cc12m_tsv": PairsAdapter(links.linked_images, links.cc12m_tsv, True),
+        "wit_tsv": PairsAdapter(links.linked_images, links.wit_tsv, True),
+        "redcaps": PairsAdapter(downloaded, links.redcaps, True, exact=True),
+        "yfcc100m": PairsAdapter(downloaded, yfcc.yfcc100m, True, exact=True),
+        "img2dataset": PairsAdapter(links.img2dataset_images, links.img2dataset, True),
     }
 
 
 def _image_adapters() -> dict[str, Callable[[SourceConfig], Iterator[Image]]]:
+    from flava.data import source_imagenet as imagenet
     from flava.data import source_images as images
 
-    return {"image_folder": images.image_folder, "mnist_idx": images.mnist_idx}
+    return {
+        "image_folder": images.image_folder,
+        "imagenet": imagenet.imagenet,
+        "mnist_idx": images.mnist_idx,
+    }
 
 
 def _text_adapters() -> dict[str, Callable[[SourceConfig], Iterator[str]]]:
+    from flava.data import source_articles as articles
     from flava.data import source_texts as texts
 
     return {
@@ -85,6 +132,9 @@ def _text_adapters() -> dict[str, Callable[[SourceConfig], Iterator[str]]]:
         "gutenberg": texts.gutenberg,
         "glue_sentences": texts.glue_sentences,
         "captions": texts.captions,
+        "text_files": articles.text_files,
+        "news_articles": articles.news_articles,
+        "bookcorpus": articles.bookcorpus,
     }
 
 
@@ -95,23 +145,99 @@ def _adapter(adapters: Mapping[str, ItemT], source: SourceConfig, kind: str) -> 
     return adapters[source.adapter]
 
 
-def read_pairs(source: SourceConfig) -> Iterator[ImageText]:
-    """Images with captions of a pairs source, at most `source.limit` images.
+def read_pairs(source: SourceConfig, tally: Counter[str] | None = None) -> Iterator[ImageText]:
+    """Images with captions of a pairs source, of the first `source.limit` images it lists.
+
+    Args:
+        source: the source.
+        tally: counts what `listed_captions` counts, and images and pairs that are missing.
 
     Raises:
         ConfigError: no pairs adapter has this name.
         DataError: a file is missing or malformed (file and line are named).
     """
+    archive, items = _located(source, Counter() if tally is None else tally)
+    for item, member in items:
+        yield ImageText(item.key, archive.read(member), item.captions)
+
+
+def count_pairs(source: SourceConfig, tally: Counter[str]) -> int:
+    """Number of pairs that `read_pairs` would give; no image is read. Raises as it does."""
+    _, items = _located(source, tally)
+    return sum(len(item.captions) for item, _ in items)
+
+
+def _located(
+    source: SourceConfig, tally: Counter[str]
+) -> tuple[Archive | Img2Dataset, Iterator[tuple[Captioned, str]]]:
     adapter = _adapter(_pairs_adapters(), source, "pairs")
     archive = adapter.images(source)
+
+    def items() -> Iterator[tuple[Captioned, str]]:
+        for item in listed_captions(source, tally):
+            try:
+                yield item, _find(archive, item, adapter.exact)
+            except MissingFileError:
+                if not adapter.partial:
+                    raise
+                tally["missing images"] += 1
+                tally["pairs of missing images"] += len(item.captions)
+
+    return archive, items()
+
+
+def _find(archive: Archive | Img2Dataset, item: Captioned, exact: bool) -> str:
+    if isinstance(archive, Archive):
+        return archive.find(item.member, anywhere=not exact)
+    return archive.find(item.member) if item.url is None else archive.find_url(item.url)
+
+
+def listed_captions(source: SourceConfig, tally: Counter[str]) -> Iterator[Captioned]:
+    """Images of the annotations that have a caption left after `source.filter`.
+
+    `tally` counts the pairs listed ("listed pairs"), those dropped by reason, and what stands
+    twice under one key, of which the first is kept (70 bytes of memory an image).
+    """
+    adapter = _adapter(_pairs_adapters(), source, "pairs")
+    seen: set[int] = set()
     for item in islice(adapter.captions(source), source.limit):
-        yield ImageText(item.key, archive.read(archive.find(item.member)), item.captions)
+        listed = min(len(item.captions), 1) if item.alternatives else len(item.captions)
+        tally["listed pairs"] += listed
+        captions = _kept(item, source, tally)
+        if listed and not captions:
+            tally["images without caption"] += 1
+            continue
+        key = int.from_bytes(blake2b(item.key.encode(), digest_size=8).digest(), "big")
+        if key in seen:
+            tally["duplicate keys"] += len(captions)
+            continue
+        seen.add(key)
+        yield replace(item, captions=captions)
+
+
+def _kept(item: Captioned, source: SourceConfig, tally: Counter[str]) -> list[str]:
+    """The captions that pass; of alternatives the first, reasons being those of the last."""
+    kept: list[str] = []
+    reasons: list[str] = []
+    for caption in item.captions:
+        if item.alternatives and not caption.strip():
+            continue
+        reason = why_dropped(caption, source.filter) if source.filter else None
+        if reason:
+            reasons.append(reason)
+            continue
+        kept.append(caption)
+        if item.alternatives:
+            return kept
+    if item.alternatives:
+        reasons = reasons[-1:] or ["empty captions"]
+    tally.update(reasons)
+    return kept
 
 
 def read_captions(source: SourceConfig) -> Iterator[list[str]]:
     """Captions of a pairs source, one list an image; the images are not read. Raises as above."""
-    adapter = _adapter(_pairs_adapters(), source, "pairs")
-    for item in islice(adapter.captions(source), source.limit):
+    for item in listed_captions(source, Counter()):
         yield item.captions
 
 
@@ -135,3 +261,18 @@ def adapter_names() -> dict[str, list[str]]:
         "images": sorted(_image_adapters()),
         "texts": sorted(_text_adapters()),
     }
+
+
+def main() -> None:
+    """Prints how to obtain a data set; without a name, the names."""
+    import argparse
+
+    from flava.data.obtain import how_to_obtain
+
+    parser = argparse.ArgumentParser(description="How to obtain the paper's data sets.")
+    parser.add_argument("--how", metavar="NAME", default="", help="a source, or 'all'")
+    print(how_to_obtain(parser.parse_args().how))
+
+
+if __name__ == "__main__":
+    run_cli(main)

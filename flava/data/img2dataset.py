@@ -1,0 +1,217 @@
+"""Output of img2dataset: tar shards or numbered folders with a parquet table of what came down.
+
+    00000.tar  or  00000/     members 000000000.jpg, 000000000.txt (caption), 000000000.json
+    00000.parquet             rows with url, caption, key and status ("success" or why not)
+
+A file is found by the URL it came from, so that an annotation file in its official format can be
+laid over the download. Nothing is unpacked; names inside a tar are never used as paths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tarfile
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flava.data.archive import IMAGE_SUFFIXES, MAX_FILE_BYTES, check_name
+from flava.errors import DataError, MissingFileError
+
+OPEN_SHARDS = 8
+COLUMNS = ["url", "caption", "key", "status"]
+
+
+class TarMembers:
+    """Regular files of an uncompressed tar by name, read in place.
+
+    Raises:
+        DataError: the file is missing or no readable tar archive.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with tarfile.open(path, "r:") as tar:
+                self.places = {m.name: (m.offset_data, m.size) for m in tar if m.isreg()}
+        except (tarfile.TarError, OSError) as error:
+            raise DataError(f"{path} is not a readable tar archive ({error}).") from None
+        self._file = os.open(path, os.O_RDONLY)
+
+    def read(self, name: str) -> bytes:
+        """Bytes of a member.
+
+        Raises:
+            MissingFileError: there is no such member.
+            DataError: it is larger than 64 MB or cut short.
+        """
+        if name not in self.places:
+            raise MissingFileError(f"{self.path} has no member '{name}'.")
+        offset, size = self.places[name]
+        if size > MAX_FILE_BYTES:
+            raise DataError(f"{self.path}: '{name}' has {size} bytes, over {MAX_FILE_BYTES}.")
+        data = os.pread(self._file, size, offset)
+        if len(data) != size:
+            raise DataError(f"{self.path}: '{name}' is cut short. Download the shard again.")
+        return data
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            os.close(self._file)
+
+
+class FolderMembers:
+    """Files of one numbered folder; the counterpart of `TarMembers`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with os.scandir(path) as entries:
+            self.places = {entry.name: (0, 0) for entry in entries if entry.is_file()}
+
+    def read(self, name: str) -> bytes:
+        """Bytes of a file. Raises as `TarMembers.read`."""
+        if name not in self.places:
+            raise MissingFileError(f"{self.path} has no file '{name}'.")
+        if (self.path / name).stat().st_size > MAX_FILE_BYTES:
+            raise DataError(f"{self.path / name} is larger than {MAX_FILE_BYTES} bytes.")
+        return (self.path / name).read_bytes()
+
+
+class Img2Dataset:
+    """The folder that img2dataset wrote.
+
+    Raises:
+        DataError: it holds no shards.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.shards = shard_paths(path)
+        if not self.shards:
+            raise DataError(f"{path} has neither 00000.tar nor a folder 00000 of img2dataset.")
+        self._open: OrderedDict[int, TarMembers | FolderMembers] = OrderedDict()
+        self._urls: tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.bytes_]] | None = None
+
+    def rows(self, shard: int) -> Iterator[dict[str, str]]:
+        """url, caption, key and status of every link of a shard, in order of the keys.
+
+        Without the parquet table only what came down is known, from the .json files.
+        """
+        table = self.shards[shard].with_suffix(".parquet")
+        rows = _parquet(table) if table.is_file() else self._sidecars(shard)
+        yield from sorted(rows, key=lambda row: row["key"])
+
+    def _sidecars(self, shard: int) -> list[dict[str, str]]:
+        members = self._members(shard)
+        rows = []
+        for name in members.places:
+            if not name.endswith(".json"):
+                continue
+            where = f"{members.path}, {name}"
+            try:
+                value = json.loads(members.read(name))
+            except ValueError as error:
+                raise DataError(f"{where} is not JSON ({error}).") from None
+            rows.append(
+                _row({"key": name.removesuffix(".json"), "status": "success", **value}, where)
+            )
+        return rows
+
+    def find(self, name: str) -> str:
+        """`<shard>/<file>` for `<shard>/<key>`, whatever the image's extension.
+
+        Raises:
+            MissingFileError: the image did not come down.
+        """
+        check_name(name, self.path)
+        shard, _, key = name.partition("/")
+        places = self._members(int(shard)).places
+        for suffix in IMAGE_SUFFIXES:
+            if key + suffix in places:
+                return f"{shard}/{key}{suffix}"
+        raise MissingFileError(f"{self.shards[int(shard)]} has no image '{key}'.")
+
+    def find_url(self, url: str) -> str:
+        """`<shard>/<file>` of the image that came from `url`. Raises as `find`."""
+        hashes_N, shards_N, keys_N = self._url_index()
+        wanted = url_hash(url)
+        place = int(np.searchsorted(hashes_N, wanted))
+        if place == len(hashes_N) or hashes_N[place] != wanted:
+            raise MissingFileError(f"{self.path} has no image from {url}.")
+        return self.find(f"{shards_N[place]}/{bytes(keys_N[place]).decode()}")
+
+    def _url_index(self) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.bytes_]]:
+        """Sorted hashes of the URLs that came down, with shard and key: 30 bytes a link."""
+        if self._urls is None:
+            hashes, shards, keys = array("Q"), array("q"), []
+            for shard in range(len(self.shards)):
+                for row in self.rows(shard):
+                    if row["status"] == "success":
+                        hashes.append(int(url_hash(row["url"])))
+                        shards.append(shard)
+                        keys.append(row["key"].encode())
+            hashes_N = np.array(hashes, np.uint64)
+            order_N = np.argsort(hashes_N, kind="stable")  # of equal URLs the first comes first
+            keys_N = np.array(keys or [b""])[: len(keys)]
+            self._urls = (hashes_N[order_N], np.array(shards, np.int64)[order_N], keys_N[order_N])
+        return self._urls
+
+    def read(self, member: str) -> bytes:
+        """Bytes of what `find` or `find_url` gave. Raises as `TarMembers.read`."""
+        shard, _, name = member.partition("/")
+        return self._members(int(shard)).read(name)
+
+    def _members(self, shard: int) -> TarMembers | FolderMembers:
+        if shard not in self._open:
+            path = self.shards[shard]
+            self._open[shard] = FolderMembers(path) if path.is_dir() else TarMembers(path)
+            while len(self._open) > OPEN_SHARDS:
+                self._open.popitem(last=False)
+        self._open.move_to_end(shard)
+        return self._open[shard]
+
+
+def shard_paths(path: Path) -> list[Path]:
+    """The shards of a folder of img2dataset in order: <number>.tar, or folders <number>."""
+    if not path.is_dir():
+        return []
+    tars = [file for file in path.glob("*.tar") if file.stem.isdigit()]
+    folders = [folder for folder in path.iterdir() if folder.is_dir() and _is_shard(folder)]
+    return sorted(tars or folders, key=lambda shard: int(shard.stem))
+
+
+def _is_shard(folder: Path) -> bool:
+    return folder.name.isdigit() and len(folder.name) >= 5
+
+
+def url_hash(url: str) -> np.uint64:
+    """64 bits of a URL's BLAKE2 hash: two of 100 million URLs collide with probability 3e-4."""
+    return np.uint64(int.from_bytes(hashlib.blake2b(url.encode(), digest_size=8).digest(), "big"))
+
+
+def _parquet(path: Path) -> list[dict[str, str]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        names = pyarrow.parquet.read_schema(path).names
+        wanted = [name for name in COLUMNS if name in names]
+        rows = pyarrow.parquet.read_table(path, columns=wanted).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{path} is not a readable parquet table ({error}).") from None
+    return [_row(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)]
+
+
+def _row(value: Any, where: str) -> dict[str, str]:
+    if not isinstance(value, dict) or not value.get("key") or not value.get("url"):
+        raise DataError(f"{where}: not a row of img2dataset: 'url' or 'key' is missing.")
+    row = {name: str(value.get(name) or "") for name in COLUMNS}
+    check_name(row["key"], where)
+    return row

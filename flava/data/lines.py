@@ -1,0 +1,108 @@
+"""Lines of text files, plain, .gz or .bz2, with their numbers for messages."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from flava.errors import DataError
+
+
+def open_text(path: Path) -> IO[str]:
+    """Opens a UTF-8 text file, decompressing .gz and .bz2.
+
+    Raises:
+        DataError: it is missing.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is missing. Check the 'path' and 'split' of the data source.")
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", newline="\n")
+    if path.suffix == ".bz2":
+        return bz2.open(path, "rt", encoding="utf-8", newline="\n")
+    return path.open(encoding="utf-8", newline="\n")
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbered lines that are not blank, without their line end.
+
+    Raises:
+        DataError: the file is missing, damaged or not UTF-8; says after which line.
+    """
+    number = 0
+    with open_text(path) as file:
+        try:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, line.rstrip("\r\n")
+        except (UnicodeDecodeError, EOFError, OSError) as error:
+            raise DataError(f"{path} cannot be read after line {number} ({error}).") from None
+
+
+def tab_fields(path: Path, allowed: tuple[int, ...]) -> Iterator[tuple[int, list[str]]]:
+    """Fields of a tab-separated file whose lines have one of the `allowed` numbers of fields.
+
+    Raises:
+        DataError: another number of fields (file and line are named); as `numbered_lines`.
+    """
+    for number, line in numbered_lines(path):
+        fields = line.split("\t")
+        if len(fields) not in allowed:
+            counts = " or ".join(map(str, allowed))
+            raise DataError(f"{path}, line {number}: {len(fields)} fields, expected {counts}.")
+        yield number, fields
+
+
+def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Objects of a JSON lines file, each with "<file>, line <number>".
+
+    Raises:
+        DataError: a line is no JSON object (file and line are named); as `numbered_lines`.
+    """
+    for number, line in numbered_lines(path):
+        where = f"{path}, line {number}"
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{where}: not JSON ({error}).") from None
+        if not isinstance(value, dict):
+            raise DataError(f"{where}: expected a JSON object.")
+        yield where, value
+
+
+def text_field(value: Any, name: str, where: str) -> str:
+    """Text (or number, as text) under `name` of a JSON object.
+
+    Raises:
+        DataError: it is missing or something else.
+    """
+    found = value.get(name) if isinstance(value, dict) else None
+    if isinstance(found, bool) or not isinstance(found, str | int):
+        raise DataError(f"{where}: '{name}' is missing or no text.")
+    return str(found)
+
+
+def list_field(value: Any, name: str, where: str | Path) -> list[Any]:
+    """List under `name` of a JSON object. Raises as `text_field`."""
+    found = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(found, list):
+        raise DataError(f"{where}: a list '{name}' is missing.")
+    return found
+
+
+def matching_files(path: Path, *patterns: str) -> list[Path]:
+    """`path` itself if it is a file, else its files that match any pattern, sorted.
+
+    Raises:
+        DataError: there is none.
+    """
+    if path.is_file():
+        return [path]
+    found = sorted({file for pattern in patterns for file in path.glob(pattern)})
+    if not found:
+        raise DataError(f"{path} has no file {' or '.join(patterns)}.")
+    return found

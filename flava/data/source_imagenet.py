@@ -1,0 +1,135 @@
+"""Adapter of ImageNet-1k in its official layouts: ILSVRC 2012's tars, or class folders."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from flava.config import SourceConfig
+from flava.data.archive import IMAGE_SUFFIXES, MAX_FILE_BYTES, Archive
+from flava.data.lines import numbered_lines
+from flava.data.paths import expand
+from flava.data.source_images import image_folder
+from flava.data.sources import Image
+from flava.errors import DataError
+
+TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+DEVKIT = ("", "data", "ILSVRC2012_devkit_t12/data")
+
+
+def imagenet(source: SourceConfig) -> Iterator[Image]:
+    """Images of ILSVRC 2012 with their synset (wnid) as label; split train or val.
+
+    train: ILSVRC2012_img_train.tar (a tar of one tar a class), train/<wnid>.tar, or
+    train/<wnid>/*.JPEG. val: val/<wnid>/*.JPEG, or ILSVRC2012_img_val.tar or val/*.JPEG with the
+    development kit's ground truth and meta.mat.
+
+    Raises:
+        DataError: no layout is there, an archive is damaged, or the ground truth does not fit.
+    """
+    path, split = expand(source.path), source.split
+    if split not in ("train", "val"):
+        raise DataError(f"ImageNet has no split '{split}' with labels. Allowed: train, val.")
+    if (path / split).is_dir() and any((path / split).glob("n*/")):
+        return image_folder(source)
+    return _train(path) if split == "train" else _val(path)
+
+
+def _train(path: Path) -> Iterator[Image]:
+    outer = path / "ILSVRC2012_img_train.tar"
+    inner = sorted((path / "train").glob("n*.tar"))
+    if not outer.is_file() and not inner:
+        raise DataError(
+            f"{path} has neither train/<wnid>/, train/<wnid>.tar nor {outer.name}. "
+            "See: python -m flava.data.sources --how ImageNet-1k"
+        )
+    if outer.is_file():
+        for name, file in _tar_files(outer):
+            yield from _class_tar(name.removesuffix(".tar"), file, outer)
+        return
+    for tar in inner:
+        with tar.open("rb") as opened:
+            yield from _class_tar(tar.stem, opened, tar)
+
+
+def _class_tar(wnid: str, file: IO[bytes], where: Path) -> Iterator[Image]:
+    for name, image in _tar_files(where, file):
+        if name.lower().endswith(IMAGE_SUFFIXES):
+            yield Image(f"train/{wnid}/{name}", image.read(), wnid)
+
+
+def _tar_files(path: Path, file: IO[bytes] | None = None) -> Iterator[tuple[str, IO[bytes]]]:
+    """Regular members of a tar, by the last part of their name, in its order."""
+    try:
+        with tarfile.open(path, "r:") if file is None else tarfile.open(fileobj=file) as tar:
+            for member in tar:
+                opened = tar.extractfile(member) if member.isreg() else None
+                if opened is None:
+                    continue
+                if not member.name.endswith(".tar") and member.size > MAX_FILE_BYTES:
+                    raise DataError(f"{path}: '{member.name}' has {member.size} bytes: too many.")
+                yield member.name.rsplit("/", 1)[-1], opened
+    except (tarfile.TarError, OSError) as error:
+        raise DataError(f"{path} is not a readable tar archive ({error}).") from None
+
+
+def _val(path: Path) -> Iterator[Image]:
+    wnids = validation_labels(path)
+    count = 0
+    for name, data in _val_files(path):
+        number = name.removesuffix(".JPEG").rsplit("_", 1)[-1]
+        if not number.isdigit() or not 0 < int(number) <= len(wnids):
+            raise DataError(f"{path}: '{name}' is none of the {len(wnids)} validation images.")
+        count += 1
+        yield Image(f"val/{name}", data, wnids[int(number) - 1])
+    if count != len(wnids):
+        raise DataError(f"{path}: {count} validation images, but {len(wnids)} labels in {TRUTH}.")
+
+
+def _val_files(path: Path) -> Iterator[tuple[str, bytes]]:
+    tar = path / "ILSVRC2012_img_val.tar"
+    if tar.is_file():
+        for name, file in _tar_files(tar):
+            yield name, file.read()
+        return
+    archive = Archive(path / "val")
+    for name in archive.images():
+        yield name, archive.read(name)
+
+
+def validation_labels(path: Path) -> list[str]:
+    """Synset of validation images 1, 2, ... from the development kit below `path`.
+
+    Raises:
+        DataError: the ground truth or meta.mat is missing, or does not fit the other.
+    """
+    truth, meta = (_devkit_file(path, name) for name in (TRUTH, "meta.mat"))
+    wnids = _synsets(meta)
+    labels = []
+    for number, line in numbered_lines(truth):
+        if not line.strip().isdigit() or int(line) not in wnids:
+            raise DataError(f"{truth}, line {number}: '{line}' is no ILSVRC2012_ID of {meta}.")
+        labels.append(wnids[int(line)])
+    return labels
+
+
+def _devkit_file(path: Path, name: str) -> Path:
+    for folder in DEVKIT:
+        if (path / folder / name).is_file():
+            return path / folder / name
+    raise DataError(
+        f"{path} has no {name}: unpack ILSVRC2012_devkit_t12.tar.gz there, or sort the validation "
+        "images into val/<wnid>/."
+    )
+
+
+def _synsets(path: Path) -> dict[int, str]:
+    from scipy.io import loadmat
+
+    try:
+        synsets = loadmat(path, squeeze_me=True)["synsets"]
+        return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
+    except (KeyError, ValueError, TypeError, NotImplementedError, IndexError) as error:
+        raise DataError(f"{path} is not the development kit's meta.mat ({error}).") from None
