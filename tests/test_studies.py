@@ -47,16 +47,6 @@ def test_beit_and_dino_columns_differ_in_the_image_init_alone(root: Path) -> Non
         assert beit["init"]["text"] == dino["init"]["text"] == "mlm"
 
 
-def test_paper_study_has_the_papers_numbers(root: Path) -> None:
-    config = load_study(root / "params", "paper").config
-    assert config.pretrain.pair_updates == 150_000
-    assert config.pretrain.batch_size == 8192
-    assert config.pretrain.optim.learning_rate == 1e-3
-    assert config.pretrain.optim.warmup_updates == 10_000
-    assert (config.flava.vocab_size, config.flava.codebook_size) == (30522, 8192)
-    sampling = config.sampling
-    assert (sampling.pairs, sampling.images, sampling.texts) == (0.70, 0.15, 0.15)
-
 
 REFUSED = {
     "misspelt key": (
