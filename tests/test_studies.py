@@ -30,7 +30,8 @@ def edit(path: Path, change) -> None:
 def test_studies_are_valid(root: Path, name: str) -> None:
     study = load_study(root / "params", name)
     for column, seed in study.runs:
-        assert study.run_config(column, seed).column == column
+        job = study.import_job(column, seed) or study.run_config(column, seed)
+        assert job.column == column
 
 
 def test_the_fourteen_columns_are_the_papers(root: Path) -> None:
@@ -45,7 +46,6 @@ def test_beit_and_dino_columns_differ_in_the_image_init_alone(root: Path) -> Non
         beit, dino = (columns[f"{stem}_{init}"].model_dump() for init in ("beit", "dino"))
         assert {key for key in beit if beit[key] != dino[key]} == {"number", "title", "init"}
         assert beit["init"]["text"] == dino["init"]["text"] == "mlm"
-
 
 
 REFUSED = {
