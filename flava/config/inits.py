@@ -2,24 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from flava.config.base import Fraction, NonNegativeFloat, PositiveFloat, Schedule, Strict
 from flava.config.training import LoopConfig, OptimConfig
 
-Layout = Literal["flava", "clip", "openai_clip", "dino", "beit", "hf_vit", "hf_beit", "roberta"]
+Layout = Literal[
+    "flava", "clip", "openai_clip", "dino", "beit", "hf_vit", "hf_beit", "roberta_prelayernorm"
+]
+PixelValues = Annotated[list[float], Field(min_length=3, max_length=3)]
+HUB_SOURCE = re.compile(
+    r"hub:(?P<repository>[\w.-]+/[\w.-]+)(?:/(?P<file>[\w./-]+))?(?:@(?P<revision>[\w./-]+))?"
+)
 
 
 class WeightsConfig(Strict):
     """Published weights of an encoder or a whole model."""
 
     source: str = Field(
-        description="file or folder, may begin with $FLAVA_DATA; or hub:<owner>/<name>[@<revision>]"
+        description="file or folder, may begin with $FLAVA_DATA; or "
+        "hub:<owner>/<name>[/<file>][@<revision>]"
     )
-    layout: Layout = Field(description="whose parameter names the file has")
-    sha256: str | None = Field(None, description="of the weights file; any other file is refused")
+    layout: Layout = Field(description="whose parameter names the file has (docs/weights.md)")
+    sha256: str | None = Field(
+        None, pattern="^[0-9a-f]{64}$", description="of the weights file; any other is refused"
+    )
+    pixel_mean: PixelValues | None = Field(
+        None,
+        description="mean that the weights expect pixels normalised by, per channel; default: "
+        "preprocessor_config.json beside the file, else the layout's",
+    )
+    pixel_std: PixelValues | None = Field(None, description="likewise, the standard deviation")
+
+    @model_validator(mode="after")
+    def _usable(self) -> WeightsConfig:
+        if self.source.startswith("hub:") and not HUB_SOURCE.fullmatch(self.source):
+            raise ValueError(
+                f"source '{self.source}' is not hub:<owner>/<name>[/<file>][@<revision>]"
+            )
+        if (self.pixel_mean is None) != (self.pixel_std is None):
+            raise ValueError("give both pixel_mean and pixel_std, or neither")
+        if self.pixel_std is not None and min(self.pixel_std) <= 0:
+            raise ValueError("pixel_std must be positive")
+        return self
 
 
 class MlmOptim(OptimConfig):

@@ -62,13 +62,13 @@ def from_hf_state_dict(
     """
     theirs, unused = dict(theirs), {}
     if isinstance(config, FlavaConfig):
-        _untie(theirs, where)
+        untie(theirs, where)
     patterns = FLAVA_UNUSED if isinstance(config, FlavaConfig) else CLIP_UNUSED
     for name in list(theirs):
         if (why := unused_reason(name, patterns)) is not None:
             unused[name] = why
             del theirs[name]
-    return Converted(to_ours(theirs, _entries(config), _shapes(config), where), unused)
+    return Converted(to_ours(theirs, _entries(config), model_shapes(config), where), unused)
 
 
 def to_theirs(state: dict[str, Tensor], entries: Sequence[Entry]) -> dict[str, Tensor]:
@@ -109,8 +109,8 @@ def _entries(config: Config) -> list[Entry]:
     return flava_entries(config) if isinstance(config, FlavaConfig) else clip_entries(config)
 
 
-def _shapes(config: Config) -> dict[str, torch.Size]:
-    """Shape of each of our parameters, without allocating them."""
+def model_shapes(config: Config) -> dict[str, torch.Size]:
+    """Shape of each parameter of our model, without allocating them."""
     from flava.models.registry import build
 
     with torch.device("meta"):
@@ -118,8 +118,12 @@ def _shapes(config: Config) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in model.state_dict().items()}
 
 
-def _untie(theirs: dict[str, Tensor], where: str) -> None:
-    """One name a head's bias: Hugging Face files hold either or both."""
+def untie(theirs: dict[str, Tensor], where: str) -> None:
+    """One name a head's bias, in place: Hugging Face files hold either or both.
+
+    Raises:
+        CheckpointError: both are there and differ.
+    """
     for head in HEADS:
         tied, kept = f"{head}.bias", f"{head}.decoder.bias"
         if tied not in theirs:
@@ -138,8 +142,8 @@ def _ours(entry: Entry, theirs: dict[str, Tensor], shape: torch.Size, where: str
     for name, part in zip(entry.theirs, parts, strict=True):
         if tuple(part.shape) != tuple(wanted):
             raise CheckpointError(
-                f"{where}: {name} has shape {tuple(part.shape)}, but the configuration beside it "
-                f"asks for {tuple(wanted)}. Weights and config.json belong to different models."
+                f"{where}: {name} has shape {tuple(part.shape)}, but the configuration asks for "
+                f"{tuple(wanted)}. Weights and configuration belong to different models."
             )
     value = torch.cat(parts) if len(parts) > 1 else parts[0]
     return value.reshape(shape).clone()

@@ -57,26 +57,26 @@ def flava_entries(config: FlavaConfig) -> list[Entry]:
         ),
         Entry("multimodal_encoder.cls_token", (f"{fusion}.cls_token",), (1, 1, width)),
         Entry("logit_scale", ("flava.logit_scale",)),
-        *_linear("text_encoder.embedding_norm", f"{words}.LayerNorm"),
-        *_linear("itm_head.pooler", "itm_head.pooler.dense"),
-        *_linear("itm_head.classifier", "itm_head.seq_relationship"),
+        *linear("text_encoder.embedding_norm", f"{words}.LayerNorm"),
+        *linear("itm_head.pooler", "itm_head.pooler.dense"),
+        *linear("itm_head.classifier", "itm_head.seq_relationship"),
     ]
     for part, layers in (
         ("image", config.image_layers),
         ("text", config.text_layers),
         ("multimodal", config.multimodal_layers),
     ):
-        entries += _linear(f"{part}_encoder.norm", f"flava.{part}_model.layernorm")
+        entries += linear(f"{part}_encoder.norm", f"flava.{part}_model.layernorm")
         for i in range(layers):
             entries += _flava_block(
                 f"{part}_encoder.transformer.blocks.{i}", f"flava.{part}_model.encoder.layer.{i}"
             )
     for name in ("image", "text", "image_to_mm", "text_to_mm"):
-        entries += _linear(f"{name}_projection", f"flava.{name}_projection")
+        entries += linear(f"{name}_projection", f"flava.{name}_projection")
     for head in HEADS:
-        entries += _linear(f"{head}.dense", f"{head}.transform.dense")
-        entries += _linear(f"{head}.norm", f"{head}.transform.LayerNorm")
-        entries += _linear(f"{head}.decoder", f"{head}.decoder")
+        entries += linear(f"{head}.dense", f"{head}.transform.dense")
+        entries += linear(f"{head}.norm", f"{head}.transform.LayerNorm")
+        entries += linear(f"{head}.decoder", f"{head}.decoder")
     return entries
 
 
@@ -120,9 +120,9 @@ def clip_entries(config: ClipConfig) -> list[Entry]:
         Entry("text_projection.weight", ("text_projection.weight",)),
         Entry("logit_scale", ("logit_scale",)),
         # Hugging Face's spelling.
-        *_linear("image_encoder.norm_before", f"{vision}.pre_layrnorm"),
-        *_linear("image_encoder.norm", f"{vision}.post_layernorm"),
-        *_linear("text_encoder.norm", f"{text}.final_layer_norm"),
+        *linear("image_encoder.norm_before", f"{vision}.pre_layrnorm"),
+        *linear("image_encoder.norm", f"{vision}.post_layernorm"),
+        *linear("text_encoder.norm", f"{text}.final_layer_norm"),
     ]
     for part, theirs, layers in (
         ("image", vision, config.vision_layers),
@@ -140,11 +140,13 @@ def unused_reason(name: str, unused: dict[str, str]) -> str | None:
     return next((why for pattern, why in unused.items() if re.match(pattern, name)), None)
 
 
-def _linear(ours: str, theirs: str) -> list[Entry]:
+def linear(ours: str, theirs: str) -> list[Entry]:
+    """Weight and bias of a Linear or norm."""
     return [Entry(f"{ours}.{kind}", (f"{theirs}.{kind}",)) for kind in ("weight", "bias")]
 
 
-def _qkv(ours: str, theirs: str, names: tuple[str, str, str]) -> list[Entry]:
+def qkv(ours: str, theirs: str, names: tuple[str, str, str]) -> list[Entry]:
+    """Weight and bias of one Linear that they have as three, stacked."""
     return [
         Entry(f"{ours}.{kind}", tuple(f"{theirs}.{name}.{kind}" for name in names))
         for kind in ("weight", "bias")
@@ -154,22 +156,22 @@ def _qkv(ours: str, theirs: str, names: tuple[str, str, str]) -> list[Entry]:
 def _flava_block(ours: str, theirs: str) -> list[Entry]:
     attention = f"{theirs}.attention"
     return [
-        *_linear(f"{ours}.norm1", f"{theirs}.layernorm_before"),
-        *_qkv(f"{ours}.qkv", f"{attention}.attention", ("query", "key", "value")),
-        *_linear(f"{ours}.out", f"{attention}.output.dense"),
-        *_linear(f"{ours}.norm2", f"{theirs}.layernorm_after"),
-        *_linear(f"{ours}.fc1", f"{theirs}.intermediate.dense"),
-        *_linear(f"{ours}.fc2", f"{theirs}.output.dense"),
+        *linear(f"{ours}.norm1", f"{theirs}.layernorm_before"),
+        *qkv(f"{ours}.qkv", f"{attention}.attention", ("query", "key", "value")),
+        *linear(f"{ours}.out", f"{attention}.output.dense"),
+        *linear(f"{ours}.norm2", f"{theirs}.layernorm_after"),
+        *linear(f"{ours}.fc1", f"{theirs}.intermediate.dense"),
+        *linear(f"{ours}.fc2", f"{theirs}.output.dense"),
     ]
 
 
 def _clip_block(ours: str, theirs: str) -> list[Entry]:
     attention = f"{theirs}.self_attn"
     return [
-        *_linear(f"{ours}.norm1", f"{theirs}.layer_norm1"),
-        *_qkv(f"{ours}.qkv", attention, ("q_proj", "k_proj", "v_proj")),
-        *_linear(f"{ours}.out", f"{attention}.out_proj"),
-        *_linear(f"{ours}.norm2", f"{theirs}.layer_norm2"),
-        *_linear(f"{ours}.fc1", f"{theirs}.mlp.fc1"),
-        *_linear(f"{ours}.fc2", f"{theirs}.mlp.fc2"),
+        *linear(f"{ours}.norm1", f"{theirs}.layer_norm1"),
+        *qkv(f"{ours}.qkv", attention, ("q_proj", "k_proj", "v_proj")),
+        *linear(f"{ours}.out", f"{attention}.out_proj"),
+        *linear(f"{ours}.norm2", f"{theirs}.layer_norm2"),
+        *linear(f"{ours}.fc1", f"{theirs}.mlp.fc1"),
+        *linear(f"{ours}.fc2", f"{theirs}.mlp.fc2"),
     ]

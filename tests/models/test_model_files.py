@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_cases import SMALL, SMALL_CLIP, randomise
+from model_cases import SMALL, SMALL_CLIP, pair_batch, randomise
 from safetensors.torch import load_file, save_file
+from torch.nn import functional
 
 from flava.errors import CheckpointError, ConfigError
 from flava.models import Clip, Flava, build, load_model, save_model
 from flava.models.hf import from_hf_state_dict, to_hf_state_dict
 from flava.models.hf_config import from_hf_config, to_hf_config
+from flava.models.hf_names import HEADS
 
 MODELS = [
     ("flava", SMALL, "FlavaForPreTraining"),
@@ -51,6 +53,49 @@ def test_transformers_loads_what_we_save(arch, config, their_class, tmp_path: Pa
     back = build(arch, config)
     back.load_state_dict(from_hf_state_dict(theirs.state_dict(), config).state)
     assert same(model, back)
+
+
+def test_flava_model_gives_the_same_embeddings(tmp_path: Path):
+    transformers = pytest.importorskip("transformers")
+    model, batch = small().eval(), pair_batch(SMALL, 3, 12)
+    save_model(model, tmp_path / "model")
+    theirs, info = transformers.FlavaModel.from_pretrained(
+        tmp_path / "model", output_loading_info=True
+    )
+    assert not info["missing_keys"]
+    assert {name.split(".")[0] for name in info["unexpected_keys"]} == {*HEADS, "itm_head"}
+    pixels, text, attention = batch.pixels_BCHW, batch.text_BL, batch.text_attention_BL
+    with torch.no_grad():
+        out = theirs(pixel_values=pixels, input_ids=text, attention_mask=attention.long())
+        image = theirs.image_projection(out.image_embeddings[:, 0])
+        words = theirs.text_projection(out.text_embeddings[:, 0])
+        close(model.image_features(pixels), out.image_embeddings[:, 0])
+        close(model.text_features(text, attention), out.text_embeddings[:, 0])
+        close(model.multimodal_features(pixels, text, attention), out.multimodal_embeddings[:, 0])
+        close(model.image_embeddings(pixels), functional.normalize(image, dim=-1))
+        close(model.text_embeddings(text, attention), functional.normalize(words, dim=-1))
+
+
+def test_clip_model_gives_the_same_embeddings(tmp_path: Path):
+    transformers = pytest.importorskip("transformers")
+    model = small("clip").eval()
+    save_model(model, tmp_path / "model")
+    theirs = transformers.CLIPModel.from_pretrained(tmp_path / "model")
+    pixels = torch.randn(3, 3, 32, 32)
+    text = torch.randint(1, 119, (3, 9))
+    text[:, -1] = 119  # end of text: CLIP reads at the highest id
+    attention = torch.ones(3, 9, dtype=torch.bool)
+    with torch.no_grad():
+        out = theirs(pixel_values=pixels, input_ids=text, attention_mask=attention.long())
+        close(model.image_embeddings(pixels), out.image_embeds)
+        close(model.text_embeddings(text, attention), out.text_embeds)
+        seen = theirs.vision_model(pixels).pooler_output
+        read = theirs.text_model(text, attention_mask=attention.long()).pooler_output
+        close(model.multimodal_features(pixels, text, attention), torch.cat([seen, read], dim=-1))
+
+
+def close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("arch", "config", "their_class"), MODELS)
