@@ -190,6 +190,7 @@ class ImportJob(Strict):
     column: str
     seed: NonNegativeInt
     weights: WeightsConfig
+    clip: ClipConfig = Field(description="architecture of the published model")
     tokenizer: str = Field(description="wordpiece or bpe")
     tokenizer_path: str
     output: str = Field(description="folder: results/<study>/runs/<column>-s<seed>")

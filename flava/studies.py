@@ -138,6 +138,7 @@ class Study:
             column=column,
             seed=seed,
             weights=released.weights,
+            clip=released.clip,
             tokenizer=tokenizer,
             tokenizer_path=f"data/{study}/tokenizers/{tokenizer}.json",
             output=f"results/{study}/runs/{column}-s{seed}",

@@ -27,6 +27,10 @@ class ReleasedClip(Strict):
     """Column 14: the released CLIP, or a CLIP trained on more pairs that stands in for it."""
 
     weights: WeightsConfig | None = Field(None, description="the published model, evaluated only")
+    clip: ClipConfig = Field(
+        default_factory=lambda: ClipConfig(quick_gelu=True),
+        description="architecture of the published model (OpenAI's ViT-B/16 has QuickGELU)",
+    )
     stand_in: str | None = Field(None, description="label of the CLIP that takes its place")
     pairs: list[SourceConfig] = Field(
         default_factory=list, description="the stand-in's larger set of pairs"

@@ -12,6 +12,7 @@ from flava.errors import ConfigError
 from flava.jobs import EncoderSource, RunInit
 from flava.models import Clip, Flava
 from flava.models.encoder_files import Part, load_encoder_state
+from flava.models.published import load_published
 
 
 def initialise(model: Flava | Clip, init: RunInit) -> dict[str, Any]:
@@ -56,7 +57,9 @@ def _load(
         report["source"] = source.directory
     else:
         assert source.weights is not None
-        raise ConfigError("published weights cannot be loaded yet")
+        published = load_published(source.weights, part, config)
+        state = published.state
+        report |= {"source": source.weights.source, "converted": published.report}
     own = encoder.state_dict()
     report["not_in_file"] = sorted(own.keys() - state.keys())
     encoder.load_state_dict({**own, **state})

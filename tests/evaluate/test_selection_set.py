@@ -33,7 +33,8 @@ def selection_job(root: Path, output: Path, **changes: object) -> SelectionJob:
     values = {
         "study": "tiny", "zero_shot": specs["zero"], "images": specs["colours"],
         "texts": specs["sst2"],
-        "names": {"zero_shot": "zero", "images": "colours", "texts": "sst2"}, "image_size": 16, "limit": 1000, "output": str(output),
+        "names": {"zero_shot": "zero", "images": "colours", "texts": "sst2"},
+        "image_size": 16, "limit": 1000, "output": str(output),
         "tokenizers": {n: str(root / f"{n}.json") for n in ("wordpiece", "bpe")},
         "max_text_length": {"wordpiece": 32, "bpe": 24},
     }  # fmt: skip

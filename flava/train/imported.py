@@ -1,0 +1,54 @@
+"""Published weights in the place of a trained run: column 14, evaluated only.
+
+python -m flava.train.imported --config results/<study>/runs/<run>/config.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+
+from flava.errors import run_cli
+from flava.io import atomic_directory, sha256_file, write_json
+from flava.jobs import ImportJob, load_job
+from flava.models import build, load_model, save_model
+from flava.models.published import load_published
+from flava.records import make_record
+from flava.train.finish import WEIGHTS, check_equal
+
+
+def import_model(job: ImportJob) -> None:
+    """Writes model/ in the layout of trained runs and, last, record.json.
+
+    Raises:
+        CheckpointError: the weights are missing, damaged or of another architecture.
+    """
+    started = time.time()
+    output = Path(job.output)
+    (output / "record.json").unlink(missing_ok=True)
+    published = load_published(job.weights, "clip", job.clip)
+    model = build("clip", job.clip)
+    model.load_state_dict(published.state)
+    with atomic_directory(output / "model") as temporary:
+        save_model(model, temporary)
+        shutil.copyfile(job.tokenizer_path, temporary / "tokenizer.json")
+        check_equal(model.state_dict(), load_model(temporary).state_dict(), output / "model")
+    facts = {
+        "converted": published.report,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "model_sha256": sha256_file(output / "model" / WEIGHTS),
+    }
+    write_json(output / "record.json", make_record("import", job, started, extra=facts))
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", required=True, help="resolved ImportJob")
+    import_model(load_job(ImportJob, parser.parse_args().config))
+
+
+if __name__ == "__main__":
+    run_cli(main)
