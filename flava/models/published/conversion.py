@@ -66,9 +66,18 @@ class Conversion:
         return [name for name in self.tensors if re.match(pattern, name)]
 
     def unprefix(self, prefix: str) -> None:
-        """Removes a prefix of names, e.g. that of a wrapper module."""
-        if any(name.startswith(prefix) for name in self.tensors):
-            self.tensors = {n.removeprefix(prefix): value for n, value in self.tensors.items()}
+        """Removes a prefix of names, e.g. that of a wrapper module.
+
+        Raises:
+            CheckpointError: two parameters would have one name.
+        """
+        both = [n for n in self.tensors if prefix + n in self.tensors]
+        if both:
+            self.refuse(
+                f"it has both {both[0]} and {prefix}{both[0]}, of which FLAVA's encoder has one. "
+                "Take the weights of the model without a head."
+            )
+        self.tensors = {n.removeprefix(prefix): value for n, value in self.tensors.items()}
 
     def drop(self, pattern: str, reason: str) -> None:
         """Leaves out the parameters whose name begins with the pattern."""

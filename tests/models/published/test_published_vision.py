@@ -245,6 +245,12 @@ def test_relative_positions_are_refused(kind: str, tmp_path: Path):
             load(path, layout)
 
 
+def test_two_last_norms_are_refused(tmp_path: Path):
+    beit(use_mean_pooling=False).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"has both layernorm\.\w+ and beit\.layernorm"):
+        load(tmp_path, "hf_beit")
+
+
 def test_fine_tuned_beit_is_refused(small_beit, tmp_path: Path):
     state = official_beit(small_beit.state_dict())
     state["fc_norm.weight"] = state.pop("norm.weight")
