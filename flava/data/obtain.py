@@ -33,7 +33,7 @@ def how_to_obtain(name: str) -> str:
         return "\n".join(["Name one of these, or 'all':", *known])
     if name == "all":
         return "\n\n".join(known.values())
-    wanted = name.lower()
+    wanted = name.lower().removesuffix(" (filtered)")  # Table 2's name of YFCC100M
     begins = [key for key in known if key.lower().startswith(wanted)]
     exact = [key for key in known if key.lower() == wanted]
     if not begins:

@@ -196,7 +196,7 @@ def listed_captions(source: SourceConfig, tally: Counter[str]) -> Iterator[Capti
     """Images of the annotations that have a caption left after `source.filter`.
 
     `tally` counts the pairs listed ("listed pairs"), those dropped by reason, and what stands
-    twice under one key, of which the first is kept (70 bytes of memory an image).
+    twice under one key, of which the first is kept (80 bytes of memory an image).
     """
     adapter = _adapter(_pairs_adapters(), source, "pairs")
     seen: set[int] = set()

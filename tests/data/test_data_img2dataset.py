@@ -1,0 +1,119 @@
+"""img2dataset's output in its layouts: by itself, by URL, dead links, damage."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from data_helpers import png, source
+from pmd_files import Link, add_member, write_img2dataset
+
+from flava.data.img2dataset import Img2Dataset
+from flava.data.sources import read_pairs
+from flava.errors import DataError, MissingFileError
+
+LINKS = [
+    Link("http://a/1.jpg", "a red square", 1),
+    Link("http://a/2.jpg", "a dead link", None),
+    Link("http://b/ü?x=3&y", "a blue star", 3),
+    Link("http://a/1.jpg", "a red square again", 4),
+    Link("http://a/5.jpg", "", 5),
+]
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.parametrize("layout", ["tar", "folder"])
+@pytest.mark.parametrize("table", [True, False])
+def test_every_link_with_its_caption(tmp_path: Path, layout: str, table: bool) -> None:
+    write_img2dataset(tmp_path / "out", LINKS, layout=layout, table=table)
+    tally: Counter[str] = Counter()
+    pairs = list(read_pairs(source("img2dataset", tmp_path / "out"), tally))
+    assert [pair.key for pair in pairs] == ["000000000", "000010000", "000010001", "000020000"]
+    assert [pair.image_bytes for pair in pairs] == [png(seed) for seed in (1, 3, 4, 5)]
+    assert pairs[1].captions == ["a blue star"]
+    # Without the tables nothing is known of links that are dead.
+    assert tally["listed pairs"] == (5 if table else 4)
+    assert tally["missing images"] == int(table)
+
+
+@pytest.mark.parametrize("layout", ["tar", "folder"])
+@pytest.mark.parametrize("table", [True, False])
+def test_by_url(tmp_path: Path, layout: str, table: bool) -> None:
+    write_img2dataset(tmp_path, LINKS, layout=layout, table=table)
+    images = Img2Dataset(tmp_path)
+    assert images.read(images.find_url("http://b/ü?x=3&y")) == png(3)
+    assert images.read(images.find_url("http://a/1.jpg")) == png(1), "of equal URLs the first"
+    for url in ("http://a/2.jpg", "http://nowhere"):
+        with pytest.raises(MissingFileError, match=url):
+            images.find_url(url)
+
+
+def test_shards_are_closed_again(tmp_path: Path) -> None:
+    """Files of more shards than are kept open are read, and stay open no longer than that."""
+    links = [Link(f"http://a/{i}", f"number {i}", i) for i in range(40)]
+    write_img2dataset(tmp_path, links, shard=1)
+    before = open_files()
+    pairs = read_pairs(source("img2dataset", tmp_path))
+    assert [pair.image_bytes for pair in pairs] == [png(i) for i in range(40)]
+    images = Img2Dataset(tmp_path)
+    assert all(images.read(images.find_url(link.url)) for link in links)
+    assert open_files() <= before + 8
+
+
+def test_success_without_a_file_is_a_dead_link(tmp_path: Path) -> None:
+    write_img2dataset(tmp_path, LINKS[:1])
+    with tarfile.open(tmp_path / "00000.tar", "w") as tar:
+        add_member(tar, "000000000.txt", b"a red square")
+    tally: Counter[str] = Counter()
+    assert not list(read_pairs(source("img2dataset", tmp_path), tally))
+    assert tally["missing images"] == tally["pairs of missing images"] == 1
+
+
+def test_links_inside_a_tar_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret.jpg").write_bytes(png(9))
+    write_img2dataset(tmp_path / "out", LINKS[:1])
+    with tarfile.open(tmp_path / "out" / "00000.tar", "w") as tar:
+        link = tarfile.TarInfo("000000000.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "secret.jpg")
+        tar.addfile(link)
+    assert not list(read_pairs(source("img2dataset", tmp_path / "out")))
+
+
+@pytest.mark.parametrize("key", ["../../secret", "/etc/passwd", "a\\b", ""])
+def test_bad_keys_are_refused(tmp_path: Path, key: str) -> None:
+    (tmp_path / "secret.jpg").write_bytes(png(9))
+    folder = tmp_path / "out" / "00000"
+    folder.mkdir(parents=True)
+    (folder / "x.json").write_text(json.dumps({"url": "http://a", "key": key}))
+    with pytest.raises(DataError, match=r"00000, x\.json: "):
+        list(read_pairs(source("img2dataset", tmp_path / "out")))
+
+
+def test_damage_is_named(tmp_path: Path) -> None:
+    write_img2dataset(tmp_path, LINKS)
+    (tmp_path / "00001.tar").write_bytes(b"no tar" * 200)
+    with pytest.raises(DataError, match=r"00001\.tar is not a readable tar"):
+        list(read_pairs(source("img2dataset", tmp_path)))
+    write_img2dataset(tmp_path, LINKS)
+    (tmp_path / "00001.parquet").write_bytes(b"no table")
+    with pytest.raises(DataError, match=r"00001\.parquet is not a readable parquet"):
+        list(read_pairs(source("img2dataset", tmp_path)))
+
+
+def test_truncated_tar(tmp_path: Path) -> None:
+    write_img2dataset(tmp_path, LINKS[:1])
+    whole = (tmp_path / "00000.tar").read_bytes()
+    (tmp_path / "00000.tar").write_bytes(whole[:600])
+    with pytest.raises(DataError, match=r"00000\.tar"):
+        list(read_pairs(source("img2dataset", tmp_path)))
+
+
+def test_no_shards(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"neither 00000\.tar nor a folder 00000"):
+        list(read_pairs(source("img2dataset", tmp_path)))

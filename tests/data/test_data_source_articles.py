@@ -1,0 +1,76 @@
+"""CCNews and BookCorpus in the forms they circulate in."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from data_helpers import source
+
+from flava.data import source_articles
+from flava.data.sources import read_texts
+from flava.errors import DataError
+
+ARTICLE = {
+    "authors": [], "date_publish": "2017-01-01 00:00:00", "language": "en", "title": "Title",
+    "maintext": "First paragraph.\nSecond paragraph.", "url": "http://a", "source_domain": "a",
+}  # fmt: skip
+
+
+def test_news_please(tmp_path: Path) -> None:
+    """An article a file by domain, one a line, gzipped; other languages are left out."""
+    (tmp_path / "a.com").mkdir()
+    (tmp_path / "a.com" / "1.json").write_text(json.dumps(ARTICLE))
+    german = {**ARTICLE, "language": "de", "maintext": "Absatz."}
+    (tmp_path / "a.com" / "2.json").write_text(json.dumps(german))
+    lines = [{"text": "Third."}, german, {**ARTICLE, "maintext": None, "text": ""}]
+    packed = gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode())
+    (tmp_path / "b.jsonl.gz").write_bytes(packed)
+    documents = list(read_texts(source("news_articles", tmp_path)))
+    assert documents == ["First paragraph.\nSecond paragraph.", "Third.", ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("1.json", "{", r"1\.json is not JSON"),
+        ("1.json", "[]", r"1\.json: expected a JSON object"),
+        ("1.jsonl", '{"text": "a"}\n{"title": "b"}\n', r"1\.jsonl, line 2: no article"),
+        ("1.jsonl", "nothing\n", r"1\.jsonl, line 1: not JSON"),
+        ("1.csv", "a", r"has no file \*\.json"),
+    ],
+)
+def test_malformed_news(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        list(read_texts(source("news_articles", tmp_path)))
+
+
+def test_text_files(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "b.txt").write_text("Three.\n\nFour.\n")
+    (tmp_path / "a.txt").write_text("One.\nTwo.")
+    assert list(read_texts(source("text_files", tmp_path))) == ["One.\nTwo.", "Three.\nFour."]
+
+
+def test_bookcorpus_in_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of lines in order; other text files of the folder are none of the corpus."""
+    monkeypatch.setattr(source_articles, "BOOK_LINES", 2)
+    (tmp_path / "books_large_p1.txt").write_text("one .\ntwo .\nthree .\n")
+    (tmp_path / "books_large_p2.txt").write_text("four .\n")
+    (tmp_path / "url_list.txt").write_text("http://a\n")
+    documents = list(read_texts(source("bookcorpus", tmp_path)))
+    assert documents == ["one .\ntwo .", "three .", "four ."]
+    single = list(read_texts(source("bookcorpus", tmp_path / "books_large_p1.txt")))
+    assert single == documents[:2]
+
+
+def test_bookcorpus_a_book_a_file(tmp_path: Path) -> None:
+    (tmp_path / "Fantasy").mkdir()
+    (tmp_path / "Fantasy" / "book.txt").write_text("Once.\nUpon.\n")
+    assert list(read_texts(source("bookcorpus", tmp_path))) == ["Once.\nUpon."]
+    (tmp_path / "Fantasy" / "book.txt").write_bytes(b"Once.\n\xff\n")
+    with pytest.raises(DataError, match=r"book\.txt cannot be read"):
+        list(read_texts(source("bookcorpus", tmp_path)))

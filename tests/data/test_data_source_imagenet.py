@@ -1,0 +1,112 @@
+"""ImageNet-1k: ILSVRC 2012's tars and class folders give the same images."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_helpers import png, source
+from pmd_files import add_member, write_images
+from scipy.io import savemat
+
+from flava.data.sources import Image, read_images
+from flava.errors import DataError
+
+TRAIN = [
+    "n01440764/n01440764_10026.JPEG",
+    "n01440764/n01440764_3.JPEG",
+    "n02119789/n02119789_1.JPEG",
+]
+VAL = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in (1, 2, 3)]
+# ILSVRC2012_ID 1 is n02119789: its order is not that of the sorted wnids.
+IDS = {1: "n02119789", 2: "n01440764"}
+TRUTH = [2, 1, 2]
+
+
+def class_tar(names: list[str], start: int) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for seed, name in enumerate(names, start):
+            add_member(tar, Path(name).name, png(seed))
+    return file.getvalue()
+
+
+def write_train(folder: Path, layout: str) -> None:
+    parts = {"n01440764.tar": class_tar(TRAIN[:2], 0), "n02119789.tar": class_tar(TRAIN[2:], 2)}
+    if layout == "folders":
+        write_images(folder / "train", TRAIN)
+    elif layout == "tar":
+        with tarfile.open(folder / "ILSVRC2012_img_train.tar", "w") as tar:
+            for name, data in parts.items():
+                add_member(tar, name, data)
+    else:
+        (folder / "train").mkdir()
+        for name, data in parts.items():
+            (folder / "train" / name).write_bytes(data)
+
+
+def write_devkit(folder: Path, truth: list[int]) -> None:
+    data = folder / "ILSVRC2012_devkit_t12" / "data"
+    data.mkdir(parents=True)
+    dtype = [("ILSVRC2012_ID", "O"), ("WNID", "O"), ("words", "O")]
+    rows = [(identity, wnid, "words") for identity, wnid in IDS.items()]
+    savemat(data / "meta.mat", {"synsets": np.array(rows, dtype)[:, None]})
+    lines = "".join(f"{identity}\n" for identity in truth)
+    (data / "ILSVRC2012_validation_ground_truth.txt").write_text(lines)
+
+
+@pytest.mark.parametrize("layout", ["folders", "tar", "class tars"])
+def test_train(tmp_path: Path, layout: str) -> None:
+    write_train(tmp_path, layout)
+    images = list(read_images(source("imagenet", tmp_path)))
+    assert images == [
+        Image(f"train/{name}", png(seed), name.split("/")[0]) for seed, name in enumerate(TRAIN)
+    ]
+
+
+@pytest.mark.parametrize("layout", ["tar", "flat folder"])
+def test_validation_with_the_development_kit(tmp_path: Path, layout: str) -> None:
+    write_devkit(tmp_path, TRUTH)
+    if layout == "tar":
+        with tarfile.open(tmp_path / "ILSVRC2012_img_val.tar", "w") as tar:
+            for seed, name in enumerate(VAL):
+                add_member(tar, name, png(seed))
+    else:
+        write_images(tmp_path / "val", VAL)
+    images = list(read_images(source("imagenet", tmp_path, split="val")))
+    assert images == [
+        Image(f"val/{name}", png(seed), IDS[truth])
+        for seed, (name, truth) in enumerate(zip(VAL, TRUTH, strict=True))
+    ]
+
+
+def test_validation_in_class_folders(tmp_path: Path) -> None:
+    write_images(tmp_path / "val", TRAIN)
+    labels = [image.label for image in read_images(source("imagenet", tmp_path, split="val"))]
+    assert labels == ["n01440764", "n01440764", "n02119789"]
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no split 'test' with labels"):
+        list(read_images(source("imagenet", tmp_path, split="test")))
+    with pytest.raises(DataError, match=r"neither train/<wnid>/.* --how ImageNet-1k"):
+        list(read_images(source("imagenet", tmp_path)))
+    write_images(tmp_path / "val", VAL)
+    with pytest.raises(DataError, match=r"unpack ILSVRC2012_devkit_t12"):
+        list(read_images(source("imagenet", tmp_path, split="val")))
+    write_devkit(tmp_path, [2, 1])
+    with pytest.raises(DataError, match=r"'ILSVRC2012_val_00000003\.JPEG' is none of the 2"):
+        list(read_images(source("imagenet", tmp_path, split="val")))
+    truth = tmp_path / "ILSVRC2012_devkit_t12" / "data" / "ILSVRC2012_validation_ground_truth.txt"
+    truth.write_text("2\n1\n2\n1\n")
+    with pytest.raises(DataError, match="3 validation images, but 4 labels"):
+        list(read_images(source("imagenet", tmp_path, split="val")))
+    truth.write_text("2\nseven\n")
+    with pytest.raises(DataError, match=r"ground_truth\.txt, line 2: 'seven' is no ILSVRC2012_ID"):
+        list(read_images(source("imagenet", tmp_path, split="val")))
+    (tmp_path / "ILSVRC2012_img_train.tar").write_bytes(b"no tar")
+    with pytest.raises(DataError, match=r"ILSVRC2012_img_train\.tar is not a readable tar"):
+        list(read_images(source("imagenet", tmp_path)))
