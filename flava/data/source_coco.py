@@ -85,8 +85,8 @@ def localized_narratives(source: SourceConfig) -> Iterator[Captioned]:
 def localized_narratives_sentences(source: SourceConfig) -> Iterator[Captioned]:
     """Localized Narratives' *.jsonl; every sentence of a narrative is a caption of its image.
 
-    Table 2 counts 1.9M pairs of 13.8 words, more and shorter ones than the 0.87M narratives of
-    36.5 words; PMD's own files are called `captions_multi`. The paper does not say how it split.
+    Table 2 counts 1.9M pairs, more than two for each of the 849k images, and the files published
+    with PMD are called `captions_multi`. The paper does not say how it split.
     """
     return _narratives(source, _SENTENCE_END.split)
 

@@ -19,8 +19,9 @@ from flava.config import SourceConfig
 from flava.data.archive import Archive
 from flava.data.caption_filter import why_dropped
 from flava.data.img2dataset import Img2Dataset
-from flava.errors import ConfigError, MissingFileError, run_cli, unknown_name
+from flava.errors import ConfigError, DataError, MissingFileError, run_cli, unknown_name
 
+MAX_KEY = 255
 ItemT = TypeVar("ItemT")
 
 
@@ -207,6 +208,11 @@ def listed_captions(source: SourceConfig, tally: Counter[str]) -> Iterator[Capti
         if listed and not captions:
             tally["images without caption"] += 1
             continue
+        if len(item.key) > MAX_KEY:
+            start = item.key[:40]
+            raise DataError(
+                f"Source '{source.name}': the key '{start}...' has over {MAX_KEY} characters."
+            )
         key = int.from_bytes(blake2b(item.key.encode(), digest_size=8).digest(), "big")
         if key in seen:
             tally["duplicate keys"] += len(captions)

@@ -165,6 +165,7 @@ def test_redcaps_by_url_and_by_name(folder: Path, tmp_path_factory: pytest.TempP
     ("changes", "message"),
     [
         ({"caption": None}, r"pics_2017\.json, annotations\[0\]: 'caption' is missing"),
+        ({"image_id": "i" * 300}, "the key 'iiii.*' has over 255 characters"),
         ({"image_id": "../../secret"}, "no name of a file in it"),
         ({"subreddit": "/etc"}, "no name of a file in it"),
     ],
