@@ -1,15 +1,17 @@
 # make toy    installs into .venv, runs the default study, says where the report is
+#             (SEEDS=3: seeds 0, 1 and 2, with standard errors over them)
 # make test   installs the development tools too, runs every test
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STUDY ?= toy
+SEEDS ?=
 ARGS ?=
 
 .PHONY: toy test lint format docs clean
 
 toy: $(VENV)/.installed
-	$(BIN)/snakemake --config study=$(STUDY) $(ARGS)
+	$(BIN)/snakemake --config study=$(STUDY) $(if $(SEEDS),"seeds=$(SEEDS)") $(ARGS)
 	@echo "Report: $(CURDIR)/results/$(STUDY)/report/index.html"
 
 test: $(VENV)/.installed-dev

@@ -20,6 +20,7 @@ from flava.config import (
 from flava.errors import ConfigError, unknown_name
 from flava.jobs import EvaluateTask, ImportJob, RunConfig, parse
 from flava.params import Tree, merge, read_yaml
+from flava.seeds import seed_list
 
 
 def load_columns(path: Path) -> dict[str, ColumnConfig]:
@@ -266,8 +267,14 @@ def load_tasks(path: Path) -> dict[str, TaskConfig]:
     }
 
 
-def load_study(params: Path, name: str, budget: str | None = None) -> Study:
-    """Loads and checks study `name` of the folder `params`, optionally with one of its budgets.
+def load_study(params: Path, name: str, budget: str | None = None, seeds: object = None) -> Study:
+    """Loads and checks study `name` of the folder `params`.
+
+    Args:
+        params: folder of the studies, columns.yaml and tasks.yaml.
+        name: of the study.
+        budget: one of the study's budgets.
+        seeds: how many seeds to run, 0, 1, ...; None: those that the study lists.
 
     Raises:
         ConfigError: names the file, the key, the nearest valid name and the allowed values.
@@ -283,6 +290,8 @@ def load_study(params: Path, name: str, budget: str | None = None) -> Study:
             raise ConfigError(unknown_name("budget", budget, list(budgets), str(path)))
         tree = merge(tree, budgets[budget], frozenset({"evaluate_jobs"}))
         tree["name"] = f"{tree['name']}-{budget}"
+    if seeds is not None:
+        tree["seeds"] = seed_list(seeds)
     config = parse(StudyConfig, tree, str(path))
     study = Study(
         config, load_columns(params / "columns.yaml"), load_tasks(params / "tasks.yaml"), params

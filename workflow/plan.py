@@ -45,6 +45,7 @@ MODULES = {
     "import": "flava.train.imported",
     "evaluate": "flava.evaluate.run",
     "collect": "flava.evaluate.collect",
+    "directions": "flava.report.directions",
     "render": "flava.report.render",
     "site": "flava.report.site",
 }
@@ -69,9 +70,11 @@ class Plan:
     study: Study
 
     @classmethod
-    def load(cls, study: str, budget: str | None = None, params: str = "params") -> Plan:
-        """Loads a study and checks all of it, before any job starts."""
-        return cls(load_study(Path(params), study, budget))
+    def load(
+        cls, study: str, budget: str | None = None, params: str = "params", seeds: object = None
+    ) -> Plan:
+        """Loads a study and checks all of it, before any job starts; `seeds` as `load_study`."""
+        return cls(load_study(Path(params), study, budget, seeds))
 
     @property
     def name(self) -> str:
@@ -288,8 +291,14 @@ class Plan:
 
     @property
     def published(self) -> list[str]:
-        """The paper's tables."""
-        return sorted(str(path) for path in (self.study.params / "paper").glob("*.csv"))
+        """The paper's tables and claims."""
+        folder = self.study.params / "paper"
+        return sorted(str(path) for end in ("csv", "yaml") for path in folder.glob(f"*.{end}"))
+
+    @property
+    def directions(self) -> str:
+        """Which of the paper's directions hold."""
+        return f"{self.results}/directions.json"
 
     @property
     def pages(self) -> list[str]:
@@ -325,7 +334,8 @@ class Plan:
             kept.append(f"{self.data}/codebook/record.json")
         if self.uses_selection:
             kept += [*self.selection_arrays, f"{self.data}/selection/record.json"]
-        kept += [*self.raw_inputs(), *self.scores, self.collect_job().output, *self.pages]
+        kept += [*self.raw_inputs(), *self.scores, self.collect_job().output, self.directions]
+        kept += self.pages
         kept += [page.removesuffix(".html") + ".ipynb" for page in self.pages]
         kept.append(f"{self.results}/report/index.html")
         return list(dict.fromkeys(kept))

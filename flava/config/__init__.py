@@ -22,6 +22,7 @@ from flava.config.base import (
     Strict,
     TextInit,
 )
+from flava.config.claims import ClaimConfig
 from flava.config.columns import ColumnConfig, InitConfig, SourceUse
 from flava.config.data import (
     CaptionFilterConfig,
@@ -63,6 +64,7 @@ __all__ = [
     "BeitInitConfig",
     "BeitOptim",
     "CaptionFilterConfig",
+    "ClaimConfig",
     "ClipConfig",
     "CodebookConfig",
     "CodebookOptim",

@@ -52,7 +52,9 @@ class StudyConfig(Strict):
     title: str
     scale: str = Field(description="one line on size and data, printed on every table")
     columns: list[str]
-    seeds: list[NonNegativeInt]
+    seeds: list[NonNegativeInt] = Field(
+        min_length=1, description="one run a column and seed; `seeds=N` on the command line: N"
+    )
     data: DataConfig
     flava: FlavaConfig
     clip: ClipConfig
@@ -70,3 +72,9 @@ class StudyConfig(Strict):
     resources: dict[str, dict[str, int | str]] = Field(
         default_factory=dict, description="a rule's ranks, threads, memory: not part of identity"
     )
+
+    @model_validator(mode="after")
+    def _no_seed_twice(self) -> StudyConfig:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {self.seeds} names a seed twice")
+        return self

@@ -1,142 +1,190 @@
-"""The paper's ablation claims as pairs of columns: its difference beside ours."""
+"""The paper's claims as pairs of columns: its difference beside ours, by domain, with a verdict."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from scipy.special import stdtrit
+
+from flava.config import ClaimConfig
+from flava.errors import ConfigError, unknown_name
+from flava.jobs import parse
+from flava.params import read_yaml
 from flava.report.averages import average, mean, rows_that_ran
-from flava.report.compare import Comparison, Estimate
-from flava.report.published import DOMAINS
-from flava.report.summary import average_estimate, printed_average
+from flava.report.compare import Comparison, Estimate, std_error_of_mean
+from flava.report.published import DOMAINS, MACRO
+from flava.report.summary import average_estimate, domains_of, printed_average
+
+FILE = "directions.yaml"
+CONFIDENCE = 0.95
+# Differences of printed numbers with two decimals: less than this has no sign.
+NO_DIFFERENCE = 0.005
+HOLDS, REVERSED, UNDECIDED = "holds", "reversed", "undecided"
+NO_DIRECTION, NOT_RUN = "no direction", "not run"
+WORDS = (HOLDS, REVERSED, UNDECIDED, NO_DIRECTION, NOT_RUN)
 
 
 @dataclass(frozen=True)
-class Claim:
-    """`column` is said to beat `baseline` on the mean of `domains`."""
+class Direction:
+    """One claim, one pair of columns, one domain (or `macro`); differences in percentage points.
 
-    text: str
-    column: str
-    baseline: str
-    domains: tuple[str, ...]
-    source: str
-
-
-CLAIMS = (
-    Claim("Contrastive gradients through all GPUs beat local ones (3 domains)",
-          "flava_c", "flava_c_local", DOMAINS, "Section 4"),
-    Claim("FLAVA_C, contrastive only, beats CLIP on the same pairs (3 domains)",
-          "flava_c", "clip_pmd", DOMAINS, "Section 4"),
-    Claim("MMM and ITM help multimodal tasks",
-          "flava_mm", "flava_c", ("multimodal",), "Section 4"),
-    Claim("MMM and ITM help language",
-          "flava_mm", "flava_c", ("nlp",), "Section 4"),
-    Claim("MMM and ITM help vision a little",
-          "flava_mm", "flava_c", ("vision",), "Section 4"),
-    Claim("Multimodal losses beat MIM alone on vision",
-          "flava_mm", "mim", ("vision",), "Section 4"),
-    Claim("Multimodal losses beat MLM alone on language",
-          "flava_mm", "mlm", ("nlp",), "Section 4"),
-    Claim("Unimodal images and texts added help language",
-          "flava_no_init", "flava_mm", ("nlp",), "Section 4"),
-    Claim("Initialised encoders beat random ones (3 domains)",
-          "flava_dino", "flava_no_init", DOMAINS, "Section 4"),
-    Claim("DINO beats BEiT initialisation on vision",
-          "flava_dino", "flava_beit", ("vision",), "supplement C"),
-    Claim("DINO beats BEiT initialisation on multimodal tasks",
-          "flava_dino", "flava_beit", ("multimodal",), "supplement C"),
-    Claim("Full FLAVA beats CLIP on the same pairs: language",
-          "flava_dino", "clip_pmd", ("nlp",), "Section 4.1"),
-    Claim("Full FLAVA beats CLIP on the same pairs: multimodal",
-          "flava_dino", "clip_pmd", ("multimodal",), "Section 4.1"),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What this study says of a claim; differences in percentage points over the same rows.
-
-    `word`: holds, reversed, undecided (within two standard errors), or not run. With a single
-    seed the error is the test sets' alone, so the words are 'same sign' and 'opposite sign'.
+    Attributes:
+        paper_all: the paper's difference over all its rows, from its printed averages.
+        paper_same: the paper's difference over `rows`; its sign is the direction.
+        by_seed: seed -> our difference between the two runs of that seed.
+        std_error: of the mean of `by_seed` (paired); with one seed, of the two test sets' scores.
+        error_source: 'seeds', 'test set' or 'none'.
+        quantile: of Student's t; ours counts where it exceeds `quantile * std_error`.
+        rows: those that both columns ran.
+        n_rows_paper: rows of the paper's table in the domain.
+        word: one of `WORDS`.
     """
 
-    claim: Claim
+    key: str
+    claim: str
+    source: str
+    column: str
+    baseline: str
+    domain: str
     paper_all: float | None
     paper_same: float | None
     ours: float | None
+    by_seed: Mapping[int, float]
     std_error: float | None
     error_source: str
-    n_rows: int
+    quantile: float | None
+    rows: tuple[str, ...]
     n_rows_paper: int
     word: str
 
+    @property
+    def other_sign(self) -> bool:
+        """Whether the paper's difference over these rows has another sign than over all."""
+        if self.paper_all is None or self.paper_same is None:
+            return False
+        return self.paper_all * self.paper_same < 0
 
-def judge(comparison: Comparison, claim: Claim) -> Verdict:
-    """The claim's difference in the paper and here, over the rows that both columns ran."""
-    published = comparison.published
-    all_rows = {domain: published.row_names(domain) for domain in claim.domains}
-    pair = (claim.column, claim.baseline)
-    known = {column.name for column in comparison.ran()}
-    scores = [comparison.scores(name) for name in pair if name in known]
-    rows = {
-        domain: rows_that_ran(names, scores) if len(scores) == 2 else ()
-        for domain, names in all_rows.items()
+
+def load_claims(folder: Path | str, comparison: Comparison) -> dict[str, ClaimConfig]:
+    """Reads `directions.yaml` of the folder of the paper's tables.
+
+    Raises:
+        ConfigError: the file is missing or malformed, or names a column that does not exist.
+    """
+    path = Path(folder) / FILE
+    known = [column.name for column in comparison.columns]
+    claims = {
+        key: parse(ClaimConfig, tree, f"{path}: {key}") for key, tree in read_yaml(path).items()
     }
-    ours = [average_estimate(comparison, name, rows) if name in known else None for name in pair]
-    difference, error, source = _difference(ours[0], ours[1])
-    return Verdict(
-        claim,
-        _printed_difference(comparison, claim),
-        _paper_difference(comparison, claim, rows),
+    for key, claim in claims.items():
+        for name in (name for pair in claim.pairs for name in pair):
+            if name not in known:
+                raise ConfigError(unknown_name("column", name, known, f"{path}: {key}"))
+    return claims
+
+
+def judge_all(comparison: Comparison, claims: Mapping[str, ClaimConfig]) -> tuple[Direction, ...]:
+    """All claims, pair by pair and domain by domain, where the paper or this study has a number."""
+    found = (
+        judge(comparison, key, claim, pair, domain)
+        for key, claim in claims.items()
+        for pair in claim.pairs
+        for domain in (*DOMAINS, MACRO)
+    )
+    return tuple(item for item in found if item.paper_all is not None or item.ours is not None)
+
+
+def judge(
+    comparison: Comparison, key: str, claim: ClaimConfig, pair: tuple[str, str], domain: str
+) -> Direction:
+    """The difference of a pair in the paper and here, over the rows that both columns ran.
+
+    Seeds are paired: the standard error is that of the mean of the differences seed by seed.
+    """
+    names = {part: comparison.published.row_names(part) for part in domains_of(domain)}
+    ran = {column.name for column in comparison.ran()}
+    scores = [comparison.scores(name) for name in pair if name in ran]
+    rows = {part: rows_that_ran(n, scores) if len(scores) == 2 else () for part, n in names.items()}
+    ours = [average_estimate(comparison, name, rows) if name in ran else None for name in pair]
+    by_seed = _by_seed(*ours)
+    difference = mean(by_seed.values())
+    error, source = _error(by_seed, *ours)
+    paper_same = _paper_difference(comparison, pair, rows) if by_seed else None
+    quantile = t_quantile(len(by_seed)) if source == "seeds" else None
+    return Direction(
+        key,
+        claim.claim,
+        claim.source,
+        *pair,
+        domain,
+        _printed_difference(comparison, pair, domain),
+        paper_same,
         difference,
+        by_seed,
         error,
         source,
-        sum(len(names) for names in rows.values()) if difference is not None else 0,
-        sum(len(names) for names in all_rows.values()),
-        _word(difference, error, source),
+        quantile,
+        tuple(name for part in rows.values() for name in part) if by_seed else (),
+        sum(len(part) for part in names.values()),
+        verdict(difference, error, quantile, paper_same),
     )
 
 
-def judge_all(comparison: Comparison) -> tuple[Verdict, ...]:
-    """All claims in the paper's order."""
-    return tuple(judge(comparison, claim) for claim in CLAIMS)
+def t_quantile(seeds: int) -> float:
+    """Two-sided 95 % quantile of Student's t with `seeds - 1` degrees of freedom; at least 2."""
+    return float(stdtrit(seeds - 1, (1 + CONFIDENCE) / 2))
 
 
-def _printed_difference(comparison: Comparison, claim: Claim) -> float | None:
-    first, second = (
-        mean(printed_average(comparison, domain, name) for domain in claim.domains)
-        for name in (claim.column, claim.baseline)
-    )
+def verdict(
+    ours: float | None, error: float | None, quantile: float | None, paper: float | None
+) -> str:
+    """The word on a difference.
+
+    Args:
+        ours: our mean difference.
+        error: its paired standard error over seeds.
+        quantile: of Student's t; None where fewer than two seeds ran, which decides nothing.
+        paper: the paper's difference over the same rows.
+    """
+    if ours is None:
+        return NOT_RUN
+    if paper is None or abs(paper) < NO_DIFFERENCE:
+        return NO_DIRECTION
+    if error is None or quantile is None or abs(ours) <= quantile * error:
+        return UNDECIDED
+    return HOLDS if ours * paper > 0 else REVERSED
+
+
+def _by_seed(ours: Estimate | None, baseline: Estimate | None) -> dict[int, float]:
+    if ours is None or baseline is None:
+        return {}
+    both = sorted(set(ours.by_seed) & set(baseline.by_seed))
+    return {seed: ours.by_seed[seed] - baseline.by_seed[seed] for seed in both}
+
+
+def _error(
+    by_seed: Mapping[int, float], ours: Estimate | None, baseline: Estimate | None
+) -> tuple[float | None, str]:
+    error = std_error_of_mean(list(by_seed.values()))
+    if error is not None:
+        return error, "seeds"
+    errors = [item.std_error for item in (ours, baseline) if item and item.std_error is not None]
+    return (math.hypot(*errors), "test set") if by_seed and len(errors) == 2 else (None, "none")
+
+
+def _printed_difference(comparison: Comparison, pair: tuple[str, str], domain: str) -> float | None:
+    first, second = (printed_average(comparison, domain, name) for name in pair)
     return None if first is None or second is None else first - second
 
 
 def _paper_difference(
-    comparison: Comparison, claim: Claim, rows: dict[str, tuple[str, ...]]
+    comparison: Comparison, pair: tuple[str, str], rows: Mapping[str, tuple[str, ...]]
 ) -> float | None:
-    means = [
+    first, second = (
         mean(average(comparison.published.column(name), names) for names in rows.values())
-        for name in (claim.column, claim.baseline)
-    ]
-    return None if means[0] is None or means[1] is None else means[0] - means[1]
-
-
-def _difference(
-    ours: Estimate | None, baseline: Estimate | None
-) -> tuple[float | None, float | None, str]:
-    if ours is None or baseline is None:
-        return None, None, "none"
-    difference = ours.mean - baseline.mean
-    if ours.std_error is None or baseline.std_error is None:
-        return difference, None, "none"
-    source = "seeds" if ours.error_source == baseline.error_source == "seeds" else "test set"
-    return difference, math.hypot(ours.std_error, baseline.std_error), source
-
-
-def _word(difference: float | None, error: float | None, source: str) -> str:
-    if difference is None:
-        return "not run"
-    if error is None or abs(difference) <= 2 * error:
-        return "undecided"
-    if source == "seeds":
-        return "holds" if difference > 0 else "reversed"
-    return "same sign" if difference > 0 else "opposite sign"
+        for name in pair
+    )
+    return None if first is None or second is None else first - second

@@ -6,7 +6,7 @@ from flava.report.compare import Comparison
 from flava.report.html import DASH, number, paragraph, signed, span, table, text
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import AverageCell, AverageRow, full_average, partial_average
-from flava.report.tables import DOMAIN_TITLES
+from flava.report.tables import DOMAIN_TITLES, error_note
 
 
 def headline(comparison: Comparison) -> str:
@@ -25,7 +25,7 @@ def headline(comparison: Comparison) -> str:
         body.append([f"{column.number} {text(column.title)}", *cells])
     note = (
         "Percent. Under each score: the paper's average over the same rows and the difference to "
-        "it, which is grey where stand-ins are among the rows."
+        f"it, which is grey where stand-ins are among the rows. {error_note(comparison)}"
     )
     return table(head, body, "plain headline") + paragraph(note, "small")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flava.jobs import ReportJob
-from flava.report.claims import Verdict, judge_all
 from flava.report.compare import Comparison
 from flava.report.html import (
     DASH,
@@ -13,22 +12,11 @@ from flava.report.html import (
     number,
     paragraph,
     quantity,
-    signed,
-    span,
     table,
     text,
 )
 from flava.report.runs import Run, Source
 from flava.report.tables import DOMAIN_TITLES, extra_table, scale_line, stand_in_rows
-
-VERDICT_CSS = {
-    "holds": "good",
-    "same sign": "good",
-    "reversed": "bad",
-    "opposite sign": "bad",
-    "undecided": "open",
-    "not run": "open",
-}
 
 
 def banner(job: ReportJob, comparison: Comparison) -> str:
@@ -172,31 +160,6 @@ def data(sources: Sequence[Source]) -> str:
             ]
         )
     return table(head, body)
-
-
-def claims(comparison: Comparison) -> str:
-    """Each claim: the paper's difference, ours and the verdict."""
-    verdicts = judge_all(comparison)
-    columns = {column.name: str(column.number) for column in comparison.columns}
-    body = [_claim(verdict, columns) for verdict in verdicts]
-    return table(["claim", "columns", "paper", "this study", "verdict"], body, "plain cards claims")
-
-
-def _claim(verdict: Verdict, columns: dict[str, str]) -> list[str]:
-    claim = verdict.claim
-    pair = f"{columns[claim.column]} against {columns[claim.baseline]}"
-    word = span(f"verdict {VERDICT_CSS[verdict.word]}", verdict.word)
-    paper = DASH if verdict.paper_all is None else signed(verdict.paper_all)
-    if verdict.ours is None:
-        return [text(claim.text), pair, paper, DASH, word]
-    if verdict.n_rows < verdict.n_rows_paper:
-        same = DASH if verdict.paper_same is None else signed(verdict.paper_same)
-        paper += span("of", f"{same} on the same {quantity(verdict.n_rows, 'row')}")
-    ours = signed(verdict.ours)
-    if verdict.std_error is not None:
-        ours += span("se", f" \N{PLUS-MINUS SIGN}{number(verdict.std_error)}")
-    ours += span("of", f"{verdict.n_rows} of {verdict.n_rows_paper} rows")
-    return [text(claim.text), pair, paper, ours, word]
 
 
 def extra_rows(comparison: Comparison) -> str:

@@ -6,7 +6,6 @@ import argparse
 import base64
 import html
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from flava.errors import DataError, run_cli
 from flava.io import atomic_path
 from flava.jobs import ReportJob, load_job
 from flava.report import sections
-from flava.report.claims import judge_all
+from flava.report.claims import Direction
 from flava.report.compare import Comparison, load_comparison
+from flava.report.directions import directions_table, load_directions, note, summary
 from flava.report.headline import headline
 from flava.report.html import duration, page, paragraph, quantity, text
 from flava.report.runs import Run, load_runs, load_sources
@@ -50,6 +50,7 @@ def write_index(job: ReportJob, dag: Path | None = None) -> None:
     """
     comparison = load_comparison(job)
     runs = load_runs(job, comparison.records)
+    directions = load_directions(job, comparison)
     folder = Path(job.output)
     body = [
         f"<h1>FLAVA, reproduced: {text(job.title)}</h1>",
@@ -59,12 +60,12 @@ def write_index(job: ReportJob, dag: Path | None = None) -> None:
             "lead",
         ),
         sections.banner(job, comparison),
-        facts(job, comparison, runs),
+        facts(comparison, directions, runs),
         "<h2>Averages</h2>",
         headline(comparison),
-        "<h2>The paper's claims</h2>",
-        paragraph(claims_note(comparison), "small"),
-        sections.claims(comparison),
+        "<h2>The paper's directions</h2>",
+        paragraph(note(comparison, directions), "small"),
+        directions_table(comparison, directions),
         "<h2>Pages</h2>",
         page_links(folder),
         "<h2>How it was made</h2>",
@@ -82,12 +83,12 @@ def write_index(job: ReportJob, dag: Path | None = None) -> None:
         temporary.write_text(page(title, "\n".join(body)), encoding="utf-8")
 
 
-def facts(job: ReportJob, comparison: Comparison, runs: Sequence[Run]) -> str:
+def facts(comparison: Comparison, directions: Sequence[Direction], runs: Sequence[Run]) -> str:
     """What a reader asks first, as a list of terms."""
     ran = ", ".join(f"{c.number} {c.title}" for c in comparison.ran())
     rows = [
         ("Columns", text(ran or "none")),
-        ("Claims", text(claims_line(comparison))),
+        ("Directions", text(summary(directions))),
         ("Cost", text(sections.total_cost(runs))),
         ("Hardware", text("; ".join(dict.fromkeys(map(sections.hardware, runs))) or "none")),
         ("Code", commits(runs)),
@@ -108,27 +109,6 @@ def commits(runs: Sequence[Run]) -> str:
             state = " with uncommitted changes" if dirty else ""
             shown.append(f"commit <code>{text(commit[:12])}</code>{state}")
     return "; ".join(shown) or "no run"
-
-
-def claims_line(comparison: Comparison) -> str:
-    """How many of the paper's claims could be looked at, and what came out."""
-    words = Counter(verdict.word for verdict in judge_all(comparison))
-    parts = ", ".join(f"{words[word]} {word}" for word in sections.VERDICT_CSS if words[word])
-    return f"{words.total() - words['not run']} of {words.total()} looked at: {parts}"
-
-
-def claims_note(comparison: Comparison) -> str:
-    """How to read the verdicts."""
-    seeds = len(comparison.seeds) > 1
-    words = (
-        "<b>holds</b> / <b>reversed</b>: our difference has the paper's sign or the other, and is "
-        "more than twice its standard error over seeds; <b>undecided</b>: it is not."
-        if seeds
-        else "With one seed no claim is settled: <b>same sign</b> / <b>opposite sign</b> means "
-        "that the difference exceeds twice the test sets' standard error, <b>undecided</b> that "
-        "it does not."
-    )
-    return f"Differences in percentage points, over the rows that both columns ran. {words}"
 
 
 def page_links(folder: Path) -> str:

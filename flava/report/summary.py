@@ -60,7 +60,7 @@ def full_average(comparison: Comparison, key: str) -> AverageRow:
     Args:
         key: a domain, `macro` (mean of three domains) or `macro_table_c1` (of NLP and vision).
     """
-    rows = {domain: comparison.published.row_names(domain) for domain in _domains(key)}
+    rows = {domain: comparison.published.row_names(domain) for domain in domains_of(key)}
     return _average_row(comparison, key, rows, printed=True)
 
 
@@ -72,13 +72,14 @@ def partial_average(comparison: Comparison, key: str) -> AverageRow | None:
     scores = [comparison.scores(column.name) for column in comparison.ran()]
     rows = {
         domain: rows_that_ran(comparison.published.row_names(domain), scores)
-        for domain in _domains(key)
+        for domain in domains_of(key)
     }
     row = _average_row(comparison, key, rows, printed=False)
     return row if row.partial and all(rows.values()) else None
 
 
-def _domains(key: str) -> tuple[str, ...]:
+def domains_of(key: str) -> tuple[str, ...]:
+    """The domains that an average is the mean of."""
     if key == MACRO:
         return DOMAINS
     return TABLE_C1_MACRO_DOMAINS if key == MACRO_TABLE_C1 else (key,)

@@ -57,20 +57,12 @@ def extra_table(comparison: Comparison) -> str:
 
 def legend(comparison: Comparison) -> str:
     """What the marks mean, in text: tooltips do not exist on paper or on a phone."""
-    seeds = len(comparison.seeds)
-    error = (
-        f"\N{PLUS-MINUS SIGN}: standard error over {seeds} seeds; in italics, that of the test "
-        "set, where fewer than two seeds ran."
-        if seeds > 1
-        else "\N{PLUS-MINUS SIGN}: standard error of the test set (in italics); one seed ran, so "
-        "the spread over seeds is unknown."
-    )
     items = [
         "<b>Large</b>: this study, percent, mean over seeds. "
         "<span class=paper>Small grey</span>: the paper. "
         "<span class='delta up'>+</span> / <span class='delta down'>\N{MINUS SIGN}</span>: "
         "this study minus the paper, percentage points.",
-        error,
+        error_note(comparison),
         f"{STAND_IN_MARK}: the row's test set is a stand-in for the paper's; its difference to the "
         "paper is grey, because it measures other data.",
         "Shaded columns and rows did not run (reasons below the table); only the paper's numbers "
@@ -82,6 +74,20 @@ def legend(comparison: Comparison) -> str:
         "\N{DOUBLE DAGGER}: as printed, but the paper's own cells do not give this average.",
     ]
     return f'<ul class="legend">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
+
+
+def error_note(comparison: Comparison) -> str:
+    """Which kind of standard error stands beside the scores, averages among them."""
+    seeds = len(comparison.seeds)
+    if seeds > 1:
+        return (
+            f"\N{PLUS-MINUS SIGN}: standard error over {seeds} seeds, of an average: that of the "
+            "average itself; in italics, that of the test set, where fewer than two seeds ran."
+        )
+    return (
+        "\N{PLUS-MINUS SIGN}: standard error of the test set (in italics); one seed ran, so the "
+        "spread over seeds is unknown."
+    )
 
 
 def _head(comparison: Comparison) -> str:

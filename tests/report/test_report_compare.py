@@ -1,4 +1,4 @@
-"""Joining scores with the paper's table: seeds, errors, reasons, averages, claims."""
+"""Joining scores with the paper's table: seeds, errors, reasons, averages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import pytest
 
 from flava.errors import DataError
-from flava.report.claims import CLAIMS, judge, judge_all
 from flava.report.compare import compare, load_comparison
 from flava.report.published import load_table_c1
 from flava.report.scores import load_scores
@@ -121,36 +120,6 @@ def test_rows_of_one_task_do_not_count_as_independent(tmp_path):
     several = comparison_of(tmp_path, fake_scores(rows=("COLA", "RTE", "STS-B", "SST-2")))
     nlp = partial_average(several, "nlp")
     assert nlp.cells["flava_c"].ours.std_error == pytest.approx(1.25 / 2)
-
-
-def test_verdicts(tmp_path):
-    claim = next(c for c in CLAIMS if c.column == "flava_mm" and c.domains == ("nlp",))
-
-    def verdict(ours, baseline, seeds=(0,)):
-        lines = fake_scores(rows=("COLA", "RTE"), columns=["flava_mm", "flava_c"], seeds=seeds)
-        for line in lines:
-            line["value"] = (ours if line["column"] == "flava_mm" else baseline) + line["seed"]
-        return judge(comparison_of(tmp_path, lines, seeds), claim)
-
-    assert verdict(60.0, 50.0).word == "same sign"
-    assert verdict(50.0, 60.0).word == "opposite sign"
-    assert verdict(51.0, 50.0).word == "undecided"
-    assert verdict(60.0, 50.0, (0, 1, 2)).word == "holds"
-    assert verdict(50.0, 60.0, (0, 1, 2)).word == "reversed"
-    one = verdict(60.0, 50.0)
-    assert (one.n_rows, one.n_rows_paper) == (2, 8)
-    assert one.paper_all == pytest.approx(74.22 - 64.80)
-    assert one.paper_same == pytest.approx((38.97 + 51.99 - 17.58 - 51.99) / 2)
-
-
-def test_claims_of_columns_that_did_not_run(tmp_path):
-    comparison = comparison_of(tmp_path, fake_scores())
-    words = {verdict.claim.column: verdict.word for verdict in judge_all(comparison)}
-    assert words["flava_dino"] == "not run"
-    published = {column.name for column in comparison.published.columns}
-    assert {name for claim in CLAIMS for name in (claim.column, claim.baseline)} <= published
-    # Every claim as worded is what the paper's own averages say.
-    assert all(verdict.paper_all > 0 for verdict in judge_all(comparison))
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,11 @@ class Project:
                 shutil.copy(source, path / part)
         return cls(path)
 
-    def snakemake(self, *arguments: str, study: str = "smoke") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "snakemake", "--config", f"study={study}", *arguments]
+    def snakemake(
+        self, *arguments: str, study: str = "smoke", seeds: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        config = [f"study={study}", *([] if seeds is None else [f"seeds={seeds}"])]
+        command = [sys.executable, "-m", "snakemake", "--config", *config, *arguments]
         return subprocess.run(
             command, cwd=self.path, env=self.environment(), capture_output=True, text=True
         )
@@ -48,8 +51,8 @@ class Project:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(self.path)}
 
-    def planned(self) -> set[str]:
+    def planned(self, seeds: str | None = None) -> set[str]:
         """Messages of the jobs that a dry run would run."""
-        result = self.snakemake("--dry-run")
+        result = self.snakemake("--dry-run", seeds=seeds)
         assert result.returncode == 0, result.stderr
         return set(re.findall(r"^Job \d+: (.*)$", result.stdout + result.stderr, re.MULTILINE))

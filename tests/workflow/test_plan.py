@@ -128,6 +128,50 @@ def test_every_target_is_made_for_a_run_of_the_study(root: Path, monkeypatch) ->
     assert not [t for t in plan.targets() if "checkpoints" in t]
 
 
+def test_more_seeds_leave_the_files_of_the_others_alone(in_copy: Path) -> None:
+    before = Plan.load("toy").configs()
+    more = Plan.load("toy", seeds=3)
+    after = more.configs()
+    changed = {path for path in before if after[path] != before[path]}
+    assert changed == {f"results/toy/configs/{step}.json" for step in ("collect", "report")}
+    added = set(after) - set(before)
+    assert all("-s1" in path or "-s2" in path for path in added)
+    assert set(more.runs) == {f"{column}-s{seed}" for column, seed in more.study.runs}
+
+
+def test_fewer_seeds_damage_nothing(in_copy: Path) -> None:
+    """The runs of more seeds stay; the report is of the seeds of its call."""
+    Plan.load("smoke", seeds=3).write()
+    runs = sorted(Path("results/smoke/runs").rglob("*.json"))
+    kept = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in runs}
+    one = Plan.load("smoke", seeds="1")
+    one.write()
+    assert {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in runs} == kept
+    assert one.report_job().seeds == [0]
+    assert not [path for path in one.collect_job().scores if "-s1" in path or "-s2" in path]
+
+
+@pytest.mark.parametrize("seeds", [0, -1, "abc", 3.5, "3.5", "-1", "0", "", True, [1], "\u00b3"])
+def test_bad_seeds_are_refused(in_copy: Path, seeds: object) -> None:
+    with pytest.raises(ConfigError, match=r"is not a number of seeds\. Give a whole number"):
+        Plan.load("toy", seeds=seeds)
+
+
+def test_seeds_of_the_study_are_the_default(in_copy: Path) -> None:
+    study = Path("params/smoke.yaml")
+    study.write_text(study.read_text().replace("seeds: [0]", "seeds: [4, 2]"))
+    assert [seed for _, seed in Plan.load("smoke").study.runs][:2] == [4, 2]
+    assert Plan.load("smoke", seeds=2).study.config.seeds == [0, 1]
+
+
+@pytest.mark.parametrize(("seeds", "says"), [("[]", "seeds"), ("[1, 1]", "names a seed twice")])
+def test_bad_seeds_in_a_study_are_refused(in_copy: Path, seeds: str, says: str) -> None:
+    study = Path("params/smoke.yaml")
+    study.write_text(study.read_text().replace("seeds: [0]", f"seeds: {seeds}"))
+    with pytest.raises(ConfigError, match=says):
+        Plan.load("smoke")
+
+
 @pytest.mark.parametrize("step", MODULES)
 def test_every_step_has_a_fingerprint_of_its_own_module(step: str) -> None:
     assert MODULES[step] in fingerprint(MODULES[step])

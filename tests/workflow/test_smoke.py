@@ -83,6 +83,7 @@ def test_one_key_of_one_column_replans_its_chain_alone(project: Project, edited)
         *(f"evaluate flava_c_local-s0 {job}" for job in ("vision", "nlp", "multimodal")),
         "collect all scores",
         "render table_c1",
+        "directions: which of the paper's hold",
         "render the index page",
     }
 
@@ -104,8 +105,31 @@ def test_a_new_column_plans_its_own_chain_alone(project: Project, edited) -> Non
         *(f"evaluate flava_c_tmm_local-s0 {job}" for job in ("vision", "nlp", "multimodal")),
         "collect all scores",
         "render table_c1",
+        "directions: which of the paper's hold",
         "render the index page",
     }
+
+
+def test_more_seeds_plan_their_own_runs_alone(project: Project) -> None:
+    planned = project.planned(seeds="2")
+    names = {name for line in planned for name in line.split() if name.endswith(("-s0", "-s1"))}
+    assert names >= {f"{column}-s1" for column in ("mim", "mlm", "flava_c_local", "clip_pmd")}
+    assert not [name for name in names if name.endswith("-s0")]
+    others = {line for line in planned if "-s1" not in line}
+    assert others == {
+        "collect all scores",
+        "render table_c1",
+        "directions: which of the paper's hold",
+        "render the index page",
+    }
+    assert project.planned() == set()  # the report of one seed is still there
+
+
+def test_directions_have_a_record(project: Project) -> None:
+    value = json.loads((project.path / "results/smoke/directions.json").read_text())
+    assert value["record"]["step"] == "directions"
+    words = {line["word"] for line in value["directions"]}
+    assert words <= {"undecided", "not run", "no direction"}  # one seed decides nothing
 
 
 def test_comment_and_resource_replan_nothing(project: Project, edited) -> None:
@@ -117,7 +141,12 @@ def test_comment_and_resource_replan_nothing(project: Project, edited) -> None:
 
 def test_code_of_one_step_replans_what_follows_it(project: Project, edited) -> None:
     edited("flava/evaluate/collect.py", "\ndef main(", "\nREMARK = 1\n\n\ndef main(")
-    assert project.planned() == {"collect all scores", "render table_c1", "render the index page"}
+    assert project.planned() == {
+        "collect all scores",
+        "render table_c1",
+        "directions: which of the paper's hold",
+        "render the index page",
+    }
 
 
 def test_unknown_key_stops_before_any_job(project: Project, edited) -> None:
@@ -127,6 +156,14 @@ def test_unknown_key_stops_before_any_job(project: Project, edited) -> None:
     assert (
         "unknown key 'pair_updats'. Did you mean 'pair_updates'?" in result.stdout + result.stderr
     )
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("seeds", ["0", "-1", "abc", "3.5"])
+def test_bad_seeds_stop_before_any_job(project: Project, seeds: str) -> None:
+    result = project.snakemake("--cores", "2", seeds=seeds)
+    assert result.returncode != 0
+    assert f"seeds={seeds} is not a number of seeds" in result.stdout + result.stderr
     assert "Traceback" not in result.stderr
 
 

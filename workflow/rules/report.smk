@@ -22,6 +22,21 @@ rule notebook:
         " --output {output.html:q} > {log:q} 2>&1"
 
 
+rule directions:
+    input:
+        plan.report_inputs,
+        config=plan.config_path("report"),
+        code=plan.code_path("directions"),
+    output:
+        plan.directions,
+    log:
+        f"logs/{plan.name}/directions.log",
+    message:
+        "directions: which of the paper's hold"
+    shell:
+        "{PY} -m flava.report.directions --config {input.config:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule site:
     input:
         plan.report_inputs,

@@ -1,0 +1,167 @@
+"""Which of the paper's directions hold: `python -m flava.report.directions --config <report.json>`.
+
+Writes `directions.json` beside results.parquet, with the record of how it was made; the index page
+shows the same as a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+
+from flava.errors import run_cli
+from flava.io import sha256_file, write_json
+from flava.jobs import ReportJob, load_job
+from flava.records import make_record
+from flava.report.claims import (
+    FILE,
+    HOLDS,
+    NOT_RUN,
+    REVERSED,
+    UNDECIDED,
+    WORDS,
+    Direction,
+    judge_all,
+    load_claims,
+)
+from flava.report.compare import Comparison, load_comparison
+from flava.report.html import DASH, number, quantity, signed, span, table, text
+from flava.report.published import DOMAINS, MACRO
+from flava.report.tables import DOMAIN_TITLES
+
+CSS = {HOLDS: "good", REVERSED: "bad"}
+RULE = (
+    "The direction is the sign of the paper's difference over the rows that both columns ran here. "
+    "It holds (or is reversed) where our mean difference over seeds has that sign (or the other) "
+    "and exceeds, in size, t times its paired standard error: t is the two-sided 95 % quantile of "
+    "Student's t with one degree of freedom fewer than seeds. Otherwise, and always with one seed, "
+    "it is undecided."
+)
+
+
+def main() -> None:
+    """Writes the directions of a study."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", required=True, help="resolved report configuration (JSON)")
+    parser.add_argument("--output", required=True, help="directions.json")
+    arguments = parser.parse_args()
+    write_directions(load_job(ReportJob, arguments.config), Path(arguments.output))
+
+
+def load_directions(job: ReportJob, comparison: Comparison) -> tuple[Direction, ...]:
+    """All directions of a study."""
+    return judge_all(comparison, load_claims(job.published, comparison))
+
+
+def write_directions(job: ReportJob, output: Path) -> None:
+    """Writes study, seeds, rule, directions and record as JSON.
+
+    Raises:
+        DataError: results, a run's record or the paper's table is missing or damaged.
+        ConfigError: the file of claims is malformed.
+    """
+    started = time.time()
+    directions = load_directions(job, load_comparison(job))
+    facts = {
+        "results_sha256": sha256_file(job.results),
+        "claims_sha256": sha256_file(Path(job.published) / FILE),
+    }
+    parents = [f"{folder}/record.json" for folder in job.runs.values()]
+    value = {
+        "study": job.study,
+        "seeds": list(job.seeds),
+        "rule": RULE,
+        "directions": [asdict(direction) for direction in directions],
+        "record": make_record("directions", job, started, parents=parents, extra=facts),
+    }
+    write_json(output, value)
+
+
+def summary(directions: Sequence[Direction]) -> str:
+    """How many directions could be looked at, and what came out."""
+    words = Counter(direction.word for direction in directions)
+    parts = ", ".join(f"{words[word]} {word}" for word in WORDS if words[word] and word != NOT_RUN)
+    looked_at = words.total() - words[NOT_RUN]
+    return f"{looked_at} of {words.total()} looked at" + (f": {parts}" if parts else "")
+
+
+def note(comparison: Comparison, directions: Sequence[Direction]) -> str:
+    """How to read the table, with the rule of the verdicts."""
+    lines = [
+        "Differences between two columns, percentage points, over the rows that both ran here; "
+        "under ours, the paper's over the same rows and, where they are fewer, over all of its "
+        f"rows. {RULE}"
+    ]
+    if len(comparison.seeds) > 1:
+        tested = sum(direction.quantile is not None for direction in directions)
+        lines.append(
+            f"\N{PLUS-MINUS SIGN}: standard error of the paired difference over "
+            f"{len(comparison.seeds)} seeds. With {quantity(tested, 'difference')} looked at, one "
+            "in twenty of those that are none would count by chance. The paper gives one run a "
+            "column and no errors."
+        )
+    else:
+        lines.append(
+            "One seed ran: no verdict. \N{PLUS-MINUS SIGN} (in italics): standard error of the two "
+            "test sets alone, taken as independent."
+        )
+    lines.append("\N{DAGGER}: over all of its rows, the paper's difference has the other sign.")
+    return " ".join(lines)
+
+
+def directions_table(comparison: Comparison, directions: Sequence[Direction]) -> str:
+    """One line a pair of columns, one cell a domain."""
+    numbers = {column.name: column.number for column in comparison.columns}
+    body = []
+    for _, group in groupby(directions, key=lambda d: (d.key, d.column, d.baseline)):
+        cells = {direction.domain: direction for direction in group}
+        first = next(iter(cells.values()))
+        pair = f"{numbers[first.column]} against {numbers[first.baseline]}"
+        title = f"<b>{pair}</b>" + span("of wrap", text(first.claim))
+        body.append([title, *(_cell(cells.get(domain)) for domain in (*DOMAINS, MACRO))])
+    head = ["columns", *(DOMAIN_TITLES[domain] for domain in DOMAINS), "Macro"]
+    return table(head, body, "plain cards claims")
+
+
+def _cell(direction: Direction | None) -> str:
+    if direction is None:
+        return span("none", DASH, "neither the paper nor this study has this difference")
+    every = DASH if direction.paper_all is None else signed(direction.paper_all)
+    if direction.ours is None:
+        return span("none", NOT_RUN) + span("of", f"paper {every}")
+    ours = signed(direction.ours)
+    if direction.std_error is not None:
+        css = "se" if direction.error_source == "seeds" else "se test"
+        ours += span(css, f" \N{PLUS-MINUS SIGN}{number(direction.std_error)}")
+    return ours + span("of", _verdict(direction)) + span("of", _paper(direction, every))
+
+
+def _verdict(direction: Direction) -> str:
+    word = direction.word
+    if word == UNDECIDED and direction.quantile is None:
+        word = f"{word}: one seed"
+    return span(f"verdict {CSS.get(direction.word, 'open')}", word, _seeds(direction))
+
+
+def _seeds(direction: Direction) -> str:
+    each = ", ".join(f"seed {seed}: {signed(v)}" for seed, v in sorted(direction.by_seed.items()))
+    if direction.quantile is None:
+        return each
+    return f"{each}; t = {number(direction.quantile)}"
+
+
+def _paper(direction: Direction, every: str) -> str:
+    if len(direction.rows) == direction.n_rows_paper:
+        return f"paper {every}, all {direction.n_rows_paper} rows"
+    same = DASH if direction.paper_same is None else signed(direction.paper_same)
+    mark = "\N{DAGGER}" if direction.other_sign else ""
+    return f"paper {same}{mark}, {len(direction.rows)} rows; {every}, {direction.n_rows_paper} rows"
+
+
+if __name__ == "__main__":
+    run_cli(main)

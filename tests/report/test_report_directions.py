@@ -1,0 +1,244 @@
+"""Directions: paired differences over seeds, verdicts, the JSON file, claims as data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import t as student
+
+from flava.errors import ConfigError
+from flava.records import parse_record
+from flava.report.claims import judge_all, load_claims, t_quantile, verdict
+from flava.report.compare import load_comparison, std_error_of_mean
+from flava.report.directions import directions_table, load_directions, note, summary
+from flava.report.site import write_index
+from flava.report.summary import average_estimate, partial_average
+from tests.report.fake_study import (
+    NUMBERS,
+    PAPER,
+    REPO,
+    fake_job,
+    fake_scores,
+    write_scores,
+    write_study,
+)
+
+PAIR = ["flava_mm", "flava_c"]
+SCORES = st.floats(0, 100, allow_nan=False)
+
+
+def directions(tmp_path, lines, seeds=(0,), columns=NUMBERS):
+    write_scores(tmp_path / "results.parquet", lines)
+    job = fake_job(tmp_path, seeds, columns)
+    found = load_directions(job, load_comparison(job))
+    return {(d.column, d.baseline, d.domain): d for d in found}
+
+
+def noisy_lines(rows, seeds, columns=NUMBERS, spread=3.0):
+    """Scores with a spread over seeds that is the run's own."""
+    lines = fake_scores(rows=rows, columns=columns, seeds=seeds)
+    random = np.random.default_rng(7)
+    for line in lines:
+        line["value"] = float(40 + random.normal(0, spread))
+    return lines
+
+
+@given(st.lists(SCORES, min_size=2, max_size=9))
+def test_standard_error_is_numpys(values):
+    expected = np.std(values, ddof=1) / np.sqrt(len(values))
+    assert std_error_of_mean(values) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("seeds", [(0, 1), (0, 1, 2), (0, 1, 2, 3, 4)])
+def test_averages_and_differences_over_seeds_are_numpys(tmp_path, seeds):
+    rows = ("COLA", "RTE", "DTD", "ImageNet", "MNIST", "SNLI-VE", "Flickr30K TR R@1")
+    lines = noisy_lines(rows, seeds)
+    table = {(x["column"], x["seed"], x["row"]): x["value"] for x in lines}
+    domains = (("COLA", "RTE"), ("DTD", "ImageNet", "MNIST"), ("SNLI-VE", "Flickr30K TR R@1"))
+
+    def macro(column):
+        return np.array(
+            [[np.mean([table[column, s, r] for r in part]) for part in domains] for s in seeds]
+        ).mean(axis=1)
+
+    found = directions(tmp_path, lines, seeds)["flava_mm", "flava_c", "macro"]
+    difference = macro("flava_mm") - macro("flava_c")
+    assert found.ours == pytest.approx(difference.mean())
+    assert found.std_error == pytest.approx(difference.std(ddof=1) / np.sqrt(len(seeds)))
+    assert list(found.by_seed.values()) == pytest.approx(difference.tolist())
+    assert found.quantile == pytest.approx(student.ppf(0.975, len(seeds) - 1))
+    cell = partial_average(load_comparison(fake_job(tmp_path, seeds)), "macro").cells["flava_c"]
+    assert cell.ours.mean == pytest.approx(macro("flava_c").mean())
+    assert cell.ours.std_error == pytest.approx(macro("flava_c").std(ddof=1) / np.sqrt(len(seeds)))
+    assert cell.ours.error_source == "seeds"
+
+
+def test_seeds_are_paired(tmp_path):
+    """What both columns of a seed share does not blur their difference."""
+    lines = fake_scores(rows=("COLA", "RTE"), columns=PAIR, seeds=(0, 1, 2))
+    for line in lines:
+        line["value"] = 30.0 * line["seed"] + (5.0 if line["column"] == "flava_mm" else 0.0)
+    found = directions(tmp_path, lines, (0, 1, 2))["flava_mm", "flava_c", "nlp"]
+    assert found.by_seed == {0: 5.0, 1: 5.0, 2: 5.0}
+    assert found.std_error == 0
+    assert found.word == "holds"
+
+
+def test_only_seeds_of_both_columns_are_paired(tmp_path):
+    lines = fake_scores(rows=("COLA",), columns=PAIR, seeds=(0, 1, 2))
+    lines = [x for x in lines if (x["column"], x["seed"]) != ("flava_c", 1)]
+    found = directions(tmp_path, lines, (0, 1, 2))["flava_mm", "flava_c", "nlp"]
+    assert set(found.by_seed) == {0, 2}
+
+
+@pytest.mark.parametrize(
+    ("ours", "error", "seeds", "paper", "word"),
+    [
+        (5.0, 1.0, 3, 2.0, "holds"),  # t = 4.30
+        (4.2, 1.0, 3, 2.0, "undecided"),
+        (-5.0, 1.0, 3, 2.0, "reversed"),
+        (-5.0, 1.0, 3, -2.0, "holds"),
+        (12.0, 1.0, 2, 2.0, "undecided"),  # t = 12.7
+        (5.0, 0.1, 3, 0.0, "no direction"),
+        (5.0, 0.1, 3, None, "no direction"),
+        (None, None, 3, 2.0, "not run"),
+        (0.0, 0.0, 3, 2.0, "undecided"),
+    ],
+)
+def test_verdicts(ours, error, seeds, paper, word):
+    assert verdict(ours, error, t_quantile(seeds), paper) == word
+
+
+def test_one_seed_decides_nothing(tmp_path):
+    lines = fake_scores(rows=("COLA", "RTE"), columns=PAIR)
+    for line in lines:
+        line["value"] = 99.0 if line["column"] == "flava_mm" else 1.0
+    found = directions(tmp_path, lines)["flava_mm", "flava_c", "nlp"]
+    assert (found.word, found.error_source, found.quantile) == ("undecided", "test set", None)
+    assert found.ours == pytest.approx(98.0)
+    assert (len(found.rows), found.n_rows_paper) == (2, 8)
+    assert found.paper_all == pytest.approx(74.22 - 64.80)
+    assert found.paper_same == pytest.approx((38.97 + 51.99 - 17.58 - 51.99) / 2)
+
+
+def test_the_papers_sign_over_the_same_rows_is_the_direction(tmp_path):
+    """FLAVA_MM beats FLAVA_C over all vision rows of the paper, not on every single one."""
+    table = load_comparison_of_all(tmp_path).published
+    mm, c = table.column("flava_mm"), table.column("flava_c")
+    row = next(name for name in table.row_names("vision") if mm[name] < c[name])
+    lines = fake_scores(rows=(row,), columns=PAIR, seeds=(0, 1, 2))
+    for line in lines:
+        line["value"] = 50.0 if line["column"] == "flava_mm" else 60.0
+    found = directions(tmp_path, lines, (0, 1, 2))["flava_mm", "flava_c", "vision"]
+    assert found.other_sign
+    assert found.word == "holds"
+
+
+def load_comparison_of_all(tmp_path):
+    write_scores(tmp_path / "results.parquet", fake_scores())
+    return load_comparison(fake_job(tmp_path))
+
+
+def test_claims_are_those_of_the_issue_and_as_the_paper_says(tmp_path):
+    comparison = load_comparison_of_all(tmp_path)
+    number = {column.name: column.number for column in comparison.columns}
+    claims = load_claims(PAPER, comparison)
+    pairs = {(number[a], number[b]) for claim in claims.values() for a, b in claim.pairs}
+    wanted = {(4, 3), (7, 4), (10, 7), (12, 9), (5, 4), (6, 4), (8, 7), (9, 7), (11, 10)}
+    wanted |= {(12, 10), (6, 5), (9, 8), (12, 11), (3, 13), (12, 13)}
+    assert wanted <= pairs
+    found = {(d.column, d.baseline, d.domain): d for d in judge_all(comparison, claims)}
+    assert found["flava_dino", "clip_pmd", "nlp"].paper_all == pytest.approx(31.75)
+    # Section 4: +2.86 multimodal, +9 NLP, +0.3 (printed averages: 0.21) vision.
+    mm = [found["flava_mm", "flava_c", d].paper_all for d in ("multimodal", "nlp", "vision")]
+    assert mm == pytest.approx([2.86, 9.42, 0.21])
+    assert ("flava_mm", "mim", "nlp") not in found  # a dash in the paper, and no score here
+    # A claim is about the macro average, or about a single domain where there is no such.
+    losing = {k for k, d in found.items() if k[2] == "macro" and (d.paper_all or 0) < 0}
+    assert losing == {("flava_no_init", "flava_mm", "macro")}  # Section 4 says so, too
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: {claim: x, source: y, pairs: [[flava_x, mim]]}", "unknown column 'flava_x'"),
+        ("a: {claim: x, source: y, pairs: [[mim]]}", "pairs.0"),
+        ("a: {claim: x, source: y, pairs: []}", "pairs"),
+        ("a: {claim: x, pear: y, pairs: [[mim, mlm]]}", "unknown key 'pear'"),
+        ("- a", "must be a mapping"),
+    ],
+)
+def test_malformed_claims_are_refused(tmp_path, text, says):
+    (tmp_path / "directions.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=says):
+        load_claims(tmp_path, load_comparison_of_all(tmp_path))
+
+
+def test_a_claim_of_ones_own(tmp_path):
+    """Its columns need not be the paper's."""
+    shutil.copytree(PAPER, tmp_path / "paper")
+    text = "mine: {claim: mine is better, source: me, pairs: [[mine, flava_c]]}\n"
+    (tmp_path / "paper/directions.yaml").write_text(text, encoding="utf-8")
+    columns = NUMBERS | {"mine": 20}
+    seeds = (0, 1, 2)
+    lines = fake_scores(columns=columns, seeds=seeds)
+    write_scores(tmp_path / "results.parquet", lines)
+    job = fake_job(tmp_path, seeds, columns, published=str(tmp_path / "paper"))
+    found = load_directions(job, load_comparison(job))
+    assert [d.domain for d in found] == ["nlp", "vision", "multimodal", "macro"]
+    assert {d.word for d in found} == {"no direction"}
+    assert all(d.ours is not None and d.paper_all is None for d in found)
+
+
+def test_directions_json_says_what_the_page_says(tmp_path):
+    seeds = (0, 1, 2)
+    job = write_study(tmp_path, seeds)
+    output = tmp_path / "directions.json"
+    command = [sys.executable, "-m", "flava.report.directions", "--config"]
+    command += [str(tmp_path / "report.json"), "--output", str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPO, check=False)
+    assert done.returncode == 0, done.stderr
+    value = json.loads(output.read_text(encoding="utf-8"))
+    record = parse_record(value["record"], str(output))
+    assert set(record.parents) == {f"{folder}/record.json" for folder in job.runs.values()}
+    assert value["seeds"] == [0, 1, 2]
+    comparison = load_comparison(job)
+    found = load_directions(job, comparison)
+    assert [line["word"] for line in value["directions"]] == [d.word for d in found]
+    write_index(job)
+    index = (tmp_path / "report/index.html").read_text(encoding="utf-8")
+    assert directions_table(comparison, found) in index
+    assert summary(found) in index
+    assert "standard error of the paired difference over 3 seeds" in index
+
+
+def test_the_page_names_the_kind_of_error(tmp_path):
+    one = write_study(tmp_path / "one")
+    write_index(one)
+    index = (tmp_path / "one/report/index.html").read_text(encoding="utf-8")
+    assert "One seed ran: no verdict." in index
+    assert "undecided: one seed" in index
+    assert "standard error of the test set (in italics)" in index
+    three = write_study(tmp_path / "three", (0, 1, 2))
+    write_index(three)
+    index = (tmp_path / "three/report/index.html").read_text(encoding="utf-8")
+    assert "standard error over 3 seeds" in index
+    assert "undecided: one seed" not in index
+    comparison = load_comparison(three)
+    assert "3 seeds" in note(comparison, load_directions(three, comparison))
+
+
+def test_average_over_incomplete_seeds_has_no_error_over_seeds(tmp_path):
+    lines = fake_scores(rows=("COLA", "RTE"), columns=["flava_c"], seeds=(0, 1))
+    lines = [x for x in lines if (x["row"], x["seed"]) != ("RTE", 1)]
+    write_scores(tmp_path / "results.parquet", lines)
+    comparison = load_comparison(fake_job(tmp_path, (0, 1)))
+    found = average_estimate(comparison, "flava_c", {"nlp": ("COLA", "RTE")})
+    assert found.error_source == "none"
