@@ -85,7 +85,9 @@ def write_directions(job: ReportJob, output: Path) -> None:
 def summary(directions: Sequence[Direction]) -> str:
     """How many directions could be looked at, and what came out."""
     words = Counter(direction.word for direction in directions)
-    parts = ", ".join(f"{words[word]} {word}" for word in WORDS if words[word] and word != NOT_RUN)
+    plural = {word: word for word in WORDS} | {HOLDS: "hold"}
+    shown = [word for word in WORDS if words[word] and word != NOT_RUN]
+    parts = ", ".join(f"{words[w]} {w if words[w] == 1 else plural[w]}" for w in shown)
     looked_at = words.total() - words[NOT_RUN]
     return f"{looked_at} of {words.total()} looked at" + (f": {parts}" if parts else "")
 

@@ -186,7 +186,7 @@ def test_index_ties_it_together(rendered):
     assert '<a href="table_c1.html">Table C.1: every column, every task</a>' in content
     assert "no score here reproduces a number of the paper" in content
     assert "0123456789ab" in content and "with uncommitted changes" in content
-    assert "20,000 pairs" in content and "5 not run" in content
+    assert "20,000 pairs" in content and "22 of 66 looked at: 22 undecided" in content
 
 
 def test_dag_picture_is_embedded_as_an_image(tmp_path):
@@ -203,7 +203,7 @@ def test_study_without_any_run(tmp_path):
     write_index(job)
     content = check_offline(tmp_path / "report" / "index.html")
     assert "Nothing of the paper" in content
-    assert "13 not run" in content
+    assert "0 of 66 looked at" in content
 
 
 @pytest.mark.parametrize("name", ["record.json", "config.json", "log.csv", "evaluate/vision.json"])
