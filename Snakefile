@@ -10,7 +10,9 @@ from workflow.plan import Plan
 min_version("9.0")
 
 try:
-    plan = Plan.load(config.get("study", "toy"), config.get("budget"), seeds=config.get("seeds"))
+    plan = Plan.load(
+        config.get("study", "toy"), config.get("budget"), seeds=config.get("seeds")
+    )
     plan.write()
 except FlavaError as error:
     raise WorkflowError(str(error)) from None
