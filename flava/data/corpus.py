@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PILImage
 
 from flava.data.shards import ShardReader, check_size, load_array, read_manifest
 from flava.data.transforms import Pixels, decode_image, training_crop
 from flava.errors import DataError
 
 Ids = NDArray[np.int64]
+Found = TypeVar("Found")
 
 
 class ImageCorpus:
@@ -47,6 +49,8 @@ class ImageCorpus:
         self._cache: Pixels | None = None
         self._cached: NDArray[np.bool_] | None = None
         self._cache_crop = (0, 0.0)
+        self._images: dict[int, PILImage.Image] = {}
+        self._image_bytes_left = 0
 
     def __len__(self) -> int:
         return len(self.reader)
@@ -84,11 +88,8 @@ class ImageCorpus:
         if cached is not None and self._cache is not None and cached[index]:
             row: Pixels = self._cache[index]
             return row
-        data = self.reader.read(index)
-        try:
-            image = decode_image(data)
-        except DataError as error:
-            self._count_bad(index, str(error))
+        image = self.image(index)
+        if image is None:
             return None
         pixels = training_crop(image, self.key(index), scale_min, size)
         if cached is not None and self._cache is not None:
@@ -96,11 +97,43 @@ class ImageCorpus:
             cached[index] = True
         return pixels
 
+    def cache_images(self, limit_bytes: int) -> None:
+        """Keeps decoded images in memory from now on, up to this size."""
+        self._image_bytes_left = limit_bytes
+
+    def image(self, index: int, min_side: int = 1) -> PILImage.Image | None:
+        """The whole image, RGB; None if it is corrupt or a side is shorter than `min_side` pixels.
+
+        Raises:
+            DataError: the share of such images exceeds `bad_image_fraction`.
+        """
+        if index in self.bad:
+            return None
+        if index in self._images:
+            return self._images[index]
+        try:
+            image = decode_image(self.reader.read(index))
+            if min(image.size) < min_side:
+                width, height = image.size
+                raise DataError(f"image of {width}x{height} pixels is smaller than a patch")
+        except DataError as error:
+            self._count_bad(index, str(error))
+            return None
+        size = 3 * image.width * image.height
+        if size <= self._image_bytes_left:
+            self._image_bytes_left -= size
+            self._images[index] = image
+        return image
+
+    def good_image(self, index: int, min_side: int = 1) -> tuple[int, PILImage.Image]:
+        """The first usable image from `index` on (cyclic), and its index."""
+        return first_good(index, len(self), lambda i: self.image(i, min_side), self.directory)
+
     def _count_bad(self, index: int, reason: str) -> None:
         self.bad[index] = reason
         if len(self.bad) > self.bad_image_fraction * len(self):
             raise DataError(
-                f"{self.directory}: {len(self.bad)} of {len(self)} images cannot be decoded, more "
+                f"{self.directory}: {len(self.bad)} of {len(self)} images cannot be used, more "
                 f"than the declared share of {self.bad_image_fraction}. The last is "
                 f"'{self.key(index)}': {reason}. Prepare the corpus from intact files."
             )
@@ -131,15 +164,15 @@ class ImageCorpus:
 
 
 def first_good(
-    index: int, count: int, crop: Callable[[int], Pixels | None], where: Path
-) -> tuple[int, Pixels]:
-    """First index from `index` on, cyclic, whose crop is not None, and the crop."""
+    index: int, count: int, read: Callable[[int], Found | None], where: Path
+) -> tuple[int, Found]:
+    """First index from `index` on, cyclic, for which `read` gives something, and that."""
     for step in range(count):
         candidate = (index + step) % count
-        pixels = crop(candidate)
-        if pixels is not None:
-            return candidate, pixels
-    raise DataError(f"{where}: no image can be decoded.")
+        found = read(candidate)
+        if found is not None:
+            return candidate, found
+    raise DataError(f"{where}: no image can be used.")
 
 
 class TokenArray:

@@ -23,6 +23,7 @@ class Stream(IntEnum):
     IMAGE_MASK = 2
     TEXT_MASK = 3
     ITM = 4
+    AUGMENT = 5
 
 
 def generator(seed: int, stream: Stream, *position: int) -> np.random.Generator:
