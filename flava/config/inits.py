@@ -117,7 +117,9 @@ class DinoOptim(OptimConfig):
     decay_all: bool = Field(False, description="DINO: none on biases and norms")
     warmup_updates: NonNegativeInt = Field(12_510, description="10 epochs of 1,251 (DINO)")
     final_learning_rate_fraction: Fraction = Field(2e-6 / 3e-3, description="min_lr 2e-6 (DINO)")
-    clip_grad_norm: PositiveFloat | None = Field(0.3, description="DINO")
+    clip_grad_norm: PositiveFloat | None = Field(
+        None, description="DINO clips each parameter alone: clip_parameter_norm"
+    )
 
 
 class DinoInitConfig(LoopConfig):
@@ -148,16 +150,59 @@ class DinoInitConfig(LoopConfig):
     )
     center_momentum: Fraction = Field(0.9, description="DINO")
     teacher_momentum: Fraction = Field(0.996, description="rises to 1 along half a cosine (DINO)")
-    drop_path: Fraction = Field(0.1, description="stochastic depth of the student (DINO)")
+    drop_path: Fraction = Field(
+        0.1, lt=1, description="stochastic depth of the student at the last block (DINO)"
+    )
+    clip_parameter_norm: PositiveFloat | None = Field(
+        0.3,
+        description="largest L2 norm of each parameter's gradient (DINO, `utils.clip_gradients`); "
+        "optim.clip_grad_norm limits the norm over all parameters",
+    )
     color_jitter: NonNegativeFloat = Field(
         1.0, description="strength; 1: brightness .4, contrast .4, saturation .2, hue .1 (DINO)"
     )
+    gray_probability: Fraction = Field(0.2, description="crops turned gray (DINO)")
+    solarise_probability: Fraction = Field(
+        0.2, description="second global crops whose bright pixels are inverted (DINO)"
+    )
+    blur_sigma_max: PositiveFloat = Field(
+        2.0, description="widest blur in pixels; the narrowest is a twentieth (DINO: 0.1 to 2)"
+    )
+    collapse_grace_updates: NonNegativeInt = Field(
+        12_510, description="updates before a collapse is an error; its measures are logged always"
+    )
     min_entropy_fraction: Fraction = Field(
         0.02,
-        description="collapse: the entropy of the teacher's mean output, as a share of "
-        "ln out_dim, below this is an error",
+        description="collapse to a few prototypes: the entropy of the teacher's mean output, as a "
+        "share of ln out_dim, below this is an error",
+    )
+    max_teacher_entropy_fraction: Fraction = Field(
+        0.995,
+        description="collapse to uniform: the mean entropy of the teacher's outputs, as a share "
+        "of ln out_dim, above this is an error",
+    )
+    knn_updates: PositiveInt | None = Field(
+        None,
+        description="updates between k-NN accuracies in the log, a multiple of log_updates; the "
+        "record has the one at the end in any case",
     )
     optim: DinoOptim = Field(default_factory=lambda: DinoOptim())
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DinoInitConfig:
+        if self.local_scale_min > self.local_scale_max:
+            raise ValueError(
+                f"local_scale_min {self.local_scale_min} exceeds local_scale_max "
+                f"{self.local_scale_max}"
+            )
+        if self.out_dim < 2:
+            raise ValueError("out_dim must be at least 2: one prototype cannot tell images apart")
+        if self.knn_updates is not None and self.knn_updates % self.log_updates:
+            raise ValueError(
+                f"knn_updates {self.knn_updates} is not a multiple of log_updates "
+                f"{self.log_updates}"
+            )
+        return self
 
 
 class MlmInit(Strict):
