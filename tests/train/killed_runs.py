@@ -1,7 +1,9 @@
-"""A program that pretrains on several ranks, again and again, killed each time at another point.
+"""A program that trains on several ranks, again and again, killed each time at another point.
 
-    python killed_runs.py '[{"config": <config.json>, "ranks": 1, "plan": "none"}, ...]'
+    python killed_runs.py '[{"function": "flava.train.pretrain:pretrain", "config": <config.json>,
+                             "ranks": 1, "plan": "none"}, ...]'
 
+The function is what a launcher starts: <module>:<name>, called with the path of the configuration.
 Each rank is a forked process, so that the imports are paid once. A plan ends in a real SIGKILL of
 rank 0. The exit codes of the ranks (-9: killed) are printed as one JSON list a job.
     seconds:<s>     at that time after the start
@@ -13,6 +15,7 @@ rank 0. The exit codes of the ranks (-9: killed) are printed as one JSON list a 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -26,7 +29,7 @@ from typing import Any
 import torch
 from train_helpers import free_port
 
-from flava.train import checkpoint, finish, pretrain
+from flava.train import checkpoint, finish
 
 
 def kill() -> None:
@@ -87,7 +90,8 @@ def run_rank(job: dict[str, Any], rank: int, port: int) -> None:
         "MASTER_PORT": str(port),
     }
     prepare_kill(job["plan"] if rank == 0 else "none")
-    pretrain.pretrain(job["config"])
+    module, _, name = job["function"].partition(":")
+    getattr(importlib.import_module(module), name)(job["config"])
 
 
 def fork(job: dict[str, Any], rank: int, port: int) -> int:
@@ -107,7 +111,10 @@ def fork(job: dict[str, Any], rank: int, port: int) -> int:
 def main() -> None:
     torch.set_num_threads(1)
     warm_up()
-    for job in json.loads(sys.argv[1]):
+    jobs = json.loads(sys.argv[1])
+    for job in jobs:  # their imports are paid once too
+        importlib.import_module(job["function"].partition(":")[0])
+    for job in jobs:
         port = free_port()
         children = [fork(job, rank, port) for rank in range(job["ranks"])]
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]

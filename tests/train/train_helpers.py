@@ -86,13 +86,18 @@ def run_ranks(arguments: list[str], world_size: int, cwd: Path, timeout: float =
     return [output for output, _ in outputs]
 
 
-def job(config: str, ranks: int = 1, plan: str = "none") -> Tree:
-    """One job of killed_runs.py."""
-    return {"config": config, "ranks": ranks, "plan": plan}
+def job(
+    config: str,
+    ranks: int = 1,
+    plan: str = "none",
+    function: str = "flava.train.pretrain:pretrain",
+) -> Tree:
+    """One job of killed_runs.py; `function` is <module>:<name of what a launcher starts>."""
+    return {"config": config, "ranks": ranks, "plan": plan, "function": function}
 
 
 def run_jobs(jobs: list[Tree]) -> list[list[int]]:
-    """Runs pretraining jobs, one after another; returns the exit codes of their ranks."""
+    """Runs training jobs, one after another; returns the exit codes of their ranks."""
     program = Path(__file__).with_name("killed_runs.py")
     command = [sys.executable, str(program), json.dumps(jobs)]
     done = subprocess.run(
