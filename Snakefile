@@ -5,6 +5,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from flava.errors import FlavaError
+from workflow.cost import announce
 from workflow.plan import Plan
 
 min_version("9.0")
@@ -14,6 +15,8 @@ try:
         config.get("study", "toy"), config.get("budget"), seeds=config.get("seeds")
     )
     plan.write()
+    if workflow.is_main_process:
+        announce(plan)
 except FlavaError as error:
     raise WorkflowError(str(error)) from None
 

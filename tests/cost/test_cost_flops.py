@@ -1,0 +1,122 @@
+"""The formulas against torch's own count of what the real models do, forward and backward."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from flava.config import CodebookConfig, ContrastiveConfig
+from flava.cost.flops import Flops, add
+from flava.cost.models import Sample, clip_sample, dvae_sample, flava_sample
+from flava.data.batch import Batch
+from flava.models import Clip, DiscreteVAE, Flava
+from tests.models.model_cases import SMALL, SMALL_CLIP, image_batch, pair_batch, text_batch
+
+ROWS, LENGTH, PATCHES, WORDS = 4, 10, 5, 3
+ONE = ContrastiveConfig(gather="global", ranks=1)
+
+
+def counted(forward) -> Flops:
+    """FLOPs of forward() and of the backward pass of its result.
+
+    The math kernel of attention is made of matrix products, which the counter knows; the CPU's
+    fused kernel is not in its registry.
+    """
+    with sdpa_kernel(SDPBackend.MATH):
+        with FlopCounterMode(display=False) as first:
+            loss = forward()
+        with FlopCounterMode(display=False) as second:
+            loss.backward()
+    return Flops(first.get_total_flops(), second.get_total_flops())
+
+
+def batch_of(config, labels=None) -> Batch:
+    """Pairs with equally many masked patches and words in each row, and no padding."""
+    batch = pair_batch(config, ROWS, LENGTH, labels)
+    patch_mask = torch.zeros_like(batch.patch_mask_BP)
+    patch_mask[:, 2 : 2 + PATCHES] = True
+    masked = torch.zeros_like(batch.text_BL, dtype=torch.bool)
+    masked[:, 3 : 3 + WORDS] = True
+    text = torch.where(batch.text_BL == 0, 7, batch.text_BL)
+    return replace(
+        batch,
+        patch_mask_BP=patch_mask,
+        text_BL=text,
+        text_masked_BL=text.masked_fill(masked, 4),
+        text_labels_BL=text.masked_fill(~masked, -100),
+        text_attention_BL=torch.ones_like(masked),
+    )
+
+
+def losses(model, batch, objectives, contrastive=ONE):
+    return lambda: torch.stack(list(model.losses(batch, objectives, contrastive).values())).sum()
+
+
+PAIRS = ["global_contrastive", "mmm_image", "mmm_text", "itm"]
+
+
+@pytest.mark.parametrize(
+    "objectives",
+    [
+        PAIRS,
+        ["global_contrastive"],
+        ["mmm_image"],
+        ["mmm_text"],
+        ["itm"],
+        ["mmm_image", "itm"],
+        ["global_contrastive", "mmm_text"],
+    ],
+)
+def test_flava_on_pairs(objectives):
+    batch = batch_of(SMALL, [1] * ROWS)
+    sample = Sample(LENGTH, PATCHES, WORDS, columns=ROWS)
+    expected = add(flava_sample(SMALL, objectives, sample).values()) * ROWS
+    assert counted(losses(Flava(SMALL).train(), batch, objectives)) == expected
+
+
+def test_rows_that_do_not_match_cost_no_heads():
+    batch = batch_of(SMALL, [1, 1, 1, 0])
+    sample = Sample(LENGTH, PATCHES, WORDS, matching=0.75, columns=ROWS)
+    expected = add(flava_sample(SMALL, PAIRS, sample).values()) * ROWS
+    assert counted(losses(Flava(SMALL).train(), batch, PAIRS)) == expected
+
+
+@pytest.mark.parametrize("gather", ["none", "local"])
+def test_gradient_of_the_columns(gather):
+    batch = batch_of(SMALL, [1] * ROWS)
+    sample = Sample(LENGTH, PATCHES, WORDS, columns=ROWS, gather=gather)
+    expected = add(flava_sample(SMALL, ["global_contrastive"], sample).values()) * ROWS
+    config = ContrastiveConfig(gather=gather, ranks=2)
+    assert counted(losses(Flava(SMALL).train(), batch, ["global_contrastive"], config)) == expected
+
+
+def test_flava_on_images_and_texts():
+    batch, model = batch_of(SMALL), Flava(SMALL).train()
+    mim = add(flava_sample(SMALL, ["mim"], Sample(masked_patches=PATCHES)).values())
+    assert counted(losses(model, image_batch(batch), ["mim"])) == mim * ROWS
+    model = Flava(SMALL).train()
+    mlm = add(flava_sample(SMALL, ["mlm"], Sample(LENGTH, masked_tokens=WORDS)).values())
+    assert counted(losses(model, text_batch(batch), ["mlm"])) == mlm * ROWS
+
+
+def test_clip():
+    batch = batch_of(SMALL)
+    expected = add(clip_sample(SMALL_CLIP, Sample(LENGTH, columns=ROWS)).values()) * ROWS
+    model = Clip(SMALL_CLIP).train()
+    assert counted(losses(model, batch, ["global_contrastive"])) == expected
+
+
+@pytest.mark.parametrize("downsample", [4, 8])
+def test_dvae(downsample):
+    config = CodebookConfig(codebook_size=24, downsample=downsample, width=8, layers=2)
+    model, parts = DiscreteVAE(config), dvae_sample(config, grid=4)
+    pixels = torch.rand(ROWS, 3, 4 * downsample, 4 * downsample)
+    found = counted(lambda: sum(model.loss_terms(pixels, temperature=1.0).values()))
+    assert found == add(parts.values()) * ROWS
+    with FlopCounterMode(display=False) as counter:
+        model.encode_tokens(pixels)
+    assert counter.get_total_flops() == parts["encoder"].forward * ROWS

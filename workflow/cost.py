@@ -1,0 +1,232 @@
+"""What a study costs before it runs: `python -m workflow.cost paper`; needs no data.
+
+Prints updates, samples, FLOPs and GPU-hours of each column and of what it starts from. Dry runs
+(`snakemake -n --config study=paper`) print the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
+from flava.cost.corpora import caption_words, image_count
+from flava.cost.runs import NOTHING, JobCost, codebook_cost, encoder_cost, run_cost
+from flava.errors import ConfigError, run_cli
+from workflow.plan import Plan
+
+DRY_RUN = {"-n", "--dry-run", "--dryrun"}
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What turns FLOPs into hours, and words into tokens.
+
+    Attributes:
+        gpu: whose peak it is.
+        peak: FLOP/s of dense bf16 matrix products.
+        utilisation: share of the peak that training reaches.
+        pieces_per_word: tokens of a word of a caption. With BERT's vocabulary and CLIP's: 1.04 and
+            1.03 on Flickr8k's clean captions, 1.33 on news; PMD's lie between.
+    """
+
+    gpu: str = "H100 SXM, dense bf16"
+    peak: float = 989e12
+    utilisation: float = 0.40
+    pieces_per_word: float = 1.25
+
+    def hours(self, flops: float) -> float:
+        """GPU-hours of so many FLOPs."""
+        return flops / (self.peak * self.utilisation) / 3600
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table."""
+
+    name: str
+    cost: JobCost
+    note: str = ""
+    total: bool = False
+
+
+def main() -> None:
+    """Command line."""
+    default = Assumptions()
+    parser = argparse.ArgumentParser(prog="python -m workflow.cost", description=__doc__)
+    parser.add_argument("study", help="a study of params/")
+    parser.add_argument("--budget", help="one of its budgets")
+    parser.add_argument("--seeds", help="number of seeds; default: the study's")
+    parser.add_argument("--gpu", default=default.gpu, help="name of the GPU, for the caption")
+    parser.add_argument("--peak-tflops", type=float, default=default.peak / 1e12)
+    parser.add_argument("--utilisation", type=float, default=default.utilisation, help="0 to 1")
+    parser.add_argument("--pieces-per-word", type=float, default=default.pieces_per_word)
+    given = parser.parse_args()
+    plan = Plan.load(given.study, given.budget, seeds=given.seeds)
+    assumed = Assumptions(
+        given.gpu, given.peak_tflops * 1e12, given.utilisation, given.pieces_per_word
+    )
+    print(cost_table(plan, assumed))
+
+
+def announce(plan: Plan) -> None:
+    """Prints the cost on stderr: below the jobs of a dry run, else before the first job.
+
+    Studies on a generated toy world are small and say nothing.
+    """
+    if plan.study.config.data.toy_world:
+        return
+    table = cost_table(plan)
+    if DRY_RUN & set(sys.argv):
+        atexit.register(print, table, file=sys.stderr)
+    else:
+        print(table, file=sys.stderr)
+
+
+def cost_table(plan: Plan, assumed: Assumptions | None = None) -> str:
+    """The plan's cost as plain text.
+
+    Raises:
+        ConfigError: an assumption is out of range.
+        DataError: a manifest or the paper's Table 2 is damaged.
+    """
+    assumed = assumed or Assumptions()
+    check(assumed)
+    seeds = plan.study.config.seeds
+    lines = [*codebook_lines(plan), *init_lines(plan, seeds[0]), *column_lines(plan, assumed)]
+    body = [_cells(line, assumed) for line in lines]
+    totals = [Line("total, one seed", _sum(line.cost for line in lines), total=True)]
+    if len(seeds) > 1:
+        totals.append(Line(f"total, {len(seeds)} seeds", all_seeds(plan, assumed), total=True))
+    body += [_cells(line, assumed) for line in totals]
+    head = ["", "updates", "samples", "FLOPs", "padded", "GPU-hours"]
+    title = f"Cost of study '{plan.name}', training alone:"
+    return "\n".join([title, *_aligned([head, *body]), *_footer(plan, assumed)])
+
+
+def check(assumed: Assumptions) -> None:
+    """Refuses what is impossible.
+
+    Raises:
+        ConfigError: the peak or the pieces a word are not positive, or utilisation not in (0, 1].
+    """
+    if not 0 < assumed.utilisation <= 1:
+        raise ConfigError(
+            f"utilisation {assumed.utilisation} is not a share of the peak. Give a number above 0 "
+            "and at most 1, e.g. 0.4."
+        )
+    for name, value in (("peak", assumed.peak), ("pieces per word", assumed.pieces_per_word)):
+        if not 0 < value < float("inf"):
+            raise ConfigError(f"{name} {value} must be a positive number.")
+
+
+def codebook_lines(plan: Plan) -> list[Line]:
+    """The image tokenizer, where any run reads image tokens."""
+    if not plan.uses_codebook:
+        return []
+    counts = {corpus: corpus_images(plan, corpus) for corpus in plan.tokens}
+    unknown = ", ".join(corpus for corpus, count in counts.items() if count is None)
+    cost = codebook_cost(plan.codebook_job(), sum(count or 0 for count in counts.values()))
+    note = f"without the tokens of {unknown}: not prepared yet" if unknown else ""
+    return [Line("image tokenizer", cost, note)]
+
+
+def corpus_images(plan: Plan, corpus: str) -> int | None:
+    """Images of a corpus: from its manifest, else as the study expects them, else None."""
+    data = plan.study.config.data
+    found = image_count(f"{plan.data}/{corpus}")
+    if found is None and data.toy_world:
+        found = data.toy_world.pairs if corpus == "pairs" else data.toy_world.images
+    if found is None and corpus == "pairs":
+        found = sum(source.expected_pairs or 0 for source in data.pairs) or None
+    return found
+
+
+def init_lines(plan: Plan, seed: int) -> list[Line]:
+    """Encoder initialisations of one seed."""
+    codebook = plan.study.config.codebook
+    return [
+        Line(f"init {init.kind}", encoder_cost(init.job, codebook))
+        for init in plan.inits.values()
+        if init.job.seed == seed
+    ]
+
+
+def column_lines(plan: Plan, assumed: Assumptions) -> list[Line]:
+    """One line a column, of the study's first seed."""
+    seed, lines = plan.study.config.seeds[0], []
+    for column in sorted(plan.study.config.columns, key=lambda c: plan.study.columns[c].number):
+        run, number = f"{column}-s{seed}", plan.study.columns[column].number
+        imported = run in plan.imports
+        cost = NOTHING if imported else _run_cost(plan, run, assumed)
+        released = plan.study.columns[column].arch == "clip_released"
+        note = "published weights, evaluated only" if imported else "a stand-in" * released
+        lines.append(Line(f"{number:2d} {column}", cost, note))
+    return lines
+
+
+def all_seeds(plan: Plan, assumed: Assumptions) -> JobCost:
+    """Everything that the plan trains."""
+    codebook = plan.study.config.codebook
+    costs = [line.cost for line in codebook_lines(plan)]
+    costs += [encoder_cost(init.job, codebook) for init in plan.inits.values()]
+    costs += [_run_cost(plan, run, assumed) for run in plan.runs]
+    return _sum(costs)
+
+
+def _run_cost(plan: Plan, run: str, assumed: Assumptions) -> JobCost:
+    config = plan.runs[run]
+    words, _ = caption_words(config.corpora.get("pairs", ""), plan.study.params / "paper")
+    return run_cost(config, words, assumed.pieces_per_word)
+
+
+def _sum(costs: Iterable[JobCost]) -> JobCost:
+    return reduce(add, costs, NOTHING)
+
+
+def _cells(line: Line, assumed: Assumptions) -> list[str]:
+    cost = line.cost
+    if not cost.samples:
+        return [line.name, line.note or "none", "0", "0", "0", "0"]
+    updates = " + ".join(f"{count:,} {kind}" for kind, count in cost.updates.items())
+    if line.total:
+        updates = f"{sum(cost.updates.values()):,} of all kinds"
+    hours = [_hours(assumed.hours(flops)) for flops in (cost.flops, cost.flops_padded)]
+    shown = hours[0] if hours[0] == hours[1] else " to ".join(hours)
+    cells = [line.name, updates, f"{cost.samples:,}"]
+    cells += [f"{cost.flops:.2e}", f"{cost.flops_padded:.2e}", shown]
+    return cells if not line.note else [*cells[:-1], f"{shown} ({line.note})"]
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+    lines = []
+    for row in rows:
+        left = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
+        right = [cell.rjust(width) for cell, width in zip(row[2:-1], widths[2:], strict=True)]
+        lines.append("  ".join(["", *left, *right, row[-1]]).rstrip())
+    return lines
+
+
+def _footer(plan: Plan, assumed: Assumptions) -> list[str]:
+    words, source = caption_words(f"{plan.data}/pairs", plan.study.params / "paper")
+    longest = plan.study.config.pretrain.pair_text_length
+    return [
+        f"  GPU-hours: at {assumed.utilisation:.0%} of {assumed.peak / 1e12:,.0f} TFLOP/s "
+        f"({assumed.gpu}).",
+        f"  FLOPs: captions of {words:.1f} words ({source}) x {assumed.pieces_per_word} pieces + 2 "
+        f"tokens; padded: captions of {longest} tokens.",
+        "  Not counted: evaluation, scores during training, preparation of data, the optimiser.",
+    ]
+
+
+if __name__ == "__main__":
+    run_cli(main)
