@@ -233,6 +233,13 @@ class ReportJob(Strict):
     not_run: dict[str, str] = Field(description="column -> why this study has no run of it")
     results: str
     runs: dict[str, str] = Field(description="<column>-s<seed> -> run folder")
+    imported: list[str] = Field(
+        default_factory=list, description="those of `runs` that have published weights"
+    )
+    earlier: dict[str, str] = Field(
+        default_factory=dict,
+        description="training that runs start from, encoders and image tokenizer -> its record",
+    )
     published: str = Field(description="folder of the paper's tables")
     output: str = Field(description="folder: results/<study>/report")
 

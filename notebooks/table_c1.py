@@ -10,7 +10,7 @@ from IPython.display import HTML
 from flava.jobs import ReportJob, load_job
 from flava.report import curves, sections, tables
 from flava.report.compare import load_comparison
-from flava.report.runs import load_runs
+from flava.report.runs import load_earlier, load_runs
 
 job = load_job(ReportJob, config)
 comparison = load_comparison(job)
@@ -47,4 +47,4 @@ HTML(curves.loss_curves(runs, comparison))
 # ## Cost
 
 # %%
-HTML(sections.cost(runs))
+HTML(sections.cost(runs, load_earlier(job)))

@@ -27,9 +27,10 @@ from flava.jobs import (
     TokenizerJob,
     ToyWorldJob,
 )
-from flava.studies import Study, load_study, unavailable
+from flava.studies import Study, load_study
 from workflow.encoders import EncoderRun, encoder_runs
 from workflow.fingerprint import fingerprint
+from workflow.reporting import report_job
 from workflow.selection import selection_arrays, selection_job
 
 MODULES = {
@@ -314,9 +315,17 @@ class Plan:
                 f"{config.output}/{name}" for name in ("config.json", "record.json", "log.csv")
             ]
             files += [f"{folder}/manifest.json" for folder in config.corpora.values()]
-        files += [f"{job.output}/record.json" for job in self.imports.values()]
-        files += [f"{init.job.output}/record.json" for init in self.inits.values()]
+        for job in self.imports.values():
+            files += [f"{job.output}/{name}" for name in ("config.json", "record.json")]
+        files += self.earlier.values()
         return list(dict.fromkeys([*files, "flava/report/style.css"]))
+
+    @property
+    def earlier(self) -> dict[str, str]:
+        """Training that runs start from -> its record."""
+        found = {"image tokenizer": f"{self.data}/codebook/record.json"}
+        inits = {f"init {name}": f"{i.job.output}/record.json" for name, i in self.inits.items()}
+        return (found if self.uses_codebook else {}) | inits
 
     def targets(self) -> list[str]:
         """Every kept file; a file left out here would stay stale after a failure upstream."""
@@ -330,8 +339,7 @@ class Plan:
             kept += init.inputs
             kept += [f"{init.job.output}/{name}" for name in RUN_FILES]
         kept += self.tokens.values()
-        if self.uses_codebook:
-            kept.append(f"{self.data}/codebook/record.json")
+        kept += self.earlier.values()
         if self.uses_selection:
             kept += [*self.selection_arrays, f"{self.data}/selection/record.json"]
         kept += [*self.raw_inputs(), *self.scores, self.collect_job().output, self.directions]
@@ -348,26 +356,8 @@ class Plan:
 
     def report_job(self) -> ReportJob:
         """Resolved report."""
-        config = self.study.config
-        ran = set(config.columns)
-        return ReportJob(
-            study=self.name,
-            title=config.title,
-            scale=config.scale,
-            columns={c: self.study.columns[c].number for c in self.study.columns if c in ran},
-            titles={name: column.title for name, column in self.study.columns.items()},
-            seeds=config.seeds,
-            not_run={
-                name: unavailable(name, column, config)
-                or f"not among the columns of study '{self.name}'"
-                for name, column in self.study.columns.items()
-                if name not in ran
-            },
-            results=f"{self.results}/results.parquet",
-            runs={run: config.output for run, config in self.models.items()},
-            published="params/paper",
-            output=f"{self.results}/report",
-        )
+        runs = {run: config.output for run, config in self.models.items()}
+        return report_job(self.study, runs, list(self.imports), self.earlier)
 
     def configs(self) -> dict[str, Any]:
         """Path -> plain data of every resolved configuration and code fingerprint."""

@@ -163,10 +163,12 @@ def dino_sample(config: FlavaConfig, recipe: DinoInitConfig) -> Parts:
     """Pass -> FLOPs of one image: all crops through the student, two through the teacher."""
     whole = _crop(config, recipe, config.grid)
     local = _crop(config, recipe, recipe.local_size // config.patch_size)
+    crops = 2 + recipe.local_crops
     return {
         "student, global crops": whole * 2,
         "student, local crops": local * recipe.local_crops,
         "teacher": (whole * 2).inference,
+        "loss": linear(2, recipe.out_dim, crops, input_grad=False),  # none goes to the teacher
     }
 
 

@@ -20,13 +20,13 @@ MAX_POINTS = 300
 
 def loss_curves(runs: Sequence[Run], comparison: Comparison) -> str:
     """A legend and one panel an objective; the seeds of a column share its line style."""
-    columns = list(dict.fromkeys(run.config.column for run in runs))
+    columns = list(dict.fromkeys(run.column for run in runs))
     styles = {name: _style(index) for index, name in enumerate(columns)}
     objectives: dict[str, list[tuple[str, Curve]]] = {}
     for run in runs:
         for name, curve in run.losses.items():
             objective = name.partition(".")[2]
-            objectives.setdefault(objective, []).append((run.config.column, curve))
+            objectives.setdefault(objective, []).append((run.column, curve))
     labels = {column.name: f"{column.number} {column.title}" for column in comparison.columns}
     keys = "".join(_key(labels[name], styles[name]) for name in columns)
     panels = "".join(

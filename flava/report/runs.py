@@ -11,7 +11,7 @@ from typing import Any
 
 from flava.errors import DataError
 from flava.io import read_json
-from flava.jobs import ReportJob, RunConfig, load_job
+from flava.jobs import ImportJob, ReportJob, RunConfig, load_job
 from flava.records import Record, load_record, parse_record
 
 Curve = tuple[tuple[float, float], ...]
@@ -19,13 +19,15 @@ Curve = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the study: its configuration, its record, its evaluations' records, its losses.
+    """One run of the study: its record, its evaluations' records, its losses.
 
-    `losses` maps "<kind>.<objective>" to (update, loss) points.
+    `losses` maps "<kind>.<objective>" to (update, loss) points. A run with published weights has
+    neither corpora nor losses.
     """
 
     name: str
-    config: RunConfig
+    column: str
+    corpora: Mapping[str, str]
     record: Record
     evaluations: Mapping[str, Record]
     losses: Mapping[str, Curve]
@@ -55,20 +57,30 @@ def load_runs(job: ReportJob, records: Mapping[str, Sequence[str]]) -> tuple[Run
         DataError: a run or a score has no record, configuration or log, or a damaged one.
     """
     return tuple(
-        load_run(name, Path(folder), records.get(name, ())) for name, folder in job.runs.items()
+        load_run(name, Path(folder), records.get(name, ()), name in job.imported)
+        for name, folder in job.runs.items()
     )
 
 
-def load_run(name: str, folder: Path, records: Sequence[str]) -> Run:
+def load_run(name: str, folder: Path, records: Sequence[str], imported: bool = False) -> Run:
     """Reads one run folder, and `records`, the outputs of its evaluation jobs."""
     evaluations = {Path(path).stem: _evaluation(Path(path)) for path in records}
-    return Run(
-        name,
-        load_job(RunConfig, folder / "config.json"),
-        load_record(folder / "record.json"),
-        evaluations,
-        load_losses(folder / "log.csv"),
-    )
+    record = load_record(folder / "record.json")
+    if imported:
+        column = load_job(ImportJob, folder / "config.json").column
+        return Run(name, column, {}, record, evaluations, {})
+    config = load_job(RunConfig, folder / "config.json")
+    losses = load_losses(folder / "log.csv")
+    return Run(name, config.column, config.corpora, record, evaluations, losses)
+
+
+def load_earlier(job: ReportJob) -> dict[str, Record]:
+    """Name -> record of the training that runs start from.
+
+    Raises:
+        DataError: a record is missing or damaged.
+    """
+    return {name: load_record(path) for name, path in job.earlier.items()}
 
 
 def load_losses(path: Path) -> dict[str, Curve]:
@@ -85,7 +97,7 @@ def load_losses(path: Path) -> dict[str, Curve]:
 
 def load_sources(runs: Sequence[Run]) -> tuple[Source, ...]:
     """Sources of every corpus that a run read, from the corpora's manifests."""
-    folders = {kind: path for run in runs for kind, path in run.config.corpora.items()}
+    folders = {kind: path for run in runs for kind, path in run.corpora.items()}
     sources = []
     for kind, folder in folders.items():
         path = Path(folder) / "manifest.json"

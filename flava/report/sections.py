@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flava.jobs import ReportJob
+from flava.records import Record
 from flava.report.compare import Comparison
 from flava.report.html import (
     DASH,
@@ -99,39 +100,41 @@ def _missing_cells(comparison: Comparison) -> list[str]:
     return lines
 
 
-def cost(runs: Sequence[Run]) -> str:
-    """Wall time, hardware and memory of each run, with the sum."""
-    body = []
-    for run in runs:
-        record = run.record
-        body.append(
-            [
-                text(run.name),
-                duration(record.wall_seconds),
-                duration(run.evaluate_seconds),
-                f"{record.gpu_hours:.2f}" if record.hardware.gpus else DASH,
-                f"{record.peak_memory_bytes / 2**30:.1f} GiB",
-                text(record.ranks),
-                text(hardware(run)),
-            ]
-        )
-    head = ["run", "pretraining", "evaluation", "GPU hours", "peak memory", "ranks", "hardware"]
-    return paragraph(total_cost(runs)) + table(head, body)
+def cost(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
+    """Wall time, hardware and memory of each run and of what runs start from, with the sum."""
+    body = [_cost(name, record, DASH) for name, record in earlier.items()]
+    body += [_cost(run.name, run.record, duration(run.evaluate_seconds)) for run in runs]
+    head = ["run", "training", "evaluation", "GPU hours", "peak memory", "ranks", "hardware"]
+    return paragraph(total_cost(runs, earlier)) + table(head, body)
 
 
-def total_cost(runs: Sequence[Run]) -> str:
-    """One sentence on the sum of all runs."""
-    train = sum(run.record.wall_seconds for run in runs)
+def _cost(name: str, record: Record, evaluation: str) -> list[str]:
+    return [
+        text(name),
+        duration(record.wall_seconds),
+        evaluation,
+        f"{record.gpu_hours:.2f}" if record.hardware.gpus else DASH,
+        f"{record.peak_memory_bytes / 2**30:.1f} GiB",
+        text(record.ranks),
+        text(hardware(record)),
+    ]
+
+
+def total_cost(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
+    """One sentence on the sum of all runs and what they start from."""
+    trained = [*earlier.values(), *(run.record for run in runs)]
+    train = sum(record.wall_seconds for record in trained)
     evaluate = sum(run.evaluate_seconds for run in runs)
-    gpu = sum(r.gpu_hours for run in runs for r in (run.record, *run.evaluations.values()))
-    line = f"{quantity(len(runs), 'run')}: {duration(train)} of pretraining and "
+    scored = [record for run in runs for record in run.evaluations.values()]
+    gpu = sum(record.gpu_hours for record in [*trained, *scored])
+    line = f"{quantity(len(runs), 'run')}: {duration(train)} of training and "
     line += f"{duration(evaluate)} of evaluation, wall time added up"
     return f"{line}; {gpu:.1f} GPU hours." if gpu else f"{line}; no GPU."
 
 
-def hardware(run: Run) -> str:
-    """The run's GPUs, or its processor."""
-    machine = run.record.hardware
+def hardware(record: Record) -> str:
+    """The record's GPUs, or its processor."""
+    machine = record.hardware
     if machine.gpus:
         return f"{len(machine.gpus)} x {machine.gpus[0]}"
     return f"{machine.cpu}, {quantity(machine.cores, 'core')}"

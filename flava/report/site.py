@@ -6,19 +6,20 @@ import argparse
 import base64
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flava.errors import DataError, run_cli
 from flava.io import atomic_path
 from flava.jobs import ReportJob, load_job
+from flava.records import Record
 from flava.report import sections
 from flava.report.claims import Direction
 from flava.report.compare import Comparison, load_comparison
 from flava.report.directions import directions_table, load_directions, note, summary
 from flava.report.headline import headline
 from flava.report.html import duration, page, paragraph, quantity, text
-from flava.report.runs import Run, load_runs, load_sources
+from flava.report.runs import Run, load_earlier, load_runs, load_sources
 
 PAGES = (
     *(f"table_{number}" for number in range(1, 6)),
@@ -50,6 +51,7 @@ def write_index(job: ReportJob, dag: Path | None = None) -> None:
     """
     comparison = load_comparison(job)
     runs = load_runs(job, comparison.records)
+    earlier = load_earlier(job)
     directions = load_directions(job, comparison)
     folder = Path(job.output)
     body = [
@@ -60,7 +62,7 @@ def write_index(job: ReportJob, dag: Path | None = None) -> None:
             "lead",
         ),
         sections.banner(job, comparison),
-        facts(comparison, directions, runs),
+        facts(comparison, directions, runs, earlier),
         "<h2>Averages</h2>",
         headline(comparison),
         "<h2>The paper's directions</h2>",
@@ -76,21 +78,29 @@ def write_index(job: ReportJob, dag: Path | None = None) -> None:
         "<h2>What did not run, and why</h2>",
         sections.not_run(comparison),
         "<h2>Cost</h2>",
-        sections.cost(runs),
+        sections.cost(runs, earlier),
     ]
     with atomic_path(folder / "index.html") as temporary:
         title = f"FLAVA, reproduced: {job.title}"
         temporary.write_text(page(title, "\n".join(body)), encoding="utf-8")
 
 
-def facts(comparison: Comparison, directions: Sequence[Direction], runs: Sequence[Run]) -> str:
+def facts(
+    comparison: Comparison,
+    directions: Sequence[Direction],
+    runs: Sequence[Run],
+    earlier: Mapping[str, Record],
+) -> str:
     """What a reader asks first, as a list of terms."""
     ran = ", ".join(f"{c.number} {c.title}" for c in comparison.ran())
     rows = [
         ("Columns", text(ran or "none")),
         ("Directions", text(summary(directions))),
-        ("Cost", text(sections.total_cost(runs))),
-        ("Hardware", text("; ".join(dict.fromkeys(map(sections.hardware, runs))) or "none")),
+        ("Cost", text(sections.total_cost(runs, earlier))),
+        (
+            "Hardware",
+            text("; ".join(dict.fromkeys(sections.hardware(r.record) for r in runs)) or "none"),
+        ),
         ("Code", commits(runs)),
     ]
     items = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)
@@ -135,7 +145,7 @@ def pipeline(comparison: Comparison, runs: Sequence[Run]) -> str:
     train = sum(run.record.wall_seconds for run in runs)
     evaluate = sum(run.evaluate_seconds for run in runs)
     jobs = sum(len(run.evaluations) for run in runs)
-    corpora = {kind for run in runs for kind in run.config.corpora}
+    corpora = {kind for run in runs for kind in run.corpora}
     steps = [
         ("prepare", ", ".join(sorted(corpora)) or "no corpus"),
         ("codebook", "image tokens of a discrete VAE"),

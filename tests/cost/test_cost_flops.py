@@ -9,11 +9,15 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from flava.config import CodebookConfig, ContrastiveConfig
+from flava.config import CodebookConfig, ContrastiveConfig, DinoInitConfig
 from flava.cost.flops import Flops, add
-from flava.cost.models import Sample, clip_sample, dvae_sample, flava_sample
+from flava.cost.models import Sample, clip_sample, dino_sample, dvae_sample, flava_sample
 from flava.data.batch import Batch
 from flava.models import Clip, DiscreteVAE, Flava
+from flava.models.dino import DinoNetwork
+from flava.models.unimodal import MaskedImageModel, MaskedTextModel
+from flava.objectives import mim_loss, mlm_loss
+from flava.objectives.dino import dino_loss, pair_cross_entropies
 from tests.models.model_cases import SMALL, SMALL_CLIP, image_batch, pair_batch, text_batch
 
 ROWS, LENGTH, PATCHES, WORDS = 4, 10, 5, 3
@@ -120,3 +124,33 @@ def test_dvae(downsample):
     with FlopCounterMode(display=False) as counter:
         model.encode_tokens(pixels)
     assert counter.get_total_flops() == parts["encoder"].forward * ROWS
+
+
+def test_encoder_recipes():
+    """What BEiT's and RoBERTa's recipes train costs what MIM and MLM cost in FLAVA."""
+    batch = batch_of(SMALL)
+    mim = add(flava_sample(SMALL, ["mim"], Sample(masked_patches=PATCHES)).values())
+    image = MaskedImageModel(SMALL).train()
+    assert counted(lambda: mim_loss(*image(image_batch(batch)))) == mim * ROWS
+    mlm = add(flava_sample(SMALL, ["mlm"], Sample(LENGTH, masked_tokens=WORDS)).values())
+    text = MaskedTextModel(SMALL).train()
+    assert counted(lambda: mlm_loss(*text(text_batch(batch)))) == mlm * ROWS
+
+
+@pytest.mark.parametrize("norm_last_layer", [True, False])
+def test_dino(norm_last_layer):
+    recipe = DinoInitConfig(
+        local_crops=3, local_size=16, out_dim=40, head_hidden=24, head_bottleneck=12,
+        norm_last_layer=norm_last_layer,
+    )  # fmt: skip
+    student, teacher = DinoNetwork(SMALL, recipe), DinoNetwork(SMALL, recipe)
+    views = [torch.randn(2 * ROWS, 3, 32, 32), torch.randn(3 * ROWS, 3, 16, 16)]
+
+    def forward():
+        with torch.no_grad():
+            target = teacher(views[0])[1].softmax(dim=-1)
+        outputs = torch.cat([student(crops)[1] for crops in views])
+        pairs = pair_cross_entropies(outputs.view(5, ROWS, -1), target.view(2, ROWS, -1), 0.1)
+        return dino_loss(pairs)
+
+    assert counted(forward) == add(dino_sample(SMALL, recipe).values()) * ROWS

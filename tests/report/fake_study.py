@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
-from flava.jobs import ReportJob, RunConfig
+from flava.jobs import ImportJob, ReportJob, RunConfig
 from flava.report.published import load_table_c1
 from flava.report.scores import Score
 
@@ -192,6 +192,18 @@ def write_run(root: Path, column: str, seed: int) -> None:
             values = [2 + NUMBERS.get(column, 5) / 10 + 60 / (update + 20) for _ in names]
             values = ["" if update == 40 else value for value in values]
             writer.writerow([update, 20, *values, 1.0, 0.001, update / 10])
+
+
+def write_import(root: Path, column: str, seed: int) -> None:
+    """What a column with published weights leaves: no log, no corpora."""
+    folder = root / "runs" / f"{column}-s{seed}"
+    weights = {"source": "hub:someone/clip", "layout": "clip"}
+    job = {"study": "fake", "column": column, "seed": seed, "weights": weights, "clip": {}}
+    job |= {"tokenizer": "bpe", "tokenizer_path": "x", "output": str(folder)}
+    write_json(folder / "config.json", ImportJob.model_validate(job).model_dump(mode="json"))
+    write_json(folder / "record.json", record("import", seed, 5.0))
+    evaluated = {"scores": [], "record": record("evaluate", seed, 9.0)}
+    write_json(folder / "evaluate" / "vision.json", evaluated)
 
 
 def record(step: str, seed: int, seconds: float):

@@ -18,7 +18,14 @@ from flava.report.curves import thin
 from flava.report.notebook import NotebookError, assigned_names, render
 from flava.report.runs import load_losses, load_runs
 from flava.report.site import write_index
-from tests.report.fake_study import REPO, fake_scores, write_study
+from tests.report.fake_study import (
+    REPO,
+    fake_scores,
+    record,
+    write_import,
+    write_json,
+    write_study,
+)  # fmt: skip
 from workflow.fingerprint import fingerprint
 
 NOTEBOOK = REPO / "notebooks" / "table_c1.py"
@@ -196,6 +203,33 @@ def test_dag_picture_is_embedded_as_an_image(tmp_path):
     assert "data:image/svg+xml;base64" in check_offline(tmp_path / "report" / "index.html")
     with pytest.raises(DataError, match=r"dag2\.svg is missing"):
         write_index(job, tmp_path / "dag2.svg")
+
+
+def test_published_weights_have_neither_log_nor_corpora(tmp_path):
+    columns = {"mim": 1, "clip_400m": 14}
+    job = write_study(tmp_path, columns=columns, imported=["clip_400m-s0"])
+    (tmp_path / "runs/clip_400m-s0/log.csv").unlink()
+    write_import(tmp_path, "clip_400m", 0)
+    write_index(job)
+    assert "clip_400m-s0" in check_offline(tmp_path / "report" / "index.html")
+    runs = load_runs(job, load_comparison(job).records)
+    assert [(run.column, bool(run.losses), bool(run.corpora)) for run in runs] == [
+        ("mim", True, True),
+        ("clip_400m", False, False),
+    ]
+
+
+def test_cost_counts_what_runs_start_from(tmp_path):
+    write_json(tmp_path / "dino/record.json", record("init_dino", 0, 3000.0))
+    earlier = {"init dino-s0": str(tmp_path / "dino/record.json")}
+    job = write_study(tmp_path, columns={"mim": 1}, earlier=earlier)
+    write_index(job)
+    content = check_offline(tmp_path / "report" / "index.html")
+    assert "init dino-s0" in content
+    assert "1 run: 51 min of training" in content
+    (tmp_path / "dino/record.json").unlink()
+    with pytest.raises(DataError, match=r"record\.json is missing"):
+        write_index(job)
 
 
 def test_study_without_any_run(tmp_path):

@@ -1,0 +1,41 @@
+"""The report of a study, resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from flava.jobs import ReportJob
+from flava.studies import Study, unavailable
+
+
+def report_job(
+    study: Study, runs: Mapping[str, str], imported: Sequence[str], earlier: Mapping[str, str]
+) -> ReportJob:
+    """What the pages show.
+
+    Args:
+        runs: `<column>-s<seed>` -> run folder.
+        imported: those of `runs` that have published weights.
+        earlier: training that runs start from -> its record.
+    """
+    config, ran = study.config, set(study.config.columns)
+    return ReportJob(
+        study=config.name,
+        title=config.title,
+        scale=config.scale,
+        columns={name: column.number for name, column in study.columns.items() if name in ran},
+        titles={name: column.title for name, column in study.columns.items()},
+        seeds=config.seeds,
+        not_run={
+            name: unavailable(name, column, config)
+            or f"not among the columns of study '{config.name}'"
+            for name, column in study.columns.items()
+            if name not in ran
+        },
+        results=f"results/{config.name}/results.parquet",
+        runs=dict(runs),
+        imported=list(imported),
+        earlier=dict(earlier),
+        published="params/paper",
+        output=f"results/{config.name}/report",
+    )
