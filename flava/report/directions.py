@@ -103,9 +103,9 @@ def note(comparison: Comparison, directions: Sequence[Direction]) -> str:
         tested = sum(direction.quantile is not None for direction in directions)
         lines.append(
             f"\N{PLUS-MINUS SIGN}: standard error of the paired difference over "
-            f"{len(comparison.seeds)} seeds. With {quantity(tested, 'difference')} looked at, one "
-            "in twenty of those that are none would count by chance. The paper gives one run a "
-            "column and no errors."
+            f"{len(comparison.seeds)} seeds. {quantity(tested, 'difference')} looked at: where "
+            "there is none in truth, one in twenty still gets a verdict by chance. The paper gives "
+            "one run a column and no errors."
         )
     else:
         lines.append(
