@@ -128,7 +128,7 @@ class EncoderJob(Strict):
     flava: FlavaConfig
     selection: str | None = Field(description="folder of the selection set, for the k-NN score")
     output: str = Field(description="folder: results/<study>/inits/<init>-s<seed>")
-    checkpoints: str = Field(description="folder: checkpoints/<study>/<init>-s<seed>")
+    checkpoints: str = Field(description="folder: checkpoints/<study>/inits/<init>-s<seed>")
 
 
 class MlmJob(EncoderJob):

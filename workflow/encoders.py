@@ -49,7 +49,7 @@ def _encoder_run(study: Study, kind: str, seed: int) -> EncoderRun:
         "flava": config.flava,
         "selection": f"{data}/selection" if scored else None,
         "output": f"results/{name}/inits/{kind}-s{seed}",
-        "checkpoints": f"checkpoints/{name}/{kind}-s{seed}",
+        "checkpoints": f"checkpoints/{name}/inits/{kind}-s{seed}",
     }
     recipe = getattr(config.inits, kind).recipe
     images, tokens = f"{data}/images", f"{data}/codebook/images.npy"

@@ -128,6 +128,16 @@ def test_every_target_is_made_for_a_run_of_the_study(root: Path, monkeypatch) ->
     assert not [t for t in plan.targets() if "checkpoints" in t]
 
 
+@pytest.mark.parametrize("study", ["smoke", "toy", "paper"])
+def test_no_two_jobs_share_a_folder(in_copy: Path, study: str) -> None:
+    """The column MLM and the initialisation MLM have one name, and folders of their own."""
+    plan = Plan.load(study, seeds=2)
+    jobs = [*plan.runs.values(), *(init.job for init in plan.inits.values()), plan.codebook_job()]
+    for key in ("checkpoints", "output"):
+        folders = [getattr(job, key) for job in jobs]
+        assert len(set(folders)) == len(folders)
+
+
 def test_more_seeds_leave_the_files_of_the_others_alone(in_copy: Path) -> None:
     before = Plan.load("toy").configs()
     more = Plan.load("toy", seeds=3)
