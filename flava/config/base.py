@@ -17,7 +17,8 @@ Gather = Literal["global", "global_full", "local", "none", "openclip_2021"]
 ImageInit = Literal["none", "beit", "dino"]
 TextInit = Literal["none", "mlm"]
 Schedule = Literal["cosine", "polynomial", "constant"]
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
+ContrastiveBatch = Literal["whole", "micro"]
 Domain = Literal["vision", "nlp", "multimodal"]
 Metric = Literal[
     "accuracy",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from flava.config.base import (
+    ContrastiveBatch,
     Fraction,
     Gather,
     NonNegativeFloat,
@@ -57,15 +58,25 @@ class OptimConfig(Strict):
     clip_grad_norm: PositiveFloat | None = Field(None, description="none in torchmultimodal")
 
 
+class LossScaleConfig(Strict):
+    """Dynamic loss scaling, with precision fp16 alone."""
+
+    initial: PositiveFloat = Field(65536.0, description="factor on the loss at first (GradScaler)")
+    growth_updates: PositiveInt = Field(
+        2000, description="updates in a row without overflow that double it (GradScaler)"
+    )
+    max_skipped: PositiveInt = Field(
+        20, description="overflows in a row, each of which skips its update, that are an error"
+    )
+
+
 class LoopConfig(Strict):
     """What every training run has: batch, precision, checkpoints, log."""
 
     batch_size: PositiveInt = Field(8192, description="samples an update over all ranks (A.1)")
-    accumulate: PositiveInt = Field(
-        1,
-        description="micro-batches an update; contrastive batches are batch_size / accumulate",
-    )
+    accumulate: PositiveInt = Field(1, description="micro-batches an update, one after another")
     precision: Precision = Field("bf16", description="autocast dtype (paper: fp16)")
+    loss_scale: LossScaleConfig = Field(default_factory=lambda: LossScaleConfig())
     checkpoint_updates: PositiveInt = Field(1000, description="updates between checkpoints")
     keep_checkpoints: PositiveInt = Field(2, description="newest checkpoints kept")
     log_updates: PositiveInt = Field(50, description="updates between log lines")
@@ -92,6 +103,11 @@ class PretrainConfig(LoopConfig):
     text_batch_length: PositiveInt = Field(512, description="tokens of a text-only sample (TMM)")
     pair_text_length: PositiveInt = Field(77, description="tokens of a caption (TMM)")
     crop_scale_min: Fraction = Field(0.9, description="crop area from here to 1 (TMM)")
+    contrastive_batch: ContrastiveBatch = Field(
+        "whole",
+        description="with accumulate > 1, compare the pairs of the whole batch, at the cost of a "
+        "second forward pass of the encoders, or of each micro-batch by itself",
+    )
     select_updates: PositiveInt | None = Field(
         None,
         description="updates between zero-shot ImageNet scores of columns with a contrastive loss; "

@@ -23,6 +23,10 @@ class Batch:
         text_labels_BL: int64 original ids at masked positions, -100 elsewhere.
         text_attention_BL: bool, False on padding.
         itm_labels_B: int64, 1 = image and text match, 0 = the text was replaced.
+        counted_B: bool, rows that MMM and the contrastive loss count: the matching ones, or all
+            where no pair of the whole update matches; None: to be told from `itm_labels_B`.
+        embedding_gradients_2BD: of the contrastive loss of the whole update with respect to this
+            batch's image and text embeddings, where that is worked out beforehand.
         keys: names of the samples, for error messages.
     """
 
@@ -35,6 +39,8 @@ class Batch:
     text_labels_BL: Tensor | None = None
     text_attention_BL: Tensor | None = None
     itm_labels_B: Tensor | None = None
+    counted_B: Tensor | None = None
+    embedding_gradients_2BD: Tensor | None = None
     keys: list[str] = field(default_factory=list)
 
     def to(self, device: torch.device) -> Batch:

@@ -155,13 +155,15 @@ class PairBatches:
         found = [self.corpus.good_crop(pair, size, scale) for pair in rows.samples.tolist()]
         pairs = [pair for pair, _ in found]
         texts = self._texts(pairs, rows)
+        labels = self._labels(pairs, texts) if self.itm else None
         captions = [self.corpus.caption(pair)[: self.length - 2] for pair in texts]
         return Batch(
             kind=self.kind,
             pixels_BCHW=normalise(np.stack([crop for _, crop in found])),
             patch_mask_BP=patch_masks(self.run.seed, self.masker, rows) if self.masks else None,
             image_tokens_BP=self._image_tokens(pairs) if self.tokens else None,
-            itm_labels_B=self._labels(pairs, texts) if self.itm else None,
+            itm_labels_B=labels,
+            counted_B=None if labels is None else self._counted(labels, rows.update),
             keys=[self.corpus.key(pair) for pair in pairs],
             **self.texts.tensors([self.texts.wrap(caption) for caption in captions], rows),
         )
@@ -174,14 +176,26 @@ class PairBatches:
     def _labels(pairs: list[int], texts: list[int]) -> Tensor:
         return torch.tensor([int(a == b) for a, b in zip(pairs, texts, strict=True)])
 
+    def _counted(self, labels_B: Tensor, update: int) -> Tensor:
+        """Matching rows, or all where the update's whole batch, on all ranks, has none."""
+        matching_B = labels_B.ne(0)
+        rows = range(self.run.pretrain.batch_size)
+        if matching_B.any() or not all(self._draw(update, row)[0] for row in rows):
+            return matching_B
+        return torch.ones_like(matching_B)
+
+    def _draw(self, update: int, row: int) -> tuple[bool, np.random.Generator]:
+        """Whether the row's caption is replaced, and the random numbers to choose another by."""
+        random = generator(self.run.seed, Stream.ITM, update, row)
+        return random.random() < self.run.masking.itm_negative_probability, random
+
     def _texts(self, pairs: list[int], rows: Rows) -> list[int]:
         """The pair that each row takes its caption from."""
         if not self.itm:
             return pairs
-        seed, chosen = self.run.seed, []
+        chosen = []
         for pair, row in zip(pairs, rows.numbers, strict=True):
-            random = generator(seed, Stream.ITM, rows.update, row)
-            negative = random.random() < self.run.masking.itm_negative_probability
+            negative, random = self._draw(rows.update, row)
             chosen.append(self._other(pair, random) if negative else pair)
         return chosen
 

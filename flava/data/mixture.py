@@ -63,7 +63,13 @@ class MixtureLoader:
         check_sizes(run)
         self.run = run
         options = run.pretrain
-        self._share = Share(options.batch_size, options.accumulate, rank, world_size)
+        self._share = Share(
+            options.batch_size,
+            options.accumulate,
+            rank,
+            world_size,
+            by_micro_batch=options.contrastive_batch == "micro",
+        )
         self._schedule = Schedule(run)
         self._corpora: dict[str, ImageCorpus] = {}
         tokenizer = load_tokenizer(run.tokenizer_path)

@@ -50,8 +50,9 @@ class Rows:
 class Share:
     """This process's share of each global batch.
 
-    Rows of the global batch are numbered micro-batch by micro-batch, and in each rank by rank, so
-    that any number of ranks sees the same global batch.
+    Any number of ranks sees the same global batch. Its rows are numbered rank by rank, and in each
+    micro-batch by micro-batch, so that a rank's rows do not depend on `accumulate`. With
+    `by_micro_batch` it is the other way round: a micro-batch's rows do not depend on the ranks.
 
     Raises:
         ConfigError: ranks and micro-batches do not divide the batch.
@@ -61,6 +62,7 @@ class Share:
     accumulate: int
     rank: int
     world_size: int
+    by_micro_batch: bool = False
 
     def __post_init__(self) -> None:
         micro = self.batch_size // self.accumulate
@@ -74,7 +76,10 @@ class Share:
     def rows(self, order: Order, update: int, ordinal: int, micro: int) -> Rows:
         """Own rows of micro-batch `micro` of an update, the `ordinal`-th of its kind."""
         size = self.batch_size // self.accumulate // self.world_size
-        start = (micro * self.world_size + self.rank) * size
+        place = self.rank * self.accumulate + micro
+        if self.by_micro_batch:
+            place = micro * self.world_size + self.rank
+        start = place * size
         samples = order.indices(ordinal * self.batch_size + start, size)
         return Rows(update, range(start, start + size), samples)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from flava.config import ContrastiveConfig
 from flava.data.batch import Batch
 from flava.errors import ConfigError, DataError, unknown_name
+from flava.objectives.itm import positive_rows
 
 
 @runtime_checkable
@@ -57,6 +58,14 @@ def check_objectives(objectives: Sequence[str], supported: set[str], model: str)
     for name in objectives:
         if name not in supported:
             raise ConfigError(unknown_name("objective", name, sorted(supported), model))
+
+
+def counted_rows(batch: Batch) -> Tensor:
+    """Bool mask of the pairs that MMM and the contrastive loss count."""
+    if batch.counted_B is not None:
+        return batch.counted_B
+    pixels_BCHW = field(batch, "pixels_BCHW")
+    return positive_rows(batch.itm_labels_B, len(pixels_BCHW), pixels_BCHW.device)
 
 
 def field(batch: Batch, name: str) -> Tensor:

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flava.config import ClipConfig, ContrastiveConfig
+from flava.config import ClipConfig
 from flava.data.batch import Batch
-from flava.models.backbone import check_objectives, field
+from flava.models.backbone import check_objectives, counted_rows, field
 from flava.models.encoders import PatchEmbedding, check_text_length
 from flava.models.transformer import Block, LayerNorm, Transformer
-from flava.objectives import clamp_logit_scale, contrastive_loss
+from flava.objectives import Contrastive, clamp_logit_scale, contrastive_loss
 
 
 class ClipImageEncoder(nn.Module):
@@ -84,13 +84,13 @@ class Clip(nn.Module):
         _initialise(self)
 
     def forward(
-        self, batch: Batch, objectives: Sequence[str], contrastive: ContrastiveConfig
+        self, batch: Batch, objectives: Sequence[str], contrastive: Contrastive
     ) -> dict[str, Tensor]:
         """`losses`, so that DistributedDataParallel can wrap the model."""
         return self.losses(batch, objectives, contrastive)
 
     def losses(
-        self, batch: Batch, objectives: Sequence[str], contrastive: ContrastiveConfig
+        self, batch: Batch, objectives: Sequence[str], contrastive: Contrastive
     ) -> dict[str, Tensor]:
         """The contrastive loss, a float32 scalar.
 
@@ -106,7 +106,7 @@ class Clip(nn.Module):
         image_BD = self.image_embeddings(field(batch, "pixels_BCHW"))
         text_BD = self.text_embeddings(field(batch, "text_BL"), field(batch, "text_attention_BL"))
         loss = contrastive_loss(
-            image_BD, text_BD, self.logit_scale, batch.itm_labels_B, contrastive
+            image_BD, text_BD, self.logit_scale, counted_rows(batch), contrastive
         )
         return {"global_contrastive": loss}
 

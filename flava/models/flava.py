@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flava.config import ContrastiveConfig, FlavaConfig
+from flava.config import FlavaConfig
 from flava.data.batch import Batch
-from flava.models.backbone import check_objectives, field
+from flava.models.backbone import check_objectives, counted_rows, field
 from flava.models.encoders import ImageEncoder, MultimodalEncoder, TextEncoder, first
 from flava.models.heads import ItmHead, MaskedPredictionHead
 from flava.models.unimodal import initialise, predict_patches, predict_tokens
 from flava.objectives import (
+    Contrastive,
     clamp_logit_scale,
     contrastive_loss,
     fusion_targets,
@@ -22,7 +23,6 @@ from flava.objectives import (
     mim_loss,
     mlm_loss,
     mmm_loss,
-    positive_rows,
 )
 from flava.objectives.masked import IGNORE, read_positions
 from flava.objectives.mmm import FIRST_PATCH
@@ -57,13 +57,13 @@ class Flava(nn.Module):
         self.apply(lambda module: initialise(module, config.initializer_range))
 
     def forward(
-        self, batch: Batch, objectives: Sequence[str], contrastive: ContrastiveConfig
+        self, batch: Batch, objectives: Sequence[str], contrastive: Contrastive
     ) -> dict[str, Tensor]:
         """`losses`, so that DistributedDataParallel can wrap the model."""
         return self.losses(batch, objectives, contrastive)
 
     def losses(
-        self, batch: Batch, objectives: Sequence[str], contrastive: ContrastiveConfig
+        self, batch: Batch, objectives: Sequence[str], contrastive: Contrastive
     ) -> dict[str, Tensor]:
         """The losses asked for, each a float32 scalar, in the order asked for.
 
@@ -89,23 +89,21 @@ class Flava(nn.Module):
                 losses.update(self._fusion(batch, patches_BPD, wanted))
         return {name: losses[name] for name in objectives}
 
-    def _contrastive(
-        self, batch: Batch, patches_BPD: Tensor, contrastive: ContrastiveConfig
-    ) -> Tensor:
+    def _contrastive(self, batch: Batch, patches_BPD: Tensor, contrastive: Contrastive) -> Tensor:
         if self.training:
             clamp_logit_scale(self.logit_scale)
         image_BD = self._project_image(self.image_encoder.patches_cls(patches_BPD))
         text_BD = self.text_embeddings(field(batch, "text_BL"), field(batch, "text_attention_BL"))
         return contrastive_loss(
-            image_BD, text_BD, self.logit_scale, batch.itm_labels_B, contrastive
+            image_BD, text_BD, self.logit_scale, counted_rows(batch), contrastive
         )
 
     def _fusion(self, batch: Batch, patches_BPD: Tensor, wanted: set[str]) -> dict[str, Tensor]:
         """MMM and ITM from one pass over masked image and masked text."""
         mask_BP, attention_BL = field(batch, "patch_mask_BP"), field(batch, "text_attention_BL")
-        positive_B = positive_rows(batch.itm_labels_B, mask_BP.shape[0], mask_BP.device)
+        counted_B = counted_rows(batch)
         labels_BS = fusion_targets(
-            mask_BP, field(batch, "image_tokens_BP"), field(batch, "text_labels_BL"), positive_B
+            mask_BP, field(batch, "image_tokens_BP"), field(batch, "text_labels_BL"), counted_B
         )
         first_text = FIRST_PATCH + mask_BP.shape[1]
         read_BS = labels_BS.ne(IGNORE)
@@ -126,12 +124,10 @@ class Flava(nn.Module):
         if "mmm_image" in wanted:
             at_BR = valid_BR & (index_BR >= FIRST_PATCH) & (index_BR < first_text)
             logits_NV = self.mmm_image_head(hidden_BRD[at_BR])
-            losses["mmm_image"] = mmm_loss(logits_NV, label_BR[at_BR], "image")
+            losses["mmm_image"] = mmm_loss(logits_NV, label_BR[at_BR])
         if "mmm_text" in wanted:
             at_BR = valid_BR & (index_BR >= first_text)
-            losses["mmm_text"] = mmm_loss(
-                self.mmm_text_head(hidden_BRD[at_BR]), label_BR[at_BR], "text"
-            )
+            losses["mmm_text"] = mmm_loss(self.mmm_text_head(hidden_BRD[at_BR]), label_BR[at_BR])
         if "itm" in wanted:
             losses["itm"] = itm_loss(self.itm_head(hidden_BRD[:, 0]), field(batch, "itm_labels_B"))
         return losses

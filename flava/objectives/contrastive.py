@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -9,7 +11,6 @@ from torch.nn import functional
 from flava.config import ContrastiveConfig
 from flava.errors import ConfigError
 from flava.objectives.gather import gather_values, gather_with_gradient, world
-from flava.objectives.itm import positive_rows
 
 # ln 100 as Hugging Face and torchmultimodal round it: their losses at the bound are matched.
 MAX_LOGIT_SCALE = 4.6052
@@ -25,42 +26,64 @@ def clamp_logit_scale(logit_scale: Tensor) -> None:
         logit_scale.clamp_(0.0, MAX_LOGIT_SCALE)
 
 
+@dataclass(frozen=True)
+class EmbeddingGradients:
+    """Gradient of a contrastive loss that was worked out beforehand (`flava.train.grad_cache`)."""
+
+    image_BD: Tensor
+    text_BD: Tensor
+
+
+Contrastive = ContrastiveConfig | EmbeddingGradients
+
+
 def contrastive_loss(
     image_BD: Tensor,
     text_BD: Tensor,
     logit_scale: Tensor,
-    itm_labels_B: Tensor | None,
-    config: ContrastiveConfig,
+    counted_B: Tensor | None,
+    config: Contrastive,
 ) -> Tensor:
     """Symmetric InfoNCE over the rows of all `config.ranks` ranks.
 
-    Rows with ITM label 0 leave the loss and stay as negatives of the others; on a rank without
-    any matching row all count. This process holds `ranks / processes` ranks as equal, contiguous
-    slices of its rows. The mean over processes of the loss and of its gradient is what as many
-    real ranks give.
+    Rows that do not count leave the loss and stay as negatives of the others. This process holds
+    `ranks / processes` ranks as equal, contiguous slices of its rows. The mean over processes of
+    what is returned is the mean over all rows that count; where none does, it is 0.
 
     Args:
         image_BD: L2-normalised image embeddings of this process.
         text_BD: L2-normalised text embeddings of this process.
         logit_scale: scalar, natural logarithm of the factor on the cosines.
-        itm_labels_B: int64, 0 = no match; None: all match.
-        config: gather mode and number of ranks.
+        counted_B: bool, rows that count; None: all.
+        config: gather mode and number of ranks; or known gradients, for a result that is no loss
+            but has just these gradients.
 
     Raises:
         ConfigError: the ranks cannot be dealt out evenly to processes and rows.
     """
-    held = _ranks_held(image_BD.shape[0], config)
     with torch.autocast(image_BD.device.type, enabled=False):
         image_BD, text_BD, scale = image_BD.float(), text_BD.float(), logit_scale.float().exp()
+        if isinstance(config, EmbeddingGradients):
+            return (image_BD * config.image_BD).sum() + (text_BD * config.text_BD).sum()
+        held = ranks_held(image_BD.shape[0], config, world()[1])
+        if counted_B is None:
+            counted_B = image_BD.new_ones(len(image_BD), dtype=torch.bool)
+        counted_N = gather_values(counted_B)
         if config.gather in ("global_full", "openclip_2021"):
-            return _full_rows(image_BD, text_BD, scale, itm_labels_B, config.gather, held)
+            total = _full_rows(image_BD, text_BD, scale, counted_N, config.gather, held)
+            return total / counted_N.sum().clamp(min=1)
         # Released code gathers nothing on a lone rank, so that all modes are equal there.
         mode = "global" if config.ranks == 1 else config.gather
-        return _local_rows(image_BD, text_BD, scale, itm_labels_B, mode, held)
+        total = _local_rows(image_BD, text_BD, scale, counted_B, mode, held)
+        return world()[1] * total / counted_N.sum().clamp(min=1)
 
 
-def _ranks_held(rows: int, config: ContrastiveConfig) -> int:
-    processes = world()[1]
+def ranks_held(rows: int, config: ContrastiveConfig, processes: int) -> int:
+    """How many of `config.ranks` ranks each process stands for; `rows`: of one process.
+
+    Raises:
+        ConfigError: the ranks cannot be dealt out evenly to processes and rows.
+    """
     if config.ranks % processes:
         raise ConfigError(
             f"contrastive.ranks is {config.ranks}, not a multiple of the {processes} processes "
@@ -70,15 +93,16 @@ def _ranks_held(rows: int, config: ContrastiveConfig) -> int:
     if rows % held:
         raise ConfigError(
             f"A process holds {rows} rows, which {held} contrastive ranks cannot share evenly. "
-            "Make the batch size a multiple of accumulate times contrastive.ranks."
+            "Make the batch size a multiple of contrastive.ranks, with contrastive_batch 'micro' "
+            "each micro-batch."
         )
     return held
 
 
 def _local_rows(
-    image_BD: Tensor, text_BD: Tensor, scale: Tensor, labels_B: Tensor | None, mode: str, held: int
+    image_BD: Tensor, text_BD: Tensor, scale: Tensor, counted_B: Tensor, mode: str, held: int
 ) -> Tensor:
-    """Each rank scores its own rows against all columns."""
+    """Each rank scores its own rows against all columns: sum over this process's rows."""
     collect = gather_with_gradient if mode == "global" else gather_values
     images_ND, texts_ND = collect(image_BD), collect(text_BD)
     rows, share = image_BD.shape[0], image_BD.shape[0] // held
@@ -92,15 +116,16 @@ def _local_rows(
                 _put_back(images_ND, image_BD[own], target),
                 _put_back(texts_ND, text_BD[own], target),
             )
-        labels = None if labels_B is None else labels_B[own]
-        losses.append(_symmetric(image_BD[own], text_BD[own], columns, scale, labels, target))
-    return torch.stack(losses).mean()
+        losses.append(
+            _symmetric(image_BD[own], text_BD[own], columns, scale, counted_B[own], target)
+        )
+    return torch.stack(losses).sum()
 
 
 def _full_rows(
-    image_BD: Tensor, text_BD: Tensor, scale: Tensor, labels_B: Tensor | None, mode: str, held: int
+    image_BD: Tensor, text_BD: Tensor, scale: Tensor, counted_N: Tensor, mode: str, held: int
 ) -> Tensor:
-    """Each rank scores all rows against all columns."""
+    """Each rank scores all rows against all columns: sum over all rows."""
     if mode == "global_full":
         images_ND, texts_ND = gather_with_gradient(image_BD), gather_with_gradient(text_BD)
     else:
@@ -109,8 +134,7 @@ def _full_rows(
         start = world()[0] * image_BD.shape[0]
         images_ND = _put_back(gather_values(image_BD), _divide_gradient(image_BD, held), start)
         texts_ND = _put_back(gather_values(text_BD), _divide_gradient(text_BD, held), start)
-    labels_N = None if labels_B is None else gather_values(labels_B)
-    return _symmetric(images_ND, texts_ND, (images_ND, texts_ND), scale, labels_N, 0)
+    return _symmetric(images_ND, texts_ND, (images_ND, texts_ND), scale, counted_N, 0)
 
 
 def _symmetric(
@@ -118,17 +142,24 @@ def _symmetric(
     text_RD: Tensor,
     columns: tuple[Tensor, Tensor],
     scale: Tensor,
-    labels_R: Tensor | None,
+    counted_R: Tensor,
     target: int,
 ) -> Tensor:
-    """Mean of image-to-text and text-to-image cross-entropy; row i belongs to column target + i."""
+    """Mean of image-to-text and text-to-image cross-entropy, summed over the rows that count.
+
+    Row i belongs to column target + i.
+    """
     images_ND, texts_ND = columns
-    count, device = image_RD.shape[0], image_RD.device
-    positive_R = positive_rows(labels_R, count, device)
-    targets_R = torch.arange(target, target + count, device=device)[positive_R]
-    to_text = functional.cross_entropy(scale * image_RD[positive_R] @ texts_ND.T, targets_R)
-    to_image = functional.cross_entropy(scale * text_RD[positive_R] @ images_ND.T, targets_R)
-    return (to_text + to_image) / 2
+    targets_R = torch.arange(target, target + len(image_RD), device=image_RD.device)[counted_R]
+    to_text = scale * image_RD[counted_R] @ texts_ND.T
+    to_image = scale * text_RD[counted_R] @ images_ND.T
+    both = torch.stack(
+        [
+            functional.cross_entropy(logits_RN, targets_R, reduction="sum")
+            for logits_RN in (to_text, to_image)
+        ]
+    )
+    return both.mean()
 
 
 def _put_back(all_ND: Tensor, own_RD: Tensor, start: int) -> Tensor:

@@ -16,10 +16,11 @@ def itm_loss(logits_B2: Tensor, labels_B: Tensor) -> Tensor:
 
 
 def positive_rows(labels_B: Tensor | None, rows: int, device: torch.device) -> Tensor:
-    """Bool mask of the rows that MMM and the contrastive loss count.
+    """Bool mask of the rows that MMM and the contrastive loss count, in a batch by itself.
 
     Matching rows only; all rows where no labels are given or none matches, as in Hugging Face
-    `FlavaForPreTraining.forward` and torchmultimodal `losses/flava.py`.
+    `FlavaForPreTraining.forward` and torchmultimodal `losses/flava.py`. In training the batch is
+    the whole update's, whatever share of it a rank holds (`Batch.counted_B`).
     """
     if labels_B is None:
         return torch.ones(rows, dtype=torch.bool, device=device)

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from flava.errors import DataError
-
 IGNORE = -100
 
 
@@ -25,15 +23,12 @@ def read_positions(mask_BN: Tensor) -> tuple[Tensor, Tensor]:
     return index_BR, valid_BR
 
 
-def masked_cross_entropy(logits_NV: Tensor, labels_N: Tensor, name: str) -> Tensor:
-    """Mean cross-entropy in float32 over N masked positions.
+def masked_cross_entropy(logits_NV: Tensor, labels_N: Tensor) -> Tensor:
+    """Mean cross-entropy in float32 over N masked positions; 0 where N is 0.
 
-    Raises:
-        DataError: N is 0; the mean would be NaN.
+    One rank's or micro-batch's share of an update may hold no position at all; training weighs it
+    with its number of positions and refuses an update that has none (`flava.train.terms`).
     """
-    if labels_N.numel() == 0:
-        raise DataError(
-            f"The {name} loss has no masked position in this batch, so its mean is undefined. "
-            "The masks must cover at least one position of each sample."
-        )
-    return functional.cross_entropy(logits_NV.float(), labels_N)
+    return functional.cross_entropy(logits_NV.float(), labels_N, reduction="sum") / max(
+        1, labels_N.numel()
+    )

@@ -11,8 +11,5 @@ def mim_loss(logits_NV: Tensor, tokens_N: Tensor) -> Tensor:
     """Mean cross-entropy over the N masked patches of the batch; V codebook entries.
 
     Source: Section 3.2 "Masked image modeling"; Hugging Face `FlavaForPreTraining.forward`.
-
-    Raises:
-        DataError: nothing is masked.
     """
-    return masked_cross_entropy(logits_NV, tokens_N, "MIM")
+    return masked_cross_entropy(logits_NV, tokens_N)

@@ -11,8 +11,5 @@ def mlm_loss(logits_NV: Tensor, labels_N: Tensor) -> Tensor:
     """Mean cross-entropy over the N masked tokens of the batch; V vocabulary entries.
 
     Source: Section 3.2 "Masked language modeling"; Hugging Face `FlavaForPreTraining.forward`.
-
-    Raises:
-        DataError: nothing is masked.
     """
-    return masked_cross_entropy(logits_NV, labels_N, "MLM")
+    return masked_cross_entropy(logits_NV, labels_N)

@@ -11,15 +11,12 @@ from flava.objectives.masked import IGNORE, masked_cross_entropy
 FIRST_PATCH = 2
 
 
-def mmm_loss(logits_NV: Tensor, labels_N: Tensor, modality: str) -> Tensor:
+def mmm_loss(logits_NV: Tensor, labels_N: Tensor) -> Tensor:
     """Mean cross-entropy over the N masked positions of one modality in matching pairs.
 
     Source: Section 3.2 "Masked multimodal modeling"; Hugging Face `FlavaForPreTraining.forward`.
-
-    Raises:
-        DataError: nothing is masked.
     """
-    return masked_cross_entropy(logits_NV, labels_N, f"MMM {modality}")
+    return masked_cross_entropy(logits_NV, labels_N)
 
 
 def fusion_targets(

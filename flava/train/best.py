@@ -12,6 +12,7 @@ from flava.io import sha256_file
 from flava.train.checkpoint import write_synced
 from flava.train.distributed import Ranks
 from flava.train.recipe import Recipe
+from flava.train.sharding import reshard, whole_state
 
 
 class Best:
@@ -45,6 +46,7 @@ class Best:
         with torch.no_grad():
             score = self.recipe.score()
         self.recipe.model.train()
+        reshard(self.recipe.modules().values())
         if score != score:  # NaN
             raise TrainingError(
                 f"The validation score after update {finished} is NaN. The last checkpoint is "
@@ -54,15 +56,16 @@ class Best:
         if score <= self.score:
             return
         self.update, self.score = finished, score
+        modules = self.recipe.modules().items()
+        weights = {name: whole_state(module, self.ranks.first) for name, module in modules}
         if self.ranks.first:
             path = self._path(finished)
             path.parent.mkdir(parents=True, exist_ok=True)
-            weights = {name: m.state_dict() for name, m in self.recipe.modules().items()}
             write_synced(path, lambda temporary: torch.save(weights, temporary))
             self.sha256 = sha256_file(path)
 
     def load(self) -> None:
-        """Puts the best weights into the recipe's modules, for the export.
+        """Puts the best weights into the recipe's modules, which are whole, for the export.
 
         Raises:
             CheckpointError: their file is missing or damaged.

@@ -2,7 +2,9 @@
 
 A checkpoint is two files: `update-<n>.pt` (tensors and plain numbers, read with
 `weights_only=True`) and then `update-<n>.json` (its sha256, the hashes of the configuration and
-the data). The JSON file is the mark of a whole checkpoint: without it the other is ignored.
+the data). The JSON file is the mark of a whole checkpoint: without it the others are ignored.
+Where FSDP2 shards the weights, `update-<n>.shards/` has them, one file a rank, whose sha256 are in
+the mark too; `update-<n>.pt` then has the rest.
 """
 
 from __future__ import annotations
@@ -11,19 +13,24 @@ import fcntl
 import os
 import pickle
 import re
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from pydantic import NonNegativeInt, ValidationError
+from pydantic import Field, NonNegativeInt, ValidationError
+from torch import Tensor
 
 from flava.config import Strict
-from flava.errors import CheckpointError, DataError
+from flava.errors import CheckpointError, DataError, TrainingError
 from flava.io import canonical_json, read_json, sha256_file
+from flava.objectives.gather import world
+from flava.train.distributed import gather_objects
+from flava.train.shards import Shards
 
 NAME = re.compile(r"update-(\d{9})\.json")
 
@@ -31,11 +38,20 @@ NAME = re.compile(r"update-(\d{9})\.json")
 class Mark(Strict):
     """Content of `update-<n>.json`."""
 
-    format: int = 1
+    format: int = 2
     update: NonNegativeInt
     sha256: str
+    shards: dict[str, str] = Field(default_factory=dict, description="file -> sha256")
     config_sha256: str
     data_sha256: str
+
+
+class Found(NamedTuple):
+    """A checkpoint as read: plain data and whole tensors; the sharded ones are still to be read."""
+
+    update: int
+    state: dict[str, Any]
+    shards: Shards | None
 
 
 @dataclass(frozen=True)
@@ -54,15 +70,34 @@ class Checkpoints:
     data_sha256: str
     keep: int
 
-    def save(self, update: int, state: dict[str, Any]) -> None:
-        """Writes the state after `update` updates; then removes what is too old."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        tensors, mark = self._paths(update)
-        mark.unlink(missing_ok=True)  # a damaged one of the same update
+    def save(
+        self,
+        update: int,
+        state: dict[str, Any],
+        sharded: Mapping[str, Tensor] | None = None,
+        first: bool = True,
+    ) -> None:
+        """Writes the state after `update` updates; then removes what is too old.
+
+        Args:
+            update: updates done.
+            state: tensors and plain data.
+            sharded: further tensors, of which each rank holds a part. With them all ranks must
+                call this, without them the first one alone needs to.
+            first: whether this is the rank that writes `state`.
+        """
+        tensors, mark, shards = self._paths(update)
+        if first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            mark.unlink(missing_ok=True)  # a damaged one of the same update
+        hashes = self._save_shards(shards, sharded, first) if sharded else {}
+        if not first:
+            return
         write_synced(tensors, lambda path: torch.save(state, path))
         content = Mark(
             update=update,
             sha256=sha256_file(tensors),
+            shards=hashes,
             config_sha256=self.config_sha256,
             data_sha256=self.data_sha256,
         )
@@ -70,23 +105,32 @@ class Checkpoints:
         write_synced(mark, lambda path: path.write_text(text, encoding="utf-8"))
         self.clean()
 
-    def load_newest(self, warn: bool = True) -> tuple[int, dict[str, Any]] | None:
-        """(updates done, state) of the newest whole checkpoint; None where there is none.
+    def load_newest(self, warn: bool = True) -> Found | None:
+        """The newest whole checkpoint, the same one on every rank; None where there is none.
 
         A damaged checkpoint is passed over for the next older one, with a warning on stderr that
-        names it. If all are damaged, training does not silently begin anew.
+        names it. If all are damaged, training does not silently begin anew. All ranks call it, and
+        each checks its part of the shards.
 
         Raises:
             CheckpointError: a checkpoint is of another configuration or other data, or no
                 checkpoint is readable.
+            TrainingError: the ranks do not see the same files.
         """
         updates = self._updates()
+        seen = gather_objects(updates)
+        if any(other != updates for other in seen):
+            raise TrainingError(
+                f"The ranks see different checkpoints in {self.folder} (updates {seen}). The "
+                "folder must be on a file system that all nodes share."
+            )
         for update in updates:
-            try:
-                return update, self._load(update)
-            except _DamagedError as error:
-                if warn:
-                    print(f"warning: passed over a damaged checkpoint: {error}", file=sys.stderr)
+            found, error = self._try(update)
+            errors = [each for each in gather_objects(error) if each is not None]
+            if found is not None and not errors:
+                return found
+            if warn:
+                print(f"warning: passed over a damaged checkpoint: {errors[0]}", file=sys.stderr)
         if updates:
             raise CheckpointError(
                 f"None of the {len(updates)} checkpoints in {self.folder} can be read. "
@@ -98,12 +142,15 @@ class Checkpoints:
         """Removes checkpoints beyond `keep` and what killed processes left half written."""
         kept = self._updates()[: self.keep]
         for update in self._updates()[self.keep :]:
-            tensors, mark = self._paths(update)
-            mark.unlink(missing_ok=True)  # first the mark: half removed is then "not there"
-            tensors.unlink(missing_ok=True)
-        names = {self._paths(update)[0].name for update in kept}
-        for path in [*self.folder.glob("update-*.pt"), *self.folder.glob(".update-*.tmp")]:
-            if path.name not in names:
+            # First the mark: half removed is then "not there".
+            self._paths(update)[1].unlink(missing_ok=True)
+        names = {path.name for update in kept for path in self._paths(update)}
+        for path in [*self.folder.glob("update-*"), *self.folder.glob(".update-*.tmp")]:
+            if path.name in names:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
                 path.unlink(missing_ok=True)
 
     @contextmanager
@@ -133,25 +180,48 @@ class Checkpoints:
         found = [NAME.fullmatch(path.name) for path in self.folder.glob("update-*.json")]
         return sorted((int(match[1]) for match in found if match), reverse=True)
 
-    def _paths(self, update: int) -> tuple[Path, Path]:
-        stem = f"update-{update:09d}"
-        return self.folder / f"{stem}.pt", self.folder / f"{stem}.json"
+    def _paths(self, update: int) -> tuple[Path, Path, Path]:
+        """(whole tensors and plain data, mark, folder of shards)."""
+        stem = self.folder / f"update-{update:09d}"
+        return stem.with_suffix(".pt"), stem.with_suffix(".json"), stem.with_suffix(".shards")
 
-    def _load(self, update: int) -> dict[str, Any]:
-        tensors, path = self._paths(update)
+    @staticmethod
+    def _save_shards(folder: Path, sharded: Mapping[str, Tensor], first: bool) -> dict[str, str]:
+        if first:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        gather_objects(None)  # no rank writes into the folder before it is empty
+        hashes = Shards(folder).write(sharded)
+        if first:
+            for name in hashes:
+                _sync(folder / name)
+            _sync(folder)
+        return hashes
+
+    def _try(self, update: int) -> tuple[Found | None, str | None]:
+        """A checkpoint, or why it cannot be used."""
+        try:
+            return self._load(update), None
+        except _DamagedError as error:
+            return None, str(error)
+
+    def _load(self, update: int) -> Found:
+        tensors, path, folder = self._paths(update)
         mark = _read_mark(path)
         self._check_identity(mark, path)
-        try:
-            digest = sha256_file(tensors)
-        except FileNotFoundError:
-            raise _DamagedError(f"{tensors} is missing") from None
-        if mark.update != update or digest != mark.sha256:
-            raise _DamagedError(f"{tensors} does not have the sha256 that {path.name} states")
+        rank, ranks = world()
+        files = {tensors: mark.sha256}
+        files |= {folder / name: mark.shards[name] for name in sorted(mark.shards)[rank::ranks]}
+        for file, sha256 in files.items():
+            if not file.is_file():
+                raise _DamagedError(f"{file} is missing")
+            if mark.update != update or sha256_file(file) != sha256:
+                raise _DamagedError(f"{file} does not have the sha256 that {path.name} states")
         try:
             state: dict[str, Any] = torch.load(tensors, map_location="cpu", weights_only=True)
         except (RuntimeError, pickle.UnpicklingError) as error:
             raise _DamagedError(f"{tensors}: {str(error).splitlines()[0]}") from None
-        return state
+        return Found(update, state, Shards(folder) if mark.shards else None)
 
     def _check_identity(self, mark: Mark, path: Path) -> None:
         for what, theirs, ours in (

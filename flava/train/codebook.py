@@ -32,6 +32,7 @@ from flava.train import identity, loop
 from flava.train.distributed import Ranks
 from flava.train.interrupt import exit_on_signals
 from flava.train.recipe import Recipe
+from flava.train.sharding import SHARDINGS, Sharding
 
 ENCODE_BATCH = 256  # images encoded at once; does not change their tokens
 CACHE_BYTES = 1 << 30  # decoded crops are kept in memory up to this size, per corpus
@@ -175,19 +176,19 @@ class CodebookRecipe(Recipe):
         return f"{self.job.study}: image tokenizer"
 
 
-def codebook(config_path: str) -> None:
+def codebook(config_path: str, sharding: Sharding = "none") -> None:
     """What a launcher starts on every rank: `train_codebook` of a resolved job's file."""
-    train_codebook(load_job(CodebookJob, config_path))
+    train_codebook(load_job(CodebookJob, config_path), sharding)
 
 
-def train_codebook(job: CodebookJob) -> None:
+def train_codebook(job: CodebookJob, sharding: Sharding = "none") -> None:
     """Trains the dVAE, or continues its training, and writes `job.output`, record.json last.
 
     Raises:
         DataError: a corpus is missing or damaged.
         TrainingError: the loss is not finite, or too few codes are in use.
     """
-    loop.run(lambda ranks: CodebookRecipe(job, ranks))
+    loop.run(lambda ranks: CodebookRecipe(job, ranks), sharding)
 
 
 def temperature(update: int, updates: int, start: float, end: float) -> float:
@@ -253,9 +254,11 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m flava.train.codebook", description=__doc__)
     parser.add_argument("--config", required=True, help="resolved codebook job (JSON)")
-    job = load_job(CodebookJob, parser.parse_args().config)
+    parser.add_argument("--sharding", choices=SHARDINGS, default="none", help="of the weights")
+    arguments = parser.parse_args()
+    job = load_job(CodebookJob, arguments.config)
     exit_on_signals(f"codebook training stopped; checkpoints are in {job.checkpoints}")
-    train_codebook(job)
+    train_codebook(job, arguments.sharding)
     print(f"codebook: {job.output}")
 
 

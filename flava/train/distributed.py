@@ -10,21 +10,31 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 
 from flava.errors import TrainingError
+from flava.train.sharding import Sharding, local
 
 BUCKET_ELEMENTS = 1 << 24  # 64 MB of fp32: the extra memory of one gradient all-reduce
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among all processes of the run."""
+    """This process among all processes of the run.
+
+    Attributes:
+        rank: number of this process.
+        world_size: processes.
+        device: of this process.
+        sharded: FSDP2 deals the weights out to the processes.
+    """
 
     rank: int
     world_size: int
     device: torch.device
+    sharded: bool = False
 
     @property
     def first(self) -> bool:
@@ -33,10 +43,11 @@ class Ranks:
 
 
 @contextmanager
-def joined_ranks() -> Iterator[Ranks]:
+def joined_ranks(sharding: Sharding = "none") -> Iterator[Ranks]:
     """Joins the ranks named by RANK, WORLD_SIZE, LOCAL_RANK and MASTER_*; leaves them at the end.
 
-    Without these variables the process is alone. NCCL on CUDA, gloo on CPU.
+    Without these variables the process is alone. NCCL on CUDA, gloo on CPU. On one rank there is
+    nothing to shard.
 
     Raises:
         TrainingError: the variables are not whole numbers in range, or there are too few GPUs.
@@ -51,7 +62,7 @@ def joined_ranks() -> Iterator[Ranks]:
     if world_size > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Ranks(rank, world_size, device)
+        yield Ranks(rank, world_size, device, sharding == "fsdp" and world_size > 1)
     finally:
         if world_size > 1:
             dist.destroy_process_group()
@@ -59,6 +70,8 @@ def joined_ranks() -> Iterator[Ranks]:
 
 def average_gradients(parameters: Sequence[Parameter], used: Sequence[bool]) -> None:
     """Replaces the gradients of used parameters by their means over ranks, in place.
+
+    Sharded gradients are left alone: FSDP2's backward pass has averaged them.
 
     A batch of one kind leaves the heads of other kinds without a gradient. Those keep `None`, so
     that AdamW skips them (no decay, no step count) at every world size; a parameter that only some
@@ -73,7 +86,7 @@ def average_gradients(parameters: Sequence[Parameter], used: Sequence[bool]) -> 
         return
     grads = []
     for parameter, is_used in zip(parameters, used, strict=True):
-        if is_used:
+        if is_used and not isinstance(parameter, DTensor):
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             grads.append(parameter.grad)
@@ -83,6 +96,24 @@ def average_gradients(parameters: Sequence[Parameter], used: Sequence[bool]) -> 
         flat /= dist.get_world_size()
         pieces = torch.split(flat, [grad.numel() for grad in bucket])
         torch._foreach_copy_(bucket, [p.view_as(g) for p, g in zip(pieces, bucket, strict=True)])
+
+
+def gradient_norm(parameters: Sequence[Parameter]) -> float:
+    """L2 norm of all gradients, whole or sharded: the same number on every rank."""
+    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = nn.utils.get_total_norm([grad for grad in grads if not isinstance(grad, DTensor)])
+    if shards := [grad.to_local() for grad in grads if isinstance(grad, DTensor)]:
+        squares = torch.stack(torch._foreach_norm(shards)).double().square().sum()
+        dist.all_reduce(squares)
+        norm = (squares + norm.to(squares) ** 2).sqrt()
+    return float(norm)
+
+
+def scale_gradients(parameters: Sequence[Parameter], factor: float) -> None:
+    """Multiplies all gradients, in place."""
+    grads = [local(parameter.grad) for parameter in parameters if parameter.grad is not None]
+    if factor != 1.0 and grads:
+        torch._foreach_mul_(grads, factor)
 
 
 def sum_over_ranks(values: Tensor) -> list[float]:

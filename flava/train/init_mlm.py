@@ -33,19 +33,20 @@ from flava.train.distributed import Ranks, sum_over_ranks
 from flava.train.encoder_recipe import EncoderRecipe, Predictions
 from flava.train.interrupt import exit_on_signals
 from flava.train.selection import SelectionSet, text_knn
+from flava.train.sharding import SHARDINGS, Sharding
 
 VALIDATION = 1 << 40  # the "update" that masks of held-out samples are drawn for
 VALIDATION_BATCH = 64
 
 
-def pretrain_text(config_path: str) -> None:
+def pretrain_text(config_path: str, sharding: Sharding = "none") -> None:
     """Trains to the end on this process's rank: what a launcher starts.
 
     Raises:
         ConfigError, DataError, TrainingError, CheckpointError: as their messages say.
     """
     job = load_job(MlmJob, config_path)
-    loop.run(lambda ranks: MlmRecipe(job, ranks))
+    loop.run(lambda ranks: MlmRecipe(job, ranks), sharding)
 
 
 class MlmRecipe(EncoderRecipe):
@@ -159,10 +160,12 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m flava.train.init_mlm", description=__doc__)
     parser.add_argument("--config", required=True, help="resolved MlmJob (JSON)")
-    path = parser.parse_args().config
+    parser.add_argument("--sharding", choices=SHARDINGS, default="none", help="of the weights")
+    arguments = parser.parse_args()
+    path = arguments.config
     job = load_job(MlmJob, path)
     exit_on_signals(f"training stopped; checkpoints are in {job.checkpoints}")
-    pretrain_text(path)
+    pretrain_text(path, arguments.sharding)
 
 
 if __name__ == "__main__":

@@ -27,9 +27,11 @@ class TrainingLog:
         objectives: Mapping[str, Sequence[str]],
         every: int,
         diagnostics: Sequence[str] = (),
+        counts: Sequence[str] = (),
     ) -> None:
         self.every = every
         self.diagnostics = list(diagnostics)
+        self.counts = list(counts)
         self.kinds = sorted(objectives)
         self.losses = [f"{kind}.{name}" for kind in self.kinds for name in objectives[kind]]
         self.rows: list[Row] = []
@@ -42,16 +44,19 @@ class TrainingLog:
     def columns(self) -> list[str]:
         """Header of log.csv."""
         counts = [f"updates.{kind}" for kind in self.kinds]
-        scalars = ["loss", "learning_rate", "grad_norm", *self.diagnostics]
+        scalars = ["loss", "learning_rate", "grad_norm", *self.diagnostics, *self.counts]
         return ["update", *counts, *self.losses, *scalars, *TIME_COLUMNS]
 
     def add(self, kind: str, step: Step, seconds: float) -> None:
-        """Adds one update, which took `seconds`, to the window."""
+        """Adds one update, which took `seconds`, to the window; a skipped one is only counted."""
         self.seconds += seconds
         self._add(f"updates.{kind}", 1.0)
+        self._add("samples", float(step.samples))
+        if step.overflow:
+            self._add("skipped", 1.0)
+            return
         self._add("loss", sum(step.losses.values()))
         self._add("grad_norm", step.grad_norm)
-        self._add("samples", float(step.samples))
         for name, value in step.losses.items():
             self._add(f"{kind}.{name}", value)
 
@@ -67,6 +72,7 @@ class TrainingLog:
             "learning_rate": learning_rate,
             "grad_norm": self._mean("grad_norm"),
             **{name: diagnosed[name] for name in self.diagnostics},
+            **{name: self._counts.get(name, 0) for name in self.counts},
             "samples_per_second": round(self._sums["samples"] / max(elapsed, 1e-9), 2),
             "seconds": round(self.seconds, 2),
         }

@@ -8,42 +8,44 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim import AdamW
 from tqdm import tqdm
 
-from flava.errors import TrainingError
+from flava.config import LoopConfig
+from flava.errors import ConfigError
 from flava.io import sha256_json
 from flava.train.best import Best
 from flava.train.checkpoint import Checkpoints
-from flava.train.distributed import Ranks, gather_objects, joined_ranks
+from flava.train.distributed import Ranks, gather_objects, joined_ranks, scale_gradients
 from flava.train.finish import finish_run
 from flava.train.log import TrainingLog
 from flava.train.optim import check_warmup, make_optimizer, set_rates
+from flava.train.precision import LossScale
 from flava.train.prefetch import prefetched
-from flava.train.recipe import Recipe
+from flava.train.recipe import AnyBatch, Recipe
+from flava.train.sharding import Sharding, shard, skeleton, whole_state
+from flava.train.state import RunState
 from flava.train.step import Step, compute_gradients
 
 
-def run(make_recipe: Callable[[Ranks], Recipe]) -> None:
+def run(make_recipe: Callable[[Ranks], Recipe], sharding: Sharding = "none") -> None:
     """Trains one run to its end on this process's rank; rank 0 writes the results.
 
     Args:
         make_recipe: called once the ranks have met and before any other draw of random numbers.
+        sharding: whether FSDP2 deals the weights out to the ranks; not part of the run's identity.
 
     Raises:
         ConfigError, DataError, TrainingError, CheckpointError: as their messages say.
     """
-    with joined_ranks() as ranks:
+    with joined_ranks(sharding) as ranks:
         torch.use_deterministic_algorithms(ranks.device.type == "cpu")
         recipe = make_recipe(ranks)
+        check_split(recipe.settings, ranks)
         checkpoints = Checkpoints(
             recipe.checkpoints,
             sha256_json(recipe.job.model_dump(mode="json")),
@@ -51,133 +53,139 @@ def run(make_recipe: Callable[[Ranks], Recipe]) -> None:
             recipe.settings.keep_checkpoints,
         )
         with checkpoints.locked(ranks.first):
-            train(recipe, ranks, checkpoints)
+            Training(recipe, ranks, checkpoints).run()
 
 
-def train(recipe: Recipe, ranks: Ranks, checkpoints: Checkpoints) -> None:
+class Training:
     """The run on one rank: restore, loop over updates, export."""
-    started = time.time()
-    options = recipe.settings
-    recipe.to(ranks.device)
-    recipe.model.train()
-    parameters = [p for p in recipe.model.parameters() if p.requires_grad]
-    optimizer = make_optimizer(recipe.model, options.optim)
-    kinds = recipe.schedule()
-    total = len(kinds)
-    check_warmup(total, options.optim)
-    log = TrainingLog(recipe.objectives, options.log_updates, recipe.diagnostics)
-    best = Best(recipe, checkpoints.folder, ranks)
 
-    done = restore(checkpoints, recipe, optimizer, log, best, ranks)
-    earlier_seconds = log.seconds
-    log_path = recipe.output / "log.csv"
-    if ranks.first:
-        log_path.with_name("record.json").unlink(missing_ok=True)  # until it is true again
-        checkpoints.clean()
-        log.write(log_path)
+    def __init__(self, recipe: Recipe, ranks: Ranks, checkpoints: Checkpoints) -> None:
+        self.started = time.time()
+        self.recipe, self.ranks, self.checkpoints = recipe, ranks, checkpoints
+        self.options = options = recipe.settings
+        self.skeletons = {
+            name: skeleton(module) for name, module in recipe.modules().items() if ranks.sharded
+        }
+        recipe.to(ranks.device)
+        for name in self.skeletons:
+            shard(recipe.modules()[name], ranks.device)
+        recipe.model.train()
+        self.parameters = [p for p in recipe.model.parameters() if p.requires_grad]
+        self.optimizer = make_optimizer(recipe.model, options.optim)
+        self.kinds = recipe.schedule()
+        self.total = len(self.kinds)
+        check_warmup(self.total, options.optim)
+        self.scale = LossScale(options)
+        diagnostics = [*recipe.diagnostics, *self.scale.columns()]
+        skips = ["skipped"] if self.scale.active else []
+        self.log = TrainingLog(recipe.objectives, options.log_updates, diagnostics, skips)
+        self.log_path = recipe.output / "log.csv"
+        self.best = Best(recipe, checkpoints.folder, ranks)
+        self.state = RunState(recipe, self.optimizer, self.log, self.best, self.scale)
 
-    clock = time.perf_counter()
-    ahead = 2 if ranks.device.type == "cuda" else 0  # on CPU, data and model share the cores
-    updates = progress(done, total, recipe.step, ranks)
-    for update, batches in prefetched(recipe.batch, updates, options.accumulate, ahead):
-        kind, finished = str(kinds[update]), update + 1
-        rate = recipe.learning_rate(update, total)
-        set_rates(optimizer, rate, recipe.weight_decay(update, total))
-        with random_numbers(recipe.seed, update, ranks):
-            step = compute_gradients(
-                parameters,
-                partial(recipe.losses, update=update),
-                batches,
-                ranks,
-                bf16=options.precision == "bf16",
-                update=update,
-            )
-        recipe.after_backward(update)
-        clip(parameters, step, options.optim.clip_grad_norm, ranks)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        recipe.after_update(update, total)
-
-        now = time.perf_counter()
-        log.add(kind, step, seconds=now - clock)
-        clock = now
-        if best.due(finished, total):
-            best.consider(finished)
-        if finished % options.log_updates == 0 or finished == total:
-            row = log.close_window(finished, rate, recipe.diagnose())
-            updates.set_postfix(loss=f"{row['loss']:.4f}", lr=f"{rate:.2e}")
-            if ranks.first:
-                log.append_last(log_path)
-        if ranks.first and (
-            finished % options.checkpoint_updates == 0 or best.due(finished, total)
+    def run(self) -> None:
+        """From the newest checkpoint to the record."""
+        done = self.state.restore(self.checkpoints, self.ranks)
+        earlier_seconds = self.log.seconds
+        if self.ranks.first:
+            # until it is true again
+            self.log_path.with_name("record.json").unlink(missing_ok=True)
+            self.checkpoints.clean()
+            self.log.write(self.log_path)
+        ahead = 2 if self.ranks.device.type == "cuda" else 0  # on CPU, data and model share cores
+        updates = progress(done, self.total, self.recipe.step, self.ranks)
+        clock = time.perf_counter()
+        for update, batches in prefetched(
+            self.recipe.batch, updates, self.options.accumulate, ahead
         ):
-            checkpoints.save(finished, snapshot(recipe, optimizer, log, best))
-            best.clean()
-    reports = gather_objects(recipe.report())
-    best.load()
-    if ranks.first:
-        finish_run(recipe, log, started, earlier_seconds, {"data_of_rank": reports, **best.facts()})
+            step = self._update(update, batches)
+            now = time.perf_counter()
+            self.log.add(str(self.kinds[update]), step, seconds=now - clock)
+            clock = now
+            self._after(update + 1, updates)
+        self._finish(earlier_seconds)
+
+    def _update(self, update: int, batches: list[AnyBatch]) -> Step:
+        """Changes the weights, unless fp16 overflowed."""
+        recipe = self.recipe
+        self._set_rates(update)
+        seed_update(recipe.seed, update, self.ranks)
+        step = compute_gradients(
+            self.parameters,
+            recipe,
+            batches,
+            self.ranks,
+            update,
+            self.options.precision,
+            self.scale.value,
+        )
+        if not step.overflow:
+            recipe.after_backward(update)
+            limit = self.options.optim.clip_grad_norm
+            if limit is not None:
+                scale_gradients(self.parameters, min(1.0, limit / (step.grad_norm + 1e-6)))
+            self.optimizer.step()
+            recipe.after_update(update, self.total)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scale.update(step.overflow, update)
+        return step
+
+    def _set_rates(self, update: int) -> float:
+        rate = self.recipe.learning_rate(update, self.total)
+        set_rates(self.optimizer, rate, self.recipe.weight_decay(update, self.total))
+        return rate
+
+    def _after(self, finished: int, updates: tqdm[int]) -> None:
+        """Scores, log and checkpoint after `finished` updates."""
+        due = self.best.due(finished, self.total)
+        if due:
+            self.best.consider(finished)
+        if finished % self.options.log_updates == 0 or finished == self.total:
+            rate = self.recipe.learning_rate(finished - 1, self.total)
+            diagnosed = {**self.recipe.diagnose(), **self.scale.columns()}
+            row = self.log.close_window(finished, rate, diagnosed)
+            if row["loss"] is not None:
+                updates.set_postfix(loss=f"{row['loss']:.4f}", lr=f"{rate:.2e}")
+            if self.ranks.first:
+                self.log.append_last(self.log_path)
+        if due or finished % self.options.checkpoint_updates == 0:
+            self.state.save(self.checkpoints, finished, self.ranks)
+            if self.ranks.first:
+                self.best.clean()
+
+    def _finish(self, earlier_seconds: float) -> None:
+        facts: dict[str, Any] = {"data_of_rank": gather_objects(self.recipe.report())}
+        facts["sharding"] = "fsdp" if self.ranks.sharded else "none"
+        for name, plain in self.skeletons.items():
+            state = whole_state(self.recipe.modules()[name], self.ranks.first)
+            if self.ranks.first:
+                plain.load_state_dict(state, assign=True)
+        if self.ranks.first:
+            self.recipe.replace(self.skeletons)
+            self.best.load()
+            facts |= {**self.scale.facts(), **self.best.facts()}
+            finish_run(self.recipe, self.log, self.started, earlier_seconds, facts)
 
 
-@contextmanager
-def random_numbers(seed: int, update: int, ranks: Ranks) -> Iterator[None]:
+def check_split(options: LoopConfig, ranks: Ranks) -> None:
+    """Refuses a batch that ranks and micro-batches cannot share evenly.
+
+    Raises:
+        ConfigError: says all three numbers.
+    """
+    parts = options.accumulate * ranks.world_size
+    if options.batch_size % parts:
+        raise ConfigError(
+            f"batch_size {options.batch_size} cannot be split over {ranks.world_size} ranks times "
+            f"accumulate {options.accumulate} micro-batches. Make it a multiple of {parts}, or "
+            "change accumulate or the number of ranks."
+        )
+
+
+def seed_update(seed: int, update: int, ranks: Ranks) -> None:
     """Dropout and stochastic depth draw from a state that (seed, update, rank) alone decides."""
     mixed = (seed * 1_000_003 + update) * 4099 + ranks.rank + 1
     torch.manual_seed(mixed % (1 << 63))
-    yield
-
-
-def clip(parameters: list[nn.Parameter], step: Step, limit: float | None, ranks: Ranks) -> None:
-    """Scales the gradient down to the norm `limit`, if it is longer."""
-    if limit is not None:
-        norm = torch.tensor(step.grad_norm, device=ranks.device)
-        nn.utils.clip_grads_with_norm_(parameters, limit, norm)
-
-
-def snapshot(recipe: Recipe, optimizer: AdamW, log: TrainingLog, best: Best) -> dict[str, Any]:
-    """Everything that `restore` needs: tensors and plain numbers only."""
-    return {
-        "modules": {name: module.state_dict() for name, module in recipe.modules().items()},
-        "recipe": recipe.state(),
-        "optimizer": optimizer.state_dict(),
-        "log": log.state(),
-        "best": best.state(),
-    }
-
-
-def restore(
-    checkpoints: Checkpoints,
-    recipe: Recipe,
-    optimizer: AdamW,
-    log: TrainingLog,
-    best: Best,
-    ranks: Ranks,
-) -> int:
-    """Takes over the newest whole checkpoint, if any; returns the number of updates done.
-
-    Raises:
-        CheckpointError: it is of another run, or none is readable.
-        TrainingError: the ranks do not see the same files.
-    """
-    found = checkpoints.load_newest(warn=ranks.first)
-    done = 0 if found is None else found[0]
-    seen = gather_objects(done)
-    if len(set(seen)) > 1:
-        raise TrainingError(
-            f"The ranks see different newest checkpoints in {checkpoints.folder} (updates {seen}). "
-            "The folder must be on a file system that all nodes share."
-        )
-    if found is not None:
-        state = found[1]
-        for name, module in recipe.modules().items():
-            module.load_state_dict(state["modules"][name])
-        recipe.load_state(state["recipe"])
-        optimizer.load_state_dict(state["optimizer"])
-        log.load_state(state["log"])
-        best.load_state(state["best"])
-        if ranks.first:
-            print(f"continuing after update {done} from {checkpoints.folder}", file=sys.stderr)
-    return done
 
 
 def progress(done: int, total: int, name: str, ranks: Ranks) -> tqdm[int]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 from torch.optim import AdamW
 
@@ -13,14 +15,16 @@ from flava.errors import ConfigError
 
 
 def make_optimizer(model: nn.Module, config: OptimConfig) -> AdamW:
-    """Fused AdamW over all parameters of `model`.
+    """Fused AdamW over all parameters of `model`, whole or sharded.
 
     One group with `decay_all` (the released code: torchmultimodal decays everything); otherwise
     biases, norms, embeddings and other single vectors are in a group without weight decay.
     """
     if config.decay_all:
         parameters = [p for p in model.parameters() if p.requires_grad]
-        groups = [{"params": parameters, "weight_decay": config.weight_decay, "decays": True}]
+        groups: list[dict[str, Any]] = [
+            {"params": parameters, "weight_decay": config.weight_decay, "decays": True}
+        ]
     else:
         decayed, others = split_by_decay(model)
         groups = [
@@ -28,12 +32,21 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> AdamW:
             {"params": others, "weight_decay": 0.0, "decays": False},
         ]
     return AdamW(
-        groups,
+        [part for group in groups for part in _by_form(group)],
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
         eps=config.eps,
         fused=True,
     )
+
+
+def _by_form(group: dict[str, Any]) -> list[dict[str, Any]]:
+    """Sharded and whole parameters apart: no fused update takes both."""
+    parts = [
+        [p for p in group["params"] if isinstance(p, DTensor) == sharded]
+        for sharded in (True, False)
+    ]
+    return [{**group, "params": part} for part in parts if part]
 
 
 def split_by_decay(model: nn.Module) -> tuple[list[Parameter], list[Parameter]]:

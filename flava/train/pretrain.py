@@ -19,19 +19,24 @@ from flava.data.mixture import MixtureLoader
 from flava.errors import ConfigError, run_cli
 from flava.jobs import RunConfig, load_job
 from flava.models import Clip, Flava, build, load_model, save_model
+from flava.objectives import EmbeddingGradients
+from flava.objectives.contrastive import ranks_held
 from flava.train import identity, loop
 from flava.train.distributed import Ranks
 from flava.train.finish import check_equal
+from flava.train.grad_cache import cache_contrastive
 from flava.train.initial import init_records, initialise
 from flava.train.interrupt import exit_on_signals
 from flava.train.recipe import Recipe
 from flava.train.selection import SelectionSet, zero_shot_accuracy
+from flava.train.sharding import SHARDINGS, Sharding
 
 
-def pretrain(config_path: str) -> None:
+def pretrain(config_path: str, sharding: Sharding = "none") -> None:
     """Trains one run to its end on this process's rank; rank 0 writes the results.
 
     Args:
+        sharding: "fsdp" shards weights and optimiser over the ranks.
         config_path: a resolved `RunConfig` as JSON. Ranks come from the environment (RANK,
             WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), so a launcher can run this function
             as it is on every rank.
@@ -40,7 +45,7 @@ def pretrain(config_path: str) -> None:
         ConfigError, DataError, TrainingError, CheckpointError: as their messages say.
     """
     config = load_job(RunConfig, config_path)
-    loop.run(lambda ranks: PretrainRecipe(config, ranks))
+    loop.run(lambda ranks: PretrainRecipe(config, ranks), sharding)
 
 
 class PretrainRecipe(Recipe):
@@ -57,6 +62,7 @@ class PretrainRecipe(Recipe):
         torch.manual_seed(run.seed)
         self.model = build_model(run)
         self.init_report = initialise(self.model, run.init)
+        check_contrastive(run, ranks)
         self.loader = MixtureLoader(run, ranks.rank, ranks.world_size)
         self.ranks = ranks
         self._selection: SelectionSet | None = None
@@ -71,10 +77,20 @@ class PretrainRecipe(Recipe):
 
     def losses(self, batch: Batch, update: int) -> Mapping[str, Tensor]:
         """The losses that the column asks for on this kind of data, each with weight 1."""
-        losses: dict[str, Tensor] = self.model(
-            batch, self.objectives[batch.kind], self.run.contrastive
-        )
+        gradients = batch.embedding_gradients_2BD
+        contrastive = self.run.contrastive if gradients is None else EmbeddingGradients(*gradients)
+        losses: dict[str, Tensor] = self.model(batch, self.objectives[batch.kind], contrastive)
         return losses
+
+    def prepare(
+        self, batches: Sequence[Batch], update: int, scale: float
+    ) -> tuple[Sequence[Batch], Mapping[str, Tensor]]:
+        """The contrastive loss of the whole batch, where it comes in several micro-batches."""
+        whole = len(batches) > 1 and self.run.pretrain.contrastive_batch == "whole"
+        if not whole or "global_contrastive" not in self.objectives[batches[0].kind]:
+            return batches, {}
+        cached, loss = cache_contrastive(self.model, batches, self.run.contrastive, scale)
+        return cached, {"global_contrastive": loss}
 
     @property
     def select_updates(self) -> int | None:
@@ -132,6 +148,19 @@ class PretrainRecipe(Recipe):
         return f"{self.run.study}: {self.run.column}, seed {self.run.seed}"
 
 
+def check_contrastive(run: RunConfig, ranks: Ranks) -> None:
+    """Refuses contrastive ranks that processes or batches cannot share, before any is read.
+
+    Raises:
+        ConfigError: says which numbers do not fit.
+    """
+    if any("global_contrastive" in names for names in run.objectives.values()):
+        options = run.pretrain
+        micro = options.contrastive_batch == "micro"
+        rows = options.batch_size // ranks.world_size // (options.accumulate if micro else 1)
+        ranks_held(rows, run.contrastive, ranks.world_size)
+
+
 def build_model(run: RunConfig) -> Flava | Clip:
     """The run's model with random weights, the same on every rank.
 
@@ -148,10 +177,11 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m flava.train.pretrain", description=__doc__)
     parser.add_argument("--config", required=True, help="resolved run configuration (JSON)")
-    config_path = parser.parse_args().config
-    run = load_job(RunConfig, config_path)
+    parser.add_argument("--sharding", choices=SHARDINGS, default="none", help="of the weights")
+    arguments = parser.parse_args()
+    run = load_job(RunConfig, arguments.config)
     exit_on_signals(f"training stopped; checkpoints are in {run.checkpoints}")
-    pretrain(config_path)
+    pretrain(arguments.config, arguments.sharding)
     if os.environ.get("RANK", "0") == "0":
         print(f"model: {Path(run.output) / 'model'}")
 

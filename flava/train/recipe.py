@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flava.config import LoopConfig, Strict
+from flava.data.batch import Batch
 from flava.train.optim import learning_rate, weight_decay
+from flava.train.terms import count_terms
 
 
 class AnyBatch(Protocol):
@@ -69,6 +71,26 @@ class Recipe(ABC):
     def losses(self, batch: Any, update: int) -> Mapping[str, Tensor]:
         """Losses of a batch by name, float32 scalars; their sum is minimised."""
 
+    def terms(self, batch: Any) -> Mapping[str, int]:
+        """How many terms each loss of a batch is the mean of; it weighs the batch's losses.
+
+        Masked positions where a loss reads them, else samples; equal shares for any other batch.
+        """
+        names = self.objectives[batch.kind]
+        if isinstance(batch, Batch):
+            return count_terms(batch, names)
+        return dict.fromkeys(names, len(batch.keys))
+
+    def prepare(
+        self, batches: Sequence[Any], update: int, scale: float
+    ) -> tuple[Sequence[Any], Mapping[str, Tensor]]:
+        """Batches ready for `losses`, and losses of the whole update that are known beforehand.
+
+        A loss of the second kind leaves gradients, multiplied by `scale`, in parameters that it
+        alone reaches; what `losses` returns under its name then only carries the others.
+        """
+        return batches, {}
+
     @abstractmethod
     def export(self, directory: Path) -> None:
         """Writes the trained model into an empty folder and reads it back to check it."""
@@ -94,6 +116,14 @@ class Recipe(ABC):
     def modules(self) -> dict[str, nn.Module]:
         """Modules whose tensors belong to the state, the trained one under "model"."""
         return {"model": self.model}
+
+    def replace(self, modules: Mapping[str, nn.Module]) -> None:
+        """Puts other modules in the place of those that `modules` names."""
+        own = self.modules()
+        for name, module in modules.items():
+            for attribute, value in list(vars(self).items()):
+                if value is own[name]:
+                    setattr(self, attribute, module)
 
     def state(self) -> dict[str, Any]:
         """Further state: plain numbers and tensors."""

@@ -17,6 +17,7 @@ from flava.errors import DataError
 from flava.models import Clip, Flava
 from flava.objectives.gather import gather_values
 from flava.train.distributed import Ranks
+from flava.train.sharding import method
 
 BATCH = 256
 NEIGHBOURS, TEMPERATURE = 20, 0.07  # DINO, `eval_knn.py`: the best k, and its temperature
@@ -82,10 +83,12 @@ def zero_shot_accuracy(model: Flava | Clip, data: SelectionSet, ranks: Ranks) ->
 
     def embed_texts(rows: Rows) -> Tensor:
         text_BL, attention_BL = data.texts("prompts", rows)
-        return model.text_embeddings(text_BL.to(ranks.device), attention_BL.to(ranks.device))
+        embed = method(model, "text_embeddings")
+        return embed(text_BL.to(ranks.device), attention_BL.to(ranks.device))
 
     def embed_images(rows: Rows) -> Tensor:
-        return model.image_embeddings(data.pixels("zero_shot", rows).to(ranks.device))
+        embed = method(model, "image_embeddings")
+        return embed(data.pixels("zero_shot", rows).to(ranks.device))
 
     prompt_PD = dealt(embed_texts, classes * templates, ranks)
     class_CD = functional.normalize(prompt_PD.view(classes, templates, -1).mean(dim=1), dim=-1)

@@ -91,7 +91,7 @@ def run_rank(job: dict[str, Any], rank: int, port: int) -> None:
     }
     prepare_kill(job["plan"] if rank == 0 else "none")
     module, _, name = job["function"].partition(":")
-    getattr(importlib.import_module(module), name)(job["config"])
+    getattr(importlib.import_module(module), name)(job["config"], **job["options"])
 
 
 def fork(job: dict[str, Any], rank: int, port: int) -> int:

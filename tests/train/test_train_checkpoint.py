@@ -29,7 +29,7 @@ def test_newest_is_loaded_and_only_the_newest_are_kept(checkpoints: Checkpoints)
     assert checkpoints.load_newest() is None
     for update in (10, 20, 30):
         checkpoints.save(update, state(float(update)))
-    update, loaded = checkpoints.load_newest() or (0, {})
+    update, loaded, _ = checkpoints.load_newest() or (0, {}, None)
     assert update == 30
     assert torch.equal(loaded["model"]["w"], torch.full((1000,), 30.0))
     assert loaded["log"] == {"rows": [{"loss": 30.0}]}
@@ -67,7 +67,7 @@ def test_damaged_newest_falls_back_to_the_older_and_says_so(
     for update in (10, 20):
         checkpoints.save(update, state(float(update)))
     damage(checkpoints.folder / f"update-000000020.{end}")  # type: ignore[operator]
-    update, loaded = checkpoints.load_newest() or (0, {})
+    update, loaded, _ = checkpoints.load_newest() or (0, {}, None)
     assert update == 10 and loaded["model"]["w"][0] == 10
     assert f"update-000000020.{end}" in capsys.readouterr().err
 

@@ -241,7 +241,7 @@ def test_weights_that_are_not_finite_in_a_checkpoint_stop_the_run(
     mark = read_json(marks[0])
     store = Checkpoints(folder, mark["config_sha256"], mark["data_sha256"], keep=2)
     marks[1].unlink()
-    update, state = store.load_newest() or (0, {})
+    update, state, _ = store.load_newest() or (0, {}, None)
     for tensor in state["modules"]["model"].values():
         tensor.fill_(math.nan)
     store.save(update, state)

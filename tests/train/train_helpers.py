@@ -90,10 +90,13 @@ def job(
     config: str,
     ranks: int = 1,
     plan: str = "none",
+    sharding: str = "none",
     function: str = "flava.train.pretrain:pretrain",
 ) -> Tree:
     """One job of killed_runs.py; `function` is <module>:<name of what a launcher starts>."""
-    return {"config": config, "ranks": ranks, "plan": plan, "function": function}
+    options = {} if sharding == "none" else {"sharding": sharding}
+    tree = {"config": config, "ranks": ranks, "plan": plan, "function": function}
+    return tree | {"options": options}
 
 
 def run_jobs(jobs: list[Tree]) -> list[list[int]]:
