@@ -18,8 +18,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, get_args
 
+from flava.config import Sharding
 from flava.errors import ConfigError, FlavaError, run_cli, unknown_name
 from flava.train.interrupt import exit_on_signals
 
@@ -32,6 +33,7 @@ STEPS = {
     "evaluate": ("flava.evaluate.run", "evaluate"),
 }
 CLUSTERS = ("local",)
+SHARDINGS = get_args(Sharding)
 PR_SET_PDEATHSIG = 1
 
 
@@ -47,6 +49,7 @@ class Step:
 
     name: str
     config: str
+    sharding: str = "none"
 
     def __call__(self) -> None:
         """Runs the step on this rank; submitit's environment tells which one it is."""
@@ -55,9 +58,10 @@ class Step:
 
             # Setting CUDA_VISIBLE_DEVICES here would take another job's GPUs on a shared node.
             TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
-        self.function()(self.config)
+        options = {} if self.sharding == "none" else {"sharding": self.sharding}
+        self.function()(self.config, **options)
 
-    def function(self) -> Callable[[str], None]:
+    def function(self) -> Callable[..., None]:
         """The step's function, imported only on the rank that runs it."""
         if self.name not in STEPS:
             raise ConfigError(unknown_name("step", self.name, list(STEPS), "workflow.launch"))
@@ -136,13 +140,14 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="resolved configuration (JSON)")
     parser.add_argument("--ranks", type=int, default=1, help="processes, one a GPU or core")
     parser.add_argument("--threads", type=int, default=1, help="cores of all ranks together")
+    parser.add_argument("--sharding", default="none", choices=SHARDINGS, help="of the weights")
     parser.add_argument("--cluster", default="local", help=f"one of {', '.join(CLUSTERS)}")
     parser.add_argument("--folder", default="logs/submitit", help="submitit's flat folder")
     arguments = parser.parse_args()
     _die_with_parent()
     # Before torch is imported: more threads than cores slow every job on the machine.
     os.environ["OMP_NUM_THREADS"] = str(max(1, arguments.threads // arguments.ranks))
-    step = Step(arguments.step, arguments.config)
+    step = Step(arguments.step, arguments.config, arguments.sharding)
     if arguments.ranks == 1:
         exit_on_signals(f"{step.name} of {step.config} stopped")
     launch(step, arguments.ranks, Path(arguments.folder), arguments.cluster)

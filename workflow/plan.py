@@ -11,8 +11,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from flava.config import Sharding
 from flava.errors import ConfigError, unknown_name
 from flava.io import write_json
 from flava.jobs import (
@@ -61,7 +62,7 @@ RUN_FILES = [
     "model/model.safetensors",
 ]
 IMPORT_FILES = ["record.json", "model/config.json", "model/model.safetensors"]
-RESOURCES: dict[str, int | str] = {"ranks": 1, "threads": 1}
+RESOURCES: dict[str, int | str] = {"ranks": 1, "threads": 1, "sharding": "none"}
 
 
 @dataclass(frozen=True)
@@ -145,13 +146,21 @@ class Plan:
         return f"{self.results}/configs/code/{step}.json"
 
     def resources(self, rule: str) -> dict[str, int | str]:
-        """Ranks, threads and more of a rule: from the study, never part of a run's identity."""
+        """Ranks, threads, sharding of a rule: from the study, never part of a run's identity.
+
+        Raises:
+            ConfigError: the study names an unknown rule or sharding.
+        """
         known = self.study.config.resources
         for name in known:
             if name not in MODULES:
                 where = f"study '{self.name}': resources"
                 raise ConfigError(unknown_name("rule", name, list(MODULES), where))
-        return {**RESOURCES, **known.get(rule, {})}
+        found = {**RESOURCES, **known.get(rule, {})}
+        if found["sharding"] not in (shardings := list(get_args(Sharding))):
+            where = f"study '{self.name}': resources.{rule}"
+            raise ConfigError(unknown_name("sharding", str(found["sharding"]), shardings, where))
+        return found
 
     def cores(self, rule: str) -> int:
         """Cores that a job of this rule keeps busy on this machine."""

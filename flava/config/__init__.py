@@ -19,6 +19,7 @@ from flava.config.base import (
     PositiveFloat,
     Precision,
     Schedule,
+    Sharding,
     Strict,
     TextInit,
 )
@@ -101,6 +102,7 @@ __all__ = [
     "SamplingConfig",
     "Schedule",
     "SelectionConfig",
+    "Sharding",
     "SourceConfig",
     "SourceUse",
     "Strict",

@@ -19,6 +19,7 @@ TextInit = Literal["none", "mlm"]
 Schedule = Literal["cosine", "polynomial", "constant"]
 Precision = Literal["fp32", "bf16", "fp16"]
 ContrastiveBatch = Literal["whole", "micro"]
+Sharding = Literal["none", "fsdp"]
 Domain = Literal["vision", "nlp", "multimodal"]
 Metric = Literal[
     "accuracy",

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from flava.config import Sharding
 from flava.data.batch import Batch
 from flava.data.corpus import ImageCorpus
 from flava.data.transforms import to_unit
@@ -32,7 +33,7 @@ from flava.train import identity, loop
 from flava.train.distributed import Ranks
 from flava.train.interrupt import exit_on_signals
 from flava.train.recipe import Recipe
-from flava.train.sharding import SHARDINGS, Sharding
+from flava.train.sharding import SHARDINGS
 
 ENCODE_BATCH = 256  # images encoded at once; does not change their tokens
 CACHE_BYTES = 1 << 30  # decoded crops are kept in memory up to this size, per corpus

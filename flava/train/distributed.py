@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 
+from flava.config import Sharding
 from flava.errors import TrainingError
-from flava.train.sharding import Sharding, local
+from flava.train.sharding import local
 
 BUCKET_ELEMENTS = 1 << 24  # 64 MB of fp32: the extra memory of one gradient all-reduce
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flava.config import Sharding
 from flava.data.batch import Batch
 from flava.data.corpus import TextCorpus
 from flava.data.kinds import TextBatches
@@ -33,7 +34,7 @@ from flava.train.distributed import Ranks, sum_over_ranks
 from flava.train.encoder_recipe import EncoderRecipe, Predictions
 from flava.train.interrupt import exit_on_signals
 from flava.train.selection import SelectionSet, text_knn
-from flava.train.sharding import SHARDINGS, Sharding
+from flava.train.sharding import SHARDINGS
 
 VALIDATION = 1 << 40  # the "update" that masks of held-out samples are drawn for
 VALIDATION_BATCH = 64

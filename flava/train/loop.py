@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from flava.config import LoopConfig
+from flava.config import LoopConfig, Sharding
 from flava.errors import ConfigError
 from flava.io import sha256_json
 from flava.train.best import Best
@@ -27,7 +27,7 @@ from flava.train.optim import check_warmup, make_optimizer, set_rates
 from flava.train.precision import LossScale
 from flava.train.prefetch import prefetched
 from flava.train.recipe import AnyBatch, Recipe
-from flava.train.sharding import Sharding, shard, skeleton, whole_state
+from flava.train.sharding import shard, skeleton, whole_state
 from flava.train.state import RunState
 from flava.train.step import Step, compute_gradients
 

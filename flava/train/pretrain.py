@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flava.config import Sharding
 from flava.data.batch import Batch
 from flava.data.mixture import MixtureLoader
 from flava.errors import ConfigError, run_cli
@@ -29,7 +30,7 @@ from flava.train.initial import init_records, initialise
 from flava.train.interrupt import exit_on_signals
 from flava.train.recipe import Recipe
 from flava.train.selection import SelectionSet, zero_shot_accuracy
-from flava.train.sharding import SHARDINGS, Sharding
+from flava.train.sharding import SHARDINGS
 
 
 def pretrain(config_path: str, sharding: Sharding = "none") -> None:

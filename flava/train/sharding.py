@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, get_args
 
 import torch
 import torch.distributed as dist
@@ -18,10 +18,10 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from flava.config import Sharding
 from flava.models.transformer import Block
 
-Sharding = Literal["none", "fsdp"]
-SHARDINGS: tuple[Sharding, ...] = ("none", "fsdp")
+SHARDINGS = get_args(Sharding)
 METHODS = ("image_embeddings", "text_embeddings")  # called in training besides `forward`
 
 

@@ -72,15 +72,20 @@ def test_cache_changes_nothing(corpus: Path) -> None:
 
 
 @pytest.mark.parametrize("world_size", [2, 4])
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(("accumulate", "contrastive"), [(1, "whole"), (2, "whole"), (2, "micro")])
 def test_ranks_together_have_the_batch_of_one(
-    corpus: Path, world_size: int, accumulate: int
+    corpus: Path, world_size: int, accumulate: int, contrastive: str
 ) -> None:
-    run = run_config(corpus, pretrain={"accumulate": accumulate})
+    """Rank by rank; where each micro-batch is compared by itself, micro-batch by micro-batch."""
+    options = {"accumulate": accumulate, "contrastive_batch": contrastive}
+    run = run_config(corpus, pretrain=options)
     alone = MixtureLoader(run_config(corpus))
     ranks = [MixtureLoader(run, rank, world_size) for rank in range(world_size)]
     for update in range(len(alone.schedule())):
-        parts = [rank.batch(update, m) for m in range(accumulate) for rank in ranks]
+        if contrastive == "micro":
+            parts = [rank.batch(update, m) for m in range(accumulate) for rank in ranks]
+        else:
+            parts = [rank.batch(update, m) for rank in ranks for m in range(accumulate)]
         assert all(len(part.keys) == 16 // world_size // accumulate for part in parts)
         assert rows(*parts) == rows(alone.batch(update))
 
@@ -142,6 +147,23 @@ def test_itm_negatives(corpus: Path) -> None:
             assert text != pairs.caption(own).tolist()[:10]
             assert pairs.image_index(captions[tuple(text)]) != pairs.image_index(own)
     assert np.mean(labels) == pytest.approx(0.9, abs=0.035)
+
+
+@pytest.mark.parametrize("share", [0.9, 1.0])
+def test_rows_that_count_do_not_depend_on_the_ranks(corpus: Path, share: float) -> None:
+    """All rows count only where no pair of the whole update matches, whatever a rank holds."""
+    run = run_config(corpus, masking={"itm_negative_probability": share})
+    alone = MixtureLoader(run)
+    ranks = [MixtureLoader(run, rank, 8) for rank in range(8)]
+    lonely = 0
+    for update in np.flatnonzero(alone.schedule() == "pairs").tolist():
+        whole, parts = alone.batch(update), [rank.batch(update) for rank in ranks]
+        assert whole.itm_labels_B is not None and whole.counted_B is not None
+        matching = whole.itm_labels_B.bool()
+        assert whole.counted_B.tolist() == (matching | ~matching.any()).tolist()
+        assert torch.cat([p.counted_B for p in parts]).tolist() == whole.counted_B.tolist()  # type: ignore[misc]
+        lonely += sum(not part.counted_B.any() for part in parts)  # type: ignore[union-attr]
+    assert (lonely > 0) == (share < 1)
 
 
 def test_negatives_only_with_itm(corpus: Path) -> None:

@@ -19,7 +19,7 @@ from flava.objectives import contrastive_loss
 
 MODES = ("global", "global_full", "local", "none", "openclip_2021")
 ROWS, SHARE = 32, 8
-# Rank 1 has no matching pair at all: there all rows count.
+# Rank 1 has no matching pair at all: it adds columns only.
 SOME_NEGATIVE = [1, 0, 1, 1, 1, 0, 1, 1, *[0] * 8, *[1] * 8, 0, 1, 1, 0, 1, 1, 1, 1]
 LABELS = {"positive": None, "mixed": SOME_NEGATIVE}
 
@@ -65,9 +65,9 @@ def step(mode: str, ranks: int, labels: list[int] | None, rank: int, world: int)
     images, texts = global_batch()
     own = slice(rank * ROWS // world, (rank + 1) * ROWS // world)
     image, text = towers(images[own], texts[own])
-    itm = None if labels is None else torch.tensor(labels)[own]
+    counted = None if labels is None else torch.tensor(labels)[own].bool()
     config = ContrastiveConfig(gather=mode, ranks=ranks)
-    loss = contrastive_loss(image, text, towers.logit_scale, itm, config)
+    loss = contrastive_loss(image, text, towers.logit_scale, counted, config)
     return average(loss, towers, world)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from flava.config import ContrastiveConfig
 from flava.errors import ConfigError
-from flava.objectives import contrastive_loss
+from flava.objectives import EmbeddingGradients, contrastive_loss, positive_rows
 
 Steps = dict[str, Tensor]
 
@@ -125,10 +125,9 @@ def test_rows_without_match_stay_as_negatives():
     towers = gather_case.Towers()
     images, texts = (batch[:8] for batch in gather_case.global_batch())
     image, text = towers(images, texts)
-    labels = torch.tensor([1, 1, 0, 1, 1, 1, 1, 0])
+    rows = torch.tensor([1, 1, 0, 1, 1, 1, 1, 0]).bool()
     config = ContrastiveConfig(gather="global", ranks=1)
-    kept = contrastive_loss(image, text, towers.logit_scale, labels, config)
-    rows = labels.bool()
+    kept = contrastive_loss(image, text, towers.logit_scale, rows, config)
     dropped = contrastive_loss(image[rows], text[rows], towers.logit_scale, None, config)
     logits = towers.logit_scale.exp() * image @ text.T
     by_hand = (
@@ -140,12 +139,35 @@ def test_rows_without_match_stay_as_negatives():
 
 
 def test_without_any_match_all_rows_count():
+    labels = torch.tensor([0, 0, 1])
+    assert positive_rows(labels, 3, labels.device).tolist() == [False, False, True]
+    assert positive_rows(labels[:2], 2, labels.device).all()
+    assert positive_rows(None, 2, labels.device).all()
+
+
+@pytest.mark.parametrize("ranks", [1, 4])
+def test_the_loss_is_the_mean_over_the_rows_that_count(ranks: int, exact: Tensor):
+    """However many of them each rank holds; where there is none it is 0 and moves nothing."""
     towers = gather_case.Towers()
     image, text = towers(*gather_case.global_batch())
-    config = ContrastiveConfig(gather="global", ranks=1)
-    none = torch.zeros(gather_case.ROWS, dtype=torch.int64)
-    all_rows = contrastive_loss(image, text, towers.logit_scale, None, config)
-    assert contrastive_loss(image, text, towers.logit_scale, none, config).item() == all_rows.item()
+    config = ContrastiveConfig(gather="global", ranks=ranks)
+    counted = torch.tensor(gather_case.SOME_NEGATIVE).bool()
+    loss = contrastive_loss(image, text, towers.logit_scale, counted, config)
+    logits = towers.logit_scale.exp() * image @ text.T
+    targets = torch.arange(gather_case.ROWS)[counted]
+    both = [torch.nn.functional.cross_entropy(x[counted], targets) for x in (logits, logits.T)]
+    assert loss.item() == pytest.approx(sum(both).item() / 2, abs=1e-6)
+    nothing = contrastive_loss(image, text, towers.logit_scale, counted & False, config)
+    nothing.backward()
+    assert nothing.item() == 0 and not towers.image[0].weight.grad.any()
+
+
+def test_known_gradients_flow_into_the_embeddings():
+    image, text = torch.randn(2, 4, 3).unbind()
+    image.requires_grad_()
+    known = EmbeddingGradients(torch.randn(4, 3), torch.randn(4, 3))
+    contrastive_loss(image, text, torch.tensor(1.0), None, known).backward()
+    assert torch.equal(image.grad, known.image_BD)
 
 
 def test_rows_that_ranks_cannot_share_are_refused():

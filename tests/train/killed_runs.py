@@ -7,7 +7,9 @@ The function is what a launcher starts: <module>:<name>, called with the path of
 Each rank is a forked process, so that the imports are paid once. A plan ends in a real SIGKILL of
 rank 0. The exit codes of the ranks (-9: killed) are printed as one JSON list a job.
     seconds:<s>     at that time after the start
-    sync:<n>        before the n-th flush of a file or folder (four a checkpoint)
+    sync:<n>        before the n-th flush of a file or folder (four a checkpoint; with shards three
+                    more: two files and their folder)
+    mark:<n>        when the n-th checkpoint is whole
     half:<n>        in the n-th checkpoint, with half of its bytes written
     export          when the model folder is written, before the record
     none            never: the run must end by itself
@@ -50,6 +52,21 @@ def at_call(number: int, function: Callable[..., object]) -> Callable[..., objec
     return wrapped
 
 
+def after_call(number: int, function: Callable[..., object]) -> Callable[..., object]:
+    """`function`, with a kill after its n-th call."""
+    calls = 0
+
+    def wrapped(*args: object, **kwargs: object) -> object:
+        nonlocal calls
+        calls += 1
+        result = function(*args, **kwargs)
+        if calls == number:
+            kill()
+        return result
+
+    return wrapped
+
+
 def save_half(number: int) -> Callable[[object, Path], None]:
     """torch.save, with a kill in the middle of the n-th file."""
     calls, save = 0, torch.save
@@ -73,6 +90,10 @@ def prepare_kill(plan: str) -> None:
         timer.start()
     elif name == "sync":
         checkpoint._sync = at_call(int(value), checkpoint._sync)  # type: ignore[assignment]
+    elif name == "mark":
+        checkpoint.Checkpoints.clean = after_call(  # type: ignore[method-assign]
+            int(value) + 1, checkpoint.Checkpoints.clean
+        )  # the first call is the one at the start
     elif name == "half":
         torch.save = save_half(int(value))  # type: ignore[assignment]
     elif name == "export":
@@ -122,7 +143,11 @@ def main() -> None:
 
 
 def warm_up() -> None:
-    """Triggers torch's late imports once, before the forks."""
+    """Triggers late imports once, before the forks."""
+    import matplotlib.pyplot  # noqa: F401
+    import torch.distributed.checkpoint.hf_storage  # noqa: F401
+
+    torch.use_deterministic_algorithms(True)
     weight = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.AdamW([weight], fused=True)
     weight.sum().backward()

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from train_helpers import Tree, job, read_log, run_jobs
+import torch
+from train_helpers import Tree, clean_log, job, read_log, run_jobs
 
+from flava.io import read_json
 from flava.models import load_model
+from flava.records import load_record
 
 Write = Callable[[Tree], str]
-Case = tuple[str, int, dict[str, object]]  # sharding, ranks, settings of pretrain
 
 
-def run_cases(tree: Tree, write: Write, folder: Path, cases: dict[str, Case]) -> dict[str, Tree]:
-    """Runs the cases one after another; returns their runs' plain data."""
-    trees, jobs = {}, []
-    for name, (sharding, ranks, changes) in cases.items():
-        paths = {"output": str(folder / name), "checkpoints": str(folder / f"{name}-c")}
-        trees[name] = tree | paths | {"pretrain": tree["pretrain"] | changes}
-        jobs.append(job(write(trees[name]), ranks, sharding=sharding))
-    assert run_jobs(jobs) == [[0] * ranks for _, ranks, _ in cases.values()]
-    return trees
+def moved(tree: Tree, folder: Path, **pretrain: Any) -> Tree:
+    """The same run in other folders, some settings of `pretrain` changed."""
+    paths = {"output": str(folder / "run"), "checkpoints": str(folder / "checkpoints")}
+    return tree | paths | {"pretrain": tree["pretrain"] | pretrain}
 
 
 def losses(tree: Tree) -> list[list[float]]:
@@ -33,24 +33,149 @@ def losses(tree: Tree) -> list[list[float]]:
     ]
 
 
+def assert_close(tree: Tree, expected: Tree) -> None:
+    """Equal losses to 1e-5, update by update."""
+    got, wanted = np.array(losses(tree)), np.array(losses(expected))
+    assert got.shape == wanted.shape and len(got) >= 8
+    worst = np.abs(got - wanted).max(axis=1)
+    print(f"{tree['output']}: largest difference {worst.max():.1e}")
+    assert worst.max() <= 1e-5, worst
+
+
+def weights(tree: Tree) -> bytes:
+    return (Path(tree["output"]) / "model" / "model.safetensors").read_bytes()
+
+
+@pytest.fixture
+def tree(run_tree: Tree) -> Tree:
+    """All six losses, gradients that depend on the ranks' shares, every update in the log."""
+    run_tree["pretrain"] |= {"log_updates": 1, "pair_updates": 7}
+    run_tree["contrastive"] |= {"ranks": 4, "gather": "local"}
+    return run_tree
+
+
 def test_losses_do_not_depend_on_ranks_sharding_and_micro_batches(
+    tree: Tree, write_run: Write, tmp_path: Path
+) -> None:
+    """A rank holds 2 to 8 rows: some hold no masked token or no matching pair."""
+    cases = [
+        ("none", 1, 1), ("none", 2, 1), ("none", 4, 1), ("fsdp", 2, 1), ("fsdp", 4, 1),
+        ("none", 1, 4), ("none", 2, 2), ("fsdp", 2, 2),
+    ]  # fmt: skip
+    trees, jobs = [], []
+    for sharding, ranks, accumulate in cases:
+        folder = tmp_path / f"{sharding}-{ranks}-{accumulate}"
+        trees.append(moved(tree, folder, accumulate=accumulate))
+        jobs.append(job(write_run(trees[-1]), ranks, sharding=sharding))
+    assert run_jobs(jobs) == [[0] * ranks for _, ranks, _ in cases]
+    for other in trees[1:]:
+        assert_close(other, trees[0])
+    record = load_record(Path(trees[3]["output"]) / "record.json")
+    assert record.ranks == 2 and record.extra["sharding"] == "fsdp"
+    whole, sharded = (load_model(Path(t["output"]) / "model").state_dict() for t in trees[2:5:2])
+    for name, tensor in whole.items():
+        torch.testing.assert_close(sharded[name], tensor, rtol=0, atol=2e-3, msg=name)
+
+
+def test_micro_batches_by_themselves_depend_on_their_number_alone(
+    tree: Tree, write_run: Write, tmp_path: Path
+) -> None:
+    tree["contrastive"]["ranks"] = 2
+    trees = [
+        moved(tree, tmp_path / name, contrastive_batch=name[:5], accumulate=accumulate)
+        for name, accumulate in (("micro-1", 2), ("micro-2", 2), ("whole", 1))
+    ]
+    jobs = [job(write_run(t), n) for t, n in zip(trees, (1, 2, 1), strict=True)]
+    assert run_jobs(jobs) == [[0], [0, 0], [0]]
+    assert_close(trees[1], trees[0])
+    micro, whole = (np.array(losses(t)).max(axis=0)[:-1] for t in (trees[0], trees[2]))
+    assert (np.abs(micro - whole) > 0.1).any()  # ln 4 against ln 8
+
+
+def test_a_run_continues_on_other_ranks_and_with_other_sharding(
+    tree: Tree, write_run: Write, tmp_path: Path
+) -> None:
+    """Two updates a process: sharded on 2, whole on 1, sharded on 4, whole on 2, sharded on 2."""
+    tree["pretrain"]["checkpoint_updates"] = 2
+    whole, changing = moved(tree, tmp_path / "whole"), moved(tree, tmp_path / "changing")
+    config = write_run(changing)
+    stages = [("fsdp", 2, "mark:1"), ("none", 1, "mark:1"), ("fsdp", 4, "mark:1")]
+    stages += [("none", 2, "mark:1"), ("fsdp", 2, "none")]
+    jobs = [job(config, ranks, plan, sharding) for sharding, ranks, plan in stages]
+    codes = run_jobs([job(write_run(whole)), *jobs])
+    assert [code[0] for code in codes] == [0, *[-signal.SIGKILL] * 4, 0]
+    assert_close(changing, whole)
+
+
+def test_two_sharded_ranks_killed_and_continued_are_bit_equal(
     run_tree: Tree, write_run: Write, tmp_path: Path
 ) -> None:
-    run_tree["pretrain"] |= {"log_updates": 1, "pair_updates": 8}
-    run_tree["contrastive"] |= {"ranks": 4, "gather": "local"}
-    cases: dict[str, Case] = {
-        f"{sharding}-{ranks}-{accumulate}": (sharding, ranks, {"accumulate": accumulate})
-        for sharding, ranks, accumulate in [
-            ("none", 1, 1), ("none", 2, 1), ("none", 4, 1), ("fsdp", 2, 1), ("fsdp", 4, 1),
-            ("none", 1, 4), ("none", 2, 2), ("fsdp", 2, 2), ("fsdp", 1, 1),
+    run_tree["contrastive"]["ranks"] = 2
+    run_tree["pretrain"]["checkpoint_updates"] = 3
+    whole, broken = moved(run_tree, tmp_path / "whole"), moved(run_tree, tmp_path / "broken")
+    config = write_run(broken)
+    plans = ["sync:3", "sync:9", "half:1", "sync:13", "export", "none"]
+    codes = run_jobs(
+        [
+            job(write_run(whole), 2, sharding="fsdp"),
+            *(job(config, 2, plan, "fsdp") for plan in plans),
         ]
-    }  # fmt: skip
-    trees = run_cases(run_tree, write_run, tmp_path, cases)
-    expected = losses(trees["none-1-1"])
-    worst = {}
-    for name, tree in trees.items():
-        got = losses(tree)
-        assert len(got) == len(expected) >= 8
-        worst[name] = [max(abs(a - b) for a, b in zip(x, y)) for x, y in zip(got, expected)]
-    for k, v in worst.items(): print(k, [f"{x:.1e}" for x in v])
-    for name, v in worst.items(): assert max(v) < 1e-5, name
+    )
+    assert [code[0] for code in codes] == [0, *[-signal.SIGKILL] * 5, 0]
+    assert codes[-1] == [0, 0] and all(code[1] for code in codes[1:5])  # nobody hangs
+    assert weights(whole) == weights(broken)
+    assert clean_log(whole) == clean_log(broken)
+    left = sorted(path.name for path in Path(broken["checkpoints"]).iterdir())
+    newest = left[-1].partition(".")[0]
+    assert [n for n in left if n.startswith(newest)] == [
+        f"{newest}.{end}" for end in ("json", "pt", "shards")
+    ]
+    assert len(left) == 7, left
+
+
+def test_a_damaged_shard_costs_only_its_updates(
+    tree: Tree, write_run: Write, tmp_path: Path
+) -> None:
+    config = write_run(tree)
+    assert run_jobs([job(config, 2, sharding="fsdp")]) == [[0, 0]]
+    before, log = weights(tree), clean_log(tree)
+    mark = max(Path(tree["checkpoints"]).glob("update-*.json"))
+    assert len(read_json(mark)["shards"]) == 2
+    shard = sorted(mark.with_suffix(".shards").iterdir())[1]
+    data = bytearray(shard.read_bytes())
+    data[-5] ^= 1
+    shard.write_bytes(data)
+    assert run_jobs([job(config, 2, sharding="fsdp")]) == [[0, 0]]
+    assert weights(tree) == before and clean_log(tree) == log
+    mark.with_suffix(".pt").unlink()
+    assert run_jobs([job(config, 2, sharding="fsdp")]) == [[0, 0]]
+    assert weights(tree) == before
+
+
+def test_zero_shot_selection_chooses_alike(tree: Tree, write_run: Write, tmp_path: Path) -> None:
+    folder = tmp_path / "selection"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    np.save(folder / "zero_shot_pixels.npy", rng.integers(0, 255, (7, 16, 16, 3), np.uint8))
+    np.save(folder / "zero_shot_labels.npy", rng.integers(0, 3, 7))
+    np.save(folder / "prompts_wordpiece.npy", rng.integers(5, 60, (3, 2, 6)))
+    tree |= {"selection": str(folder)}
+    tree["pretrain"]["select_updates"] = 3
+    trees = [moved(tree, tmp_path / name) for name in ("none", "fsdp")]
+    jobs = [job(write_run(trees[0])), job(write_run(trees[1]), 2, sharding="fsdp")]
+    assert run_jobs(jobs) == [[0], [0, 0]]
+    one, two = (load_record(Path(t["output"]) / "record.json").extra for t in trees)
+    assert one["selection_scores"] == two["selection_scores"] and len(one["selection_scores"]) > 2
+    assert one["selected_update"] == two["selected_update"]
+
+
+def test_parameters_that_no_loss_uses_stay_when_sharded(
+    run_tree: Tree, write_run: Write, tmp_path: Path
+) -> None:
+    run_tree |= {"objectives": {"images": ["mim"]}, "sampling": {"images": 1.0}}
+    trees = [moved(run_tree, tmp_path / str(n), pair_updates=n) for n in (4, 8)]
+    assert run_jobs([job(write_run(tree), 2, sharding="fsdp") for tree in trees]) == [[0, 0]] * 2
+    few, many = (load_model(Path(tree["output"]) / "model").state_dict() for tree in trees)
+    for name, tensor in few.items():
+        changed = not torch.equal(tensor, many[name])
+        assert changed == name.startswith(("image_encoder", "mim_head")), name

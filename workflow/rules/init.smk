@@ -38,8 +38,9 @@ rule init:
     threads: lambda wildcards: plan.cores(f"init_{wildcards.init}")
     resources:
         ranks=lambda wildcards: plan.resources(f"init_{wildcards.init}")["ranks"],
+        sharding=lambda wildcards: plan.resources(f"init_{wildcards.init}")["sharding"],
     message:
         "init {wildcards.init}-{wildcards.seed}"
     shell:
         "exec {PY} -m workflow.launch init_{wildcards.init} --config {input.config:q}"
-        " --ranks {resources.ranks} --threads {threads} > {log:q} 2>&1"
+        " --ranks {resources.ranks} --threads {threads} --sharding {resources.sharding} > {log:q} 2>&1"

@@ -66,8 +66,9 @@ rule codebook:
     threads: plan.cores("codebook")
     resources:
         ranks=plan.resources("codebook")["ranks"],
+        sharding=plan.resources("codebook")["sharding"],
     message:
         "codebook: train the dVAE, cache image tokens"
     shell:
         "exec {PY} -m workflow.launch codebook --config {input.config:q}"
-        " --ranks {resources.ranks} --threads {threads} > {log:q} 2>&1"
+        " --ranks {resources.ranks} --threads {threads} --sharding {resources.sharding} > {log:q} 2>&1"

@@ -14,11 +14,12 @@ rule pretrain:
     threads: plan.cores("pretrain")
     resources:
         ranks=plan.resources("pretrain")["ranks"],
+        sharding=plan.resources("pretrain")["sharding"],
     message:
         "pretrain {wildcards.run}"
     shell:
         "exec {PY} -m workflow.launch pretrain --config {input.config:q}"
-        " --ranks {resources.ranks} --threads {threads} > {log:q} 2>&1"
+        " --ranks {resources.ranks} --threads {threads} --sharding {resources.sharding} > {log:q} 2>&1"
 
 
 rule import_model:
