@@ -86,7 +86,8 @@ class ImageEncoder(nn.Module):
         """
         if patch_mask_BP is not None:
             mask = patch_mask_BP[:, :, None]
-            patches_BPD = torch.where(mask, self.mask_token.to(patches_BPD.dtype), patches_BPD)
+            # In fp32: at the start its gradient exceeds what fp16 holds (docs/training.md).
+            patches_BPD = torch.where(mask, self.mask_token, patches_BPD)
         hidden: Tensor = self.transformer(self.embedding(patches_BPD), read_BR=read_BR)
         return hidden
 

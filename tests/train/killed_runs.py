@@ -145,7 +145,7 @@ def main() -> None:
 def warm_up() -> None:
     """Triggers late imports once, before the forks."""
     import matplotlib.pyplot  # noqa: F401
-    import torch.distributed.checkpoint.hf_storage  # noqa: F401
+    import torch.distributed.checkpoint.hf_storage
 
     torch.use_deterministic_algorithms(True)
     weight = torch.nn.Parameter(torch.zeros(1))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from train_helpers import run_ranks
+from train_helpers import Source, run_ranks
 
 from flava.data.batch import Batch
 from flava.errors import TrainingError
@@ -26,7 +26,7 @@ def batch_of(*keys: str) -> Batch:
     return Batch(kind="pairs", keys=list(keys))
 
 
-def test_micro_batches_count_equally() -> None:
+def test_equal_micro_batches_count_equally() -> None:
     weight = nn.Parameter(torch.tensor([2.0]))
     factors = iter([1.0, 3.0])
 
@@ -34,10 +34,48 @@ def test_micro_batches_count_equally() -> None:
         return {"a": weight.sum() * next(factors), "b": weight.sum()}
 
     batches = [batch_of("x", "y"), batch_of("z", "w")]
-    step = compute_gradients([weight], losses, batches, ALONE, bf16=False, update=0)
+    step = compute_gradients([weight], Source(losses, "ab"), batches, ALONE, update=0)
     assert step.losses == {"a": pytest.approx(4.0), "b": pytest.approx(2.0)}
     assert weight.grad is not None and weight.grad.item() == pytest.approx(3.0)
     assert (step.grad_norm, step.samples) == (pytest.approx(3.0), 4)
+
+
+def test_micro_batches_count_by_their_terms() -> None:
+    weight = nn.Parameter(torch.tensor([2.0]))
+    factors = {"x": 1.0, "y": 3.0, "z": 50.0}
+    counts = {"x": 6, "y": 2, "z": 0}
+    batches = [batch_of(key) for key in factors]
+    source = Source(lambda batch: {"a": weight.sum() * factors[batch.keys[0]]}, "a", counts)
+    step = compute_gradients([weight], source, batches, ALONE, update=0)
+    assert step.losses == {"a": pytest.approx(2 * (6 * 1 + 2 * 3) / 8)}
+    assert weight.grad is not None and weight.grad.item() == pytest.approx(1.5)
+
+
+def test_ranks_count_by_their_terms(tmp_path: Path) -> None:
+    code = """
+import torch
+from torch import nn
+from flava.data.batch import Batch
+from flava.errors import DataError
+from flava.train.distributed import joined_ranks
+from flava.train.step import compute_gradients
+from tests.train.train_helpers import Source
+
+with joined_ranks() as ranks:
+    weight = nn.Parameter(torch.ones(1))
+    losses = lambda batch: {"mlm": weight.sum() * (1 + 2 * ranks.rank)}
+    source = Source(losses, ["mlm"], {"k": 3 if ranks.rank else 1})
+    step = compute_gradients([weight], source, [Batch("texts", keys=["k"])], ranks, 0)
+    assert step.losses == {"mlm": 2.5} and weight.grad.item() == 2.5, (step, weight.grad)
+    try:
+        none = Source(losses, ["mlm"], {"k": 0})
+        compute_gradients([weight], none, [Batch("texts", keys=["k"])], ranks, 6)
+    except DataError as error:
+        assert "Update 7 has no masked position for the loss mlm, on no rank" in str(error), error
+    else:
+        raise AssertionError("not refused")
+"""
+    run_ranks(["-c", code], 2, tmp_path)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -50,7 +88,7 @@ def test_a_loss_that_is_not_finite_names_update_kind_loss_and_samples(value: flo
 
     batches = [batch_of("good"), batch_of("bad", "next")]
     with pytest.raises(TrainingError) as caught:
-        compute_gradients([weight], losses, batches, ALONE, bf16=False, update=17)
+        compute_gradients([weight], Source(losses, ["itm", "mmm_text"]), batches, ALONE, 17)
     message = str(caught.value)
     for part in ("At update 18", "(pairs)", f"mmm_text = {value}", "bad, next", "rank 0"):
         assert part in message
@@ -64,7 +102,7 @@ def test_a_gradient_that_is_not_finite_stops_too() -> None:
         return {"mim": weight.sqrt().sum()}
 
     with pytest.raises(TrainingError, match=r"the gradient norm = inf"):
-        compute_gradients([weight], losses, [batch_of("k")], ALONE, bf16=False, update=3)
+        compute_gradients([weight], Source(losses, ["mim"]), [batch_of("k")], ALONE, update=3)
 
 
 def test_gradients_of_four_ranks_are_means_and_unused_stay_none(tmp_path: Path) -> None:
@@ -75,6 +113,7 @@ from flava.data.batch import Batch
 from flava.train import distributed
 from flava.train.distributed import joined_ranks
 from flava.train.step import compute_gradients
+from tests.train.train_helpers import Source
 
 distributed.BUCKET_ELEMENTS = 3  # several buckets
 with joined_ranks() as ranks:
@@ -83,7 +122,8 @@ with joined_ranks() as ranks:
         loss = shared.sum() * (ranks.rank + 1) + big.sum() * 2
         return {"a": loss + some.sum() * 4 if ranks.rank == 3 else loss}
     parameters = [shared, some, unused, big]
-    step = compute_gradients(parameters, losses, [Batch("texts", keys=["k"])], ranks, False, 0)
+    source = Source(losses, ["a"])
+    step = compute_gradients(parameters, source, [Batch("texts", keys=["k"])], ranks, 0)
     assert torch.equal(shared.grad, torch.full((2,), 2.5)), shared.grad
     assert torch.equal(some.grad, torch.full((2,), 1.0)), some.grad
     assert torch.equal(big.grad, torch.full((5,), 2.0)), big.grad
@@ -101,6 +141,7 @@ from flava.data.batch import Batch
 from flava.errors import TrainingError
 from flava.train.distributed import joined_ranks
 from flava.train.step import compute_gradients
+from tests.train.train_helpers import Source
 
 with joined_ranks() as ranks:
     weight = nn.Parameter(torch.ones(1))
@@ -108,7 +149,7 @@ with joined_ranks() as ranks:
     loss = lambda batch: {"mlm": weight.sum() * factor}
     try:
         batch = Batch("texts", keys=[f"text{ranks.rank}"])
-        compute_gradients([weight], loss, [batch], ranks, False, 5)
+        compute_gradients([weight], Source(loss, ["mlm"]), [batch], ranks, 5)
     except TrainingError as error:
         assert "mlm = nan on rank 1" in str(error) and "text1" in str(error), error
     else:

@@ -8,8 +8,12 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from flava.config import CodebookConfig
 from flava.jobs import CodebookJob
@@ -84,6 +88,28 @@ def run_ranks(arguments: list[str], world_size: int, cwd: Path, timeout: float =
     ]
     assert not failed, "\n".join(failed)
     return [output for output, _ in outputs]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Losses of batches whose terms are their samples, or those that `counts` names."""
+
+    function: Callable[[Any], dict[str, Tensor]]
+    names: Sequence[str]
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def terms(self, batch: Any) -> dict[str, int]:
+        """Of one batch."""
+        count = len(batch.keys)
+        return {name: self.counts.get(batch.keys[0], count) for name in self.names}
+
+    def prepare(self, batches: Any, update: int, scale: float) -> tuple[Any, dict[str, Tensor]]:
+        """Nothing is known beforehand."""
+        return batches, {}
+
+    def losses(self, batch: Any, update: int) -> dict[str, Tensor]:
+        """Of one batch."""
+        return self.function(batch)
 
 
 def job(
