@@ -68,8 +68,8 @@ class Share:
         micro = self.batch_size // self.accumulate
         if micro % self.world_size:
             raise ConfigError(
-                f"A micro-batch of {micro} samples (batch_size {self.batch_size} / accumulate "
-                f"{self.accumulate}) cannot be split over {self.world_size} ranks. Change "
+                f"batch_size {self.batch_size} makes micro-batches of {micro} samples (accumulate "
+                f"{self.accumulate}), which cannot be split over {self.world_size} ranks. Change "
                 "batch_size, accumulate or the number of ranks."
             )
 

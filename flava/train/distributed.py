@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 
@@ -99,15 +99,21 @@ def average_gradients(parameters: Sequence[Parameter], used: Sequence[bool]) -> 
         torch._foreach_copy_(bucket, [p.view_as(g) for p, g in zip(pieces, bucket, strict=True)])
 
 
+def norms(grads: Sequence[Tensor]) -> Tensor:
+    """L2 norm of each gradient, whole or sharded: the same numbers [P] on every rank."""
+    norm_P = torch.stack(torch._foreach_norm([local(grad) for grad in grads]))
+    sharded_P = torch.tensor([isinstance(grad, DTensor) for grad in grads], device=norm_P.device)
+    if sharded_P.any():
+        square_P = norm_P.double().square() * sharded_P
+        dist.all_reduce(square_P)
+        norm_P = torch.where(sharded_P, square_P.sqrt().to(norm_P.dtype), norm_P)
+    return norm_P
+
+
 def gradient_norm(parameters: Sequence[Parameter]) -> float:
     """L2 norm of all gradients, whole or sharded: the same number on every rank."""
     grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norm = nn.utils.get_total_norm([grad for grad in grads if not isinstance(grad, DTensor)])
-    if shards := [grad.to_local() for grad in grads if isinstance(grad, DTensor)]:
-        squares = torch.stack(torch._foreach_norm(shards)).double().square().sum()
-        dist.all_reduce(squares)
-        norm = (squares + norm.to(squares) ** 2).sqrt()
-    return float(norm)
+    return float(norms(grads).norm()) if grads else 0.0
 
 
 def scale_gradients(parameters: Sequence[Parameter], factor: float) -> None:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from flava.config import DinoInitConfig
+from flava.config import DinoInitConfig, Sharding
 from flava.data.augment import Views, multi_crop_views, view_draws
 from flava.data.corpus import ImageCorpus
 from flava.data.schedule import Order, Share
@@ -27,7 +27,6 @@ from flava.jobs import DinoJob, load_job
 from flava.models import set_drop_path
 from flava.models.dino import DinoNetwork
 from flava.models.encoder_files import load_encoder_state, save_encoder
-from flava.models.encoders import ImageEncoder
 from flava.objectives.dino import (
     Center,
     dino_loss,
@@ -37,23 +36,24 @@ from flava.objectives.dino import (
 )
 from flava.train import identity, loop
 from flava.train.dino_watch import DinoWatch, check_collapse
-from flava.train.distributed import Ranks
+from flava.train.distributed import Ranks, norms
 from flava.train.finish import check_equal, check_finite
 from flava.train.interrupt import exit_on_signals
 from flava.train.recipe import Recipe
 from flava.train.selection import SelectionSet, image_knn
+from flava.train.sharding import SHARDINGS, local
 
 CACHE_BYTES = 512_000_000  # decoded images are kept in memory up to this size
 
 
-def pretrain_image(config_path: str) -> None:
+def pretrain_image(config_path: str, sharding: Sharding = "none") -> None:
     """Trains to the end on this process's rank: what a launcher starts.
 
     Raises:
         ConfigError, DataError, TrainingError, CheckpointError: as their messages say.
     """
     job = load_job(DinoJob, config_path)
-    loop.run(lambda ranks: DinoRecipe(job, ranks))
+    loop.run(lambda ranks: DinoRecipe(job, ranks), sharding)
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,11 @@ class DinoRecipe(Recipe):
     def after_update(self, update: int, total: int) -> None:
         """Moves the teacher towards the student, and the centre by the batch."""
         keep = teacher_momentum(update, total, self.config.teacher_momentum)
-        teacher: list[Tensor] = [*self.teacher.parameters()]
-        torch._foreach_lerp_(teacher, [*self.model.parameters()], 1 - keep)
+        teacher, student = (
+            [local(parameter) for parameter in module.parameters()]
+            for module in (self.teacher, self.model)
+        )
+        torch._foreach_lerp_(teacher, student, 1 - keep)
         if self.config.centering == "mean":
             self.center.update()
         self._done = update + 1
@@ -169,13 +172,14 @@ class DinoRecipe(Recipe):
         measures = self.watch.close()
         check_collapse(measures, self._done, self.config)
         every, last = self.config.knn_updates, self._done - 1
-        due = every is not None and self._done % every == 0 and self.ranks.first
+        due = every is not None and self._done % every == 0
+        due &= self.ranks.first or self.ranks.sharded  # whose forward passes are of all ranks
         return measures | {
             "teacher_momentum": teacher_momentum(
                 last, self.config.updates, self.config.teacher_momentum
             ),
             "teacher_temperature": teacher_temperature(last, self.config),
-            "knn_accuracy": self.knn(self.teacher.encoder) if due else None,
+            "knn_accuracy": self.knn(self.teacher) if due else None,
         }
 
     def _logged(self, done: int) -> bool:
@@ -185,13 +189,13 @@ class DinoRecipe(Recipe):
         """Student, teacher and centre."""
         return {"model": self.model, "teacher": self.teacher, "center": self.center}
 
-    def knn(self, encoder: ImageEncoder) -> float | None:
+    def knn(self, network: DinoNetwork) -> float | None:
         """k-NN accuracy of [CLS] after the final norm; None without labelled images."""
         if self.job.selection is None:
             return None
-        device = encoder.mask_token.device
+        device = network.encoder.mask_token.device
         return image_knn(
-            lambda pixels_BCHW: encoder.cls(pixels_BCHW.to(device)).cpu(),
+            lambda pixels_BCHW: network(pixels_BCHW.to(device))[0].cpu(),
             SelectionSet(Path(self.job.selection)),
         )
 
@@ -215,8 +219,8 @@ class DinoRecipe(Recipe):
         facts: dict[str, Any] = {"exported": "teacher"}
         if self.job.selection is not None:
             _, untrained = student_and_teacher(self.job)
-            facts["knn_accuracy"] = self.knn(self.teacher.encoder)
-            facts["knn_accuracy_random_weights"] = self.knn(untrained.encoder)
+            facts["knn_accuracy"] = self.knn(self.teacher)
+            facts["knn_accuracy_random_weights"] = self.knn(untrained)
         return facts
 
     def report(self) -> dict[str, Any]:
@@ -273,18 +277,19 @@ def clip_each(model: nn.Module, limit: float) -> None:
     Source: DINO, `utils.py:clip_gradients`.
     """
     grads = [p.grad for p in model.parameters() if p.grad is not None]
-    norms = torch._foreach_norm(grads)
-    torch._foreach_mul_(grads, [(limit / (norm + 1e-6)).clamp(max=1.0) for norm in norms])
+    factors = (limit / (norms(grads) + 1e-6)).clamp(max=1.0)
+    torch._foreach_mul_([local(grad) for grad in grads], list(factors))
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m flava.train.init_dino", description=__doc__)
     parser.add_argument("--config", required=True, help="resolved DinoJob (JSON)")
-    path = parser.parse_args().config
-    job = load_job(DinoJob, path)
+    parser.add_argument("--sharding", choices=SHARDINGS, default="none", help="of the weights")
+    arguments = parser.parse_args()
+    job = load_job(DinoJob, arguments.config)
     exit_on_signals(f"training stopped; checkpoints are in {job.checkpoints}")
-    pretrain_image(path)
+    pretrain_image(arguments.config, arguments.sharding)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from flava.models import set_dropout
 from flava.models.encoders import TextEncoder
 from flava.models.unimodal import MaskedTextModel
 from flava.objectives import mlm_loss
+from flava.objectives.masked import IGNORE
 from flava.train import identity, loop
 from flava.train.distributed import Ranks, sum_over_ranks
 from flava.train.encoder_recipe import EncoderRecipe, Predictions
@@ -126,10 +127,13 @@ class MlmRecipe(EncoderRecipe):
             stop = min(start + VALIDATION_BATCH, share)
             rows = range(ranks.rank * share + start, ranks.rank * share + stop)
             samples = np.array(rows) % total  # every rank makes equally many forward passes
-            batch = self.held_out.batch(Rows(VALIDATION, rows, samples)).to(ranks.device)
-            logits_NV, labels_N = self.model(batch)
-            each_N = torch.nn.functional.cross_entropy(logits_NV.float(), labels_N)
-            sums += torch.tensor([float(each_N) * len(labels_N), len(labels_N)])
+            batch = self.held_out.batch(Rows(VALIDATION, rows, samples))
+            assert batch.text_labels_BL is not None
+            batch.text_labels_BL[np.array(rows) >= total] = IGNORE  # another rank's samples
+            logits_NV, labels_N = self.model(batch.to(ranks.device))
+            sums += torch.tensor(
+                [float(mlm_loss(logits_NV, labels_N)) * len(labels_N), len(labels_N)]
+            )
         loss, count = sum_over_ranks(sums)
         return -loss / count
 

@@ -27,7 +27,7 @@ from flava.train.optim import check_warmup, make_optimizer, set_rates
 from flava.train.precision import LossScale
 from flava.train.prefetch import prefetched
 from flava.train.recipe import AnyBatch, Recipe
-from flava.train.sharding import shard, skeleton, whole_state
+from flava.train.sharding import reshard, shard, skeleton, whole_state
 from flava.train.state import RunState
 from flava.train.step import Step, compute_gradients
 
@@ -64,7 +64,9 @@ class Training:
         self.recipe, self.ranks, self.checkpoints = recipe, ranks, checkpoints
         self.options = options = recipe.settings
         self.skeletons = {
-            name: skeleton(module) for name, module in recipe.modules().items() if ranks.sharded
+            name: skeleton(module)
+            for name, module in recipe.modules().items()
+            if ranks.sharded and next(module.parameters(), None) is not None
         }
         recipe.to(ranks.device)
         for name in self.skeletons:
@@ -119,6 +121,7 @@ class Training:
             self.options.precision,
             self.scale.value,
         )
+        reshard(recipe.modules().values())
         if not step.overflow:
             recipe.after_backward(update)
             limit = self.options.optim.clip_grad_norm
@@ -143,6 +146,7 @@ class Training:
         if finished % self.options.log_updates == 0 or finished == self.total:
             rate = self.recipe.learning_rate(finished - 1, self.total)
             diagnosed = {**self.recipe.diagnose(), **self.scale.columns()}
+            reshard(self.recipe.modules().values())
             row = self.log.close_window(finished, rate, diagnosed)
             if row["loss"] is not None:
                 updates.set_postfix(loss=f"{row['loss']:.4f}", lr=f"{rate:.2e}")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,5 +56,7 @@ class Shards:
             for name, target in targets.items()
             if name in stored
         }
-        load(found, storage_reader=reader, no_dist=not dist.is_initialized())
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one rank: meant so
+            load(found, storage_reader=reader, no_dist=not dist.is_initialized())
         return found

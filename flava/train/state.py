@@ -124,8 +124,9 @@ def _leaves(state: Tree) -> Iterator[tuple[str, dict[str, Tensor], str]]:
 def _message(update: int, checkpoints: Checkpoints, earlier: int, ranks: Ranks) -> str:
     text = f"continuing after update {update} from {checkpoints.folder}"
     if earlier != ranks.world_size:
+        noun = "rank" if ranks.world_size == 1 else "ranks"
         text += (
-            f", on {ranks.world_size} ranks instead of {earlier}: the global batch is the same, "
+            f", on {ranks.world_size} {noun} instead of {earlier}: the global batch is the same, "
             "sums are rounded otherwise"
         )
     return text

@@ -277,6 +277,27 @@ def test_two_ranks_killed_and_continued_are_bit_equal(dino_tree: Tree, tmp_path:
     assert clean_log(whole) == clean_log(broken)
 
 
+def test_two_sharded_ranks_are_as_one(dino_tree: Tree, selection: Path, tmp_path: Path) -> None:
+    """Losses, measures, k-NN scores and the exported teacher; killed and continued in between."""
+    dino_tree |= {"selection": str(selection)}
+    plain = {"drop_path": 0.0, "log_updates": 1, "knn_updates": 6, "clip_parameter_norm": 0.3}
+    one, two = (moved(dino_tree, tmp_path / name, **plain) for name in ("a", "b"))
+    jobs = [job(write(one), function=FUNCTION)]
+    jobs += [job(write(two), 2, plan, "fsdp", FUNCTION) for plan in ("sync:9", "none")]
+    codes = run_jobs(jobs)
+    assert codes[0] == [0] and codes[1][0] == -signal.SIGKILL and codes[2] == [0, 0]
+    for row, same in zip(read_log(one), read_log(two), strict=True):
+        for name in ("loss", "grad_norm", "teacher_entropy", "mean_entropy", "kl_local"):
+            assert float(row[name]) == pytest.approx(float(same[name]), rel=1e-4), name
+        assert row["knn_accuracy"] == same["knn_accuracy"]
+    flava = load_job(DinoJob, Path(one["output"]) / "config.json").flava
+    ours, theirs = (
+        load_encoder_state(Path(tree["output"]) / "model", "image", flava) for tree in (one, two)
+    )
+    for name, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=2e-3, msg=name)
+
+
 @pytest.mark.parametrize("centering", ["mean", "sinkhorn"])
 def test_ranks_and_micro_batches_do_not_change_the_losses(
     dino_tree: Tree, tmp_path: Path, centering: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from train_helpers import Tree, read_log
+from train_helpers import Tree, job, read_log, run_jobs
 
 from flava.errors import ConfigError, DataError
 from flava.io import write_json
@@ -45,6 +46,22 @@ def write(tree: Tree) -> str:
     path = Path(tree["output"]) / "config.json"
     write_json(path, tree)
     return str(path)
+
+
+def test_two_sharded_ranks_are_as_one(mlm_tree: Tree, tmp_path: Path) -> None:
+    mlm_tree["recipe"] |= {"dropout": 0.0, "updates": 12, "select_updates": 4, "log_updates": 1}
+    function, trees = "flava.train.init_mlm:pretrain_text", []
+    for name in ("one", "two"):
+        trees.append(
+            mlm_tree | {"output": f"{tmp_path}/{name}", "checkpoints": f"{tmp_path}/{name}c"}
+        )
+    jobs = [job(write(trees[0]), function=function)]
+    assert run_jobs([*jobs, job(write(trees[1]), 2, "none", "fsdp", function)]) == [[0], [0, 0]]
+    one, two = (load_record(Path(tree["output"]) / "record.json").extra for tree in trees)
+    scores = [np.array(extra["selection_scores"]) for extra in (one, two)]
+    assert np.abs(scores[0] - scores[1]).max() < 1e-5 and len(scores[0]) == 3
+    for row, same in zip(*map(read_log, trees), strict=True):
+        assert float(row["loss"]) == pytest.approx(float(same["loss"]), abs=1e-5)
 
 
 def test_it_leaves_an_encoder_a_log_and_a_record(mlm_tree: Tree) -> None:

@@ -10,11 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from train_helpers import Tree, clean_log, job, read_log, run_jobs
+from train_helpers import Tree, clean_log, job, read_log, run_jobs, run_ranks
 
+from flava.config import LoopConfig
+from flava.errors import ConfigError
 from flava.io import read_json
+from flava.jobs import RunConfig
 from flava.models import load_model
 from flava.records import load_record
+from flava.train.distributed import Ranks
+from flava.train.loop import check_split
+from flava.train.pretrain import PretrainRecipe, pretrain
 
 Write = Callable[[Tree], str]
 
@@ -29,7 +35,7 @@ def losses(tree: Tree) -> list[list[float]]:
     """All losses of all updates, in the order of log.csv; -1 where there is none."""
     return [
         [float(value or -1) for name, value in row.items() if "." in name or name == "loss"]
-        for row in read_log(tree)
+        for row in tree.get("log") or read_log(tree)
     ]
 
 
@@ -57,7 +63,7 @@ def tree(run_tree: Tree) -> Tree:
 def test_losses_do_not_depend_on_ranks_sharding_and_micro_batches(
     tree: Tree, write_run: Write, tmp_path: Path
 ) -> None:
-    """A rank holds 2 to 8 rows: some hold no masked token or no matching pair."""
+    """A rank holds 2 to 8 rows: some have no matching pair."""
     cases = [
         ("none", 1, 1), ("none", 2, 1), ("none", 4, 1), ("fsdp", 2, 1), ("fsdp", 4, 1),
         ("none", 1, 4), ("none", 2, 2), ("fsdp", 2, 2),
@@ -134,7 +140,7 @@ def test_two_sharded_ranks_killed_and_continued_are_bit_equal(
 
 
 def test_a_damaged_shard_costs_only_its_updates(
-    tree: Tree, write_run: Write, tmp_path: Path
+    tree: Tree, write_run: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = write_run(tree)
     assert run_jobs([job(config, 2, sharding="fsdp")]) == [[0, 0]]
@@ -147,9 +153,13 @@ def test_a_damaged_shard_costs_only_its_updates(
     shard.write_bytes(data)
     assert run_jobs([job(config, 2, sharding="fsdp")]) == [[0, 0]]
     assert weights(tree) == before and clean_log(tree) == log
-    mark.with_suffix(".pt").unlink()
-    assert run_jobs([job(config, 2, sharding="fsdp")]) == [[0, 0]]
-    assert weights(tree) == before
+    mark.with_suffix(".pt").write_bytes(b"")
+    (Path(tree["output"]) / "record.json").unlink()
+    pretrain(config)  # here, on one rank
+    found = capsys.readouterr().err
+    assert f"damaged checkpoint: {mark.with_suffix('.pt')}" in found
+    assert "on 1 rank instead of 2" in found
+    assert_close(tree, {**tree, "log": log})
 
 
 def test_zero_shot_selection_chooses_alike(tree: Tree, write_run: Write, tmp_path: Path) -> None:
@@ -179,3 +189,50 @@ def test_parameters_that_no_loss_uses_stay_when_sharded(
     for name, tensor in few.items():
         changed = not torch.equal(tensor, many[name])
         assert changed == name.startswith(("image_encoder", "mim_head")), name
+
+
+def test_ranks_that_do_not_fit_are_refused_before_any_data_is_read(tree: Tree) -> None:
+    tree["corpora"] = dict.fromkeys(tree["corpora"], "nowhere")
+    run = RunConfig.model_validate(tree)
+    with pytest.raises(ConfigError, match=r"contrastive.ranks is 4, .* of the 8 processes"):
+        PretrainRecipe(run, Ranks(0, 8, torch.device("cpu")))
+    tree["pretrain"] |= {"accumulate": 4, "contrastive_batch": "micro"}
+    run = RunConfig.model_validate(tree)
+    with pytest.raises(ConfigError, match=r"2 rows, which 4 contrastive ranks cannot share"):
+        PretrainRecipe(run, Ranks(0, 1, torch.device("cpu")))
+    tree["objectives"] = {"texts": ["mlm"]}
+    run = RunConfig.model_validate(tree)
+    with pytest.raises(ConfigError, match=r"batch_size 8 .*accumulate 4.* over 8 ranks"):
+        PretrainRecipe(run, Ranks(0, 8, torch.device("cpu")))
+
+
+def test_a_batch_that_ranks_times_micro_batches_do_not_divide_is_refused() -> None:
+    options = LoopConfig(batch_size=24, accumulate=4)
+    check_split(options, Ranks(0, 3, torch.device("cpu")))
+    with pytest.raises(ConfigError, match=r"batch_size 24 .* 4 ranks times accumulate 4 .* of 16"):
+        check_split(options, Ranks(0, 4, torch.device("cpu")))
+
+
+def test_ranks_that_see_different_folders_are_stopped(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from flava.errors import TrainingError
+from flava.train.checkpoint import Checkpoints
+from flava.train.distributed import joined_ranks
+
+with joined_ranks() as ranks:
+    folder = Path(f"disk{ranks.rank}")
+    checkpoints = Checkpoints(folder, "c", "d", keep=2)
+    checkpoints.save(10, {"a": 1})
+    assert checkpoints.load_newest().update == 10
+    if ranks.first:
+        checkpoints.save(20, {"a": 1})
+    try:
+        checkpoints.load_newest()
+    except TrainingError as error:
+        assert f"different checkpoints in {folder} (updates [[20, 10], [10]])" in str(error), error
+    else:
+        raise AssertionError("not stopped")
+"""
+    run_ranks(["-c", code], 2, tmp_path)

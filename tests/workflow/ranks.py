@@ -14,6 +14,11 @@ def write_rank(config: str) -> None:
     Path(f"{config}.rank{rank}").write_text(text)
 
 
+def write_sharding(config: str, sharding: str = "none") -> None:
+    """Writes what the launcher asks for."""
+    Path(f"{config}.sharding{os.environ.get('RANK', 'alone')}").write_text(sharding)
+
+
 def sum_ranks(config: str) -> None:
     """Sums 1 over all ranks through a real process group."""
     import torch

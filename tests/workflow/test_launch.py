@@ -41,6 +41,13 @@ def test_two_ranks_see_their_environment(tmp_path: Path) -> None:
         assert f"RANK={rank} WORLD_SIZE=2 LOCAL_RANK={rank} MASTER_ADDR=" in text
 
 
+def test_every_rank_is_told_how_to_shard(tmp_path: Path) -> None:
+    launch(Ranked("write_sharding", str(tmp_path / "c")), 1, tmp_path)
+    launch(Ranked("write_sharding", str(tmp_path / "c"), "fsdp"), 2, tmp_path / "logs")
+    found = [(tmp_path / f"c.sharding{rank}").read_text() for rank in ("alone", 0, 1)]
+    assert found == ["none", "fsdp", "fsdp"]
+
+
 def test_ranks_meet_in_a_process_group(tmp_path: Path) -> None:
     launch(Ranked("sum_ranks", str(tmp_path / "c")), 2, tmp_path / "logs")
     assert (tmp_path / "c.sum").read_text() == "2"

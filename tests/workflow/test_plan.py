@@ -104,6 +104,18 @@ def test_resources_are_not_part_of_any_configuration(in_copy: Path) -> None:
     assert plan.configs() == before
 
 
+def test_sharding_is_a_resource_and_checked(in_copy: Path) -> None:
+    before, study = Plan.load("smoke").configs(), Path("params/smoke.yaml")
+    text = study.read_text()
+    study.write_text(text + "\nresources: {pretrain: {ranks: 2, sharding: fsdp}}\n")
+    plan = Plan.load("smoke")
+    assert plan.resources("pretrain")["sharding"] == "fsdp" and plan.configs() == before
+    assert plan.resources("codebook")["sharding"] == "none"
+    study.write_text(text + "\nresources: {pretrain: {sharding: fsdp2}}\n")
+    with pytest.raises(ConfigError, match=r"unknown sharding 'fsdp2'.*Did you mean 'fsdp'"):
+        Plan.load("smoke").resources("pretrain")
+
+
 def test_resources_of_an_unknown_rule_are_refused(in_copy: Path) -> None:
     study = Path("params/smoke.yaml")
     study.write_text(study.read_text() + "\nresources: {pretran: {ranks: 2}}\n")
