@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -204,8 +203,3 @@ def progress(done: int, total: int, name: str, ranks: Ranks) -> tqdm[int]:
         mininterval=seconds,
         disable=not ranks.first,
     )
-
-
-def exported(recipe: Recipe) -> Path:
-    """Where the model is written."""
-    return recipe.output / "model"

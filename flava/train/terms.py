@@ -37,7 +37,9 @@ def loss_weights(counts: Sequence[Counts], update: int, ranks: Ranks) -> list[di
     """
     names = sorted(counts[0])
     own_N = torch.tensor([sum(each[name] for each in counts) for name in names])
-    totals = dict(zip(names, sum_over_ranks(own_N.to(ranks.device)), strict=True))
+    if ranks.world_size > 1:  # alone, no accelerator is waited for
+        own_N = own_N.to(ranks.device)
+    totals = dict(zip(names, sum_over_ranks(own_N), strict=True))
     if empty := [name for name, total in totals.items() if not total]:
         raise DataError(
             f"Update {update + 1} has no masked position for the loss {', '.join(empty)}, on no "
