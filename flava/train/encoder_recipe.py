@@ -12,7 +12,7 @@ from torch import Tensor
 from flava.jobs import EncoderJob
 from flava.models.encoder_files import Part, load_encoder_state, save_encoder
 from flava.models.encoders import ImageEncoder, TextEncoder
-from flava.train.distributed import Ranks, sum_over_ranks
+from flava.train.distributed import Ranks
 from flava.train.finish import check_equal
 from flava.train.recipe import Recipe
 
@@ -37,17 +37,16 @@ class Predictions:
         self.counts += torch.bincount(predicted_N, minlength=len(self.counts)).cpu()
 
     def close(self) -> dict[str, float | None]:
-        """Both numbers over all ranks; starts anew."""
-        hits, *counts = sum_over_ranks(
-            torch.cat([torch.tensor([self.hits], dtype=torch.float64), self.counts])
+        """Both numbers, of this rank's samples (the log has rank 0's); starts anew."""
+        total = max(1.0, float(self.counts.sum()))
+        share = self.counts[self.counts > 0] / total
+        perplexity = float((-(share * share.log()).sum()).exp())
+        found: dict[str, float | None] = dict(
+            zip(self.names, (self.hits / total, perplexity), strict=True)
         )
-        share = torch.tensor(counts, dtype=torch.float64)
-        total = float(share.sum())
-        share = share[share > 0] / max(total, 1.0)
         self.hits = 0.0
         self.counts.zero_()
-        perplexity = float((-(share * share.log()).sum()).exp())
-        return dict(zip(self.names, (hits / max(total, 1.0), perplexity), strict=True))
+        return found
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""

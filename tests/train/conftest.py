@@ -139,3 +139,35 @@ def write_run(tmp_path: Path) -> Callable[[Tree], str]:
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def encoder_trees(run_tree: Tree, study: Path, tmp_path: Path) -> dict[str, Tree]:
+    """Plain data of a tiny job of each encoder recipe, by its step."""
+    common = {
+        "study": "tiny", "seed": 1, "flava": run_tree["flava"], "selection": None,
+        "output": str(tmp_path / "init"), "checkpoints": str(tmp_path / "checkpoints"),
+    }  # fmt: skip
+    loop = {
+        "updates": 40, "batch_size": 4, "precision": "fp32", "checkpoint_updates": 8,
+        "log_updates": 10, "optim": {"learning_rate": 5e-3, "warmup_updates": 4},
+    }  # fmt: skip
+    masks = {"image_patches": 6, "min_block_patches": 2}
+    return {
+        "init_mlm": common
+        | {
+            "recipe": loop
+            | {"text_length": 24, "validation_fraction": 0.2, "select_updates": 10, "dropout": 0.1},
+            "masking": {},
+            "tokenizer_path": str(study / "tokenizers" / "wordpiece.json"),
+            "texts": str(study / "texts"),
+        },
+        "init_beit": common
+        | {
+            "recipe": loop | {"batch_size": 8, "drop_path": 0.2, "augment": "random"},
+            "masking": masks,
+            "images": str(study / "images"),
+            "image_tokens": str(study / "codebook" / "images.npy"),
+            "crop_scale_min": 0.9,
+        },
+    }

@@ -22,24 +22,9 @@ ALONE = Ranks(0, 1, torch.device("cpu"))
 
 
 @pytest.fixture
-def mlm_tree(run_tree: Tree, study: Path, tmp_path: Path) -> Tree:
+def mlm_tree(encoder_trees: dict[str, Tree]) -> Tree:
     """Plain data of a tiny MLM job."""
-    return {
-        "study": "tiny",
-        "seed": 1,
-        "flava": run_tree["flava"],
-        "selection": None,
-        "recipe": {
-            "updates": 40, "batch_size": 4, "text_length": 24, "precision": "fp32",
-            "validation_fraction": 0.2, "select_updates": 10, "checkpoint_updates": 8,
-            "log_updates": 10, "optim": {"learning_rate": 5e-3, "warmup_updates": 4},
-        },
-        "masking": {},
-        "tokenizer_path": str(study / "tokenizers" / "wordpiece.json"),
-        "texts": str(study / "texts"),
-        "output": str(tmp_path / "init"),
-        "checkpoints": str(tmp_path / "checkpoints"),
-    }  # fmt: skip
+    return encoder_trees["init_mlm"]
 
 
 def write(tree: Tree) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -123,6 +124,30 @@ def job(
     options = {} if sharding == "none" else {"sharding": sharding}
     tree = {"config": config, "ranks": ranks, "plan": plan, "function": function}
     return tree | {"options": options}
+
+
+def check_killed_and_continued(
+    write: Callable[[str], tuple[str, Path]], function: str, files: list[str], ranks: int = 1
+) -> None:
+    """A run killed at many points ends with the files of a run that was left alone.
+
+    Args:
+        write: name -> (configuration file, output folder) of the same run in another folder.
+        function: what a launcher starts.
+        files: what must be equal, below the output folder.
+        ranks: of every job.
+    """
+    (whole, whole_folder), (broken, broken_folder) = write("whole"), write("broken")
+    points = ["sync:5", "half:2", "export"]
+    jobs = [job(whole, ranks, function=function)]
+    jobs += [job(broken, ranks, plan, function=function) for plan in (*points, "none")]
+    codes = run_jobs(jobs)
+    assert codes[0] == codes[-1] == [0] * ranks
+    assert [each[0] for each in codes[1:-1]] == [-signal.SIGKILL] * len(points)
+    for name in files:
+        assert (whole_folder / name).read_bytes() == (broken_folder / name).read_bytes(), name
+    logs = [clean_log({"output": str(folder)}) for folder in (whole_folder, broken_folder)]
+    assert logs[0] == logs[1]
 
 
 def run_jobs(jobs: list[Tree]) -> list[list[int]]:
