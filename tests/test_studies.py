@@ -100,7 +100,7 @@ REFUSED = {
     ),
     "selection without data": (
         lambda t: t["selection"].pop("zero_shot"),
-        r"is to be selected every 250 updates \(pretrain.select_updates\), which needs",
+        r"is to be selected every 200 updates \(pretrain.select_updates\), which needs",
     ),
     "selection of the wrong family": (
         lambda t: t["selection"].update(zero_shot="imagenet"),
