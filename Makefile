@@ -8,7 +8,7 @@ STUDY ?= toy
 SEEDS ?=
 ARGS ?=
 
-.PHONY: toy test lint format docs clean
+.PHONY: toy test lint format docs benchmark clean
 
 toy: $(VENV)/.installed
 	$(BIN)/snakemake --config study=$(STUDY) $(if $(SEEDS),"seeds=$(SEEDS)") $(ARGS)
@@ -30,6 +30,11 @@ format: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m flava.options docs/options.md
+
+# Needs a machine that does nothing else.
+benchmark: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.step_time --size base --repeats 3 --output build/step_time_base.json
+	$(BIN)/python -m benchmarks.step_time --size small --repeats 3 --output build/step_time_small.json
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

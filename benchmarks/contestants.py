@@ -1,0 +1,161 @@
+"""Ours and Hugging Face's FLAVA at equal weights, each with its optimiser and its step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import AdamW, Optimizer
+
+from benchmarks.cases import OBJECTIVES, PAD, Size
+from flava.config import ContrastiveConfig, OptimConfig
+from flava.data.batch import Batch
+from flava.data.masking import IGNORE
+from flava.errors import FlavaError
+from flava.models import Flava
+from flava.models.hf import from_hf_state_dict
+from flava.models.hf_config import to_hf_config
+from flava.train.optim import make_optimizer
+
+LearningStep = Callable[[], None]
+Losses = dict[str, Tensor]
+TOLERANCE = 1e-5
+RATE = 1e-5
+ONE_RANK = ContrastiveConfig(gather="global", ranks=1)
+
+
+class UnequalLossesError(FlavaError):
+    """The two implementations do not compute the same, so their times cannot be compared."""
+
+
+def hugging_face(size: Size, seed: int) -> nn.Module:
+    """`FlavaForPreTraining` with its dVAE; every parameter random, so that none hides a wrong use.
+
+    Built without Hugging Face's own initialisation, which takes minutes at base size.
+    """
+    from transformers import FlavaConfig, FlavaForPreTraining
+
+    config = to_hf_config(size.config) | {"init_codebook": True}
+    config["image_codebook_config"] = {"vocab_size": size.config.codebook_size}
+    torch.manual_seed(seed)
+    with torch.device("meta"):
+        model = FlavaForPreTraining(FlavaConfig(**config))
+    model.to_empty(device="cpu").tie_weights()
+    words = model.flava.text_model.embeddings
+    words.position_ids.copy_(torch.arange(size.config.max_text_length)[None])
+    words.token_type_ids.zero_()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            is_norm = "norm" in name.lower() and name.endswith("weight")
+            parameter.normal_(mean=1.0 if is_norm else 0.0, std=0.05 if is_norm else 0.03)
+        model.flava.logit_scale.fill_(size.config.logit_scale_init)
+    for module in model.image_codebook.modules():
+        if isinstance(module, nn.Conv2d):
+            module.reset_parameters()
+    return model.train()
+
+
+def ours(size: Size, theirs: nn.Module | None = None) -> Flava:
+    """Our model, with Hugging Face's weights where given."""
+    if theirs is None:
+        return Flava(size.config).train()
+    with torch.device("meta"):
+        model = Flava(size.config)
+    state = from_hf_state_dict(theirs.state_dict(), size.config).state
+    model.load_state_dict(state, assign=True)
+    return model.train().requires_grad_()
+
+
+def optimizer_of(model: nn.Module) -> Optimizer:
+    """Each side's AdamW as it comes: fused for ours, torch's default for Hugging Face's users."""
+    if isinstance(model, Flava):
+        return make_optimizer(model, OptimConfig(learning_rate=RATE))
+    return AdamW(model.parameters(), lr=RATE)
+
+
+def update_step(optimizer: Optimizer, losses: Callable[[], Losses]) -> Callable[[], None]:
+    """Forward, backward and update."""
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        torch.stack([loss.float() for loss in losses().values()]).sum().backward()
+        optimizer.step()
+
+    return step
+
+
+def our_losses(
+    model: Callable[..., Losses], batch: Batch, kind: str, bf16: bool
+) -> Callable[[], Losses]:
+    """Our losses of one kind of batch, under bf16 autocast if asked."""
+
+    def losses() -> Losses:
+        assert batch.text_BL is not None
+        with torch.autocast(batch.text_BL.device.type, torch.bfloat16, enabled=bf16):
+            return model(batch, OBJECTIVES[kind], ONE_RANK)
+
+    return losses
+
+
+def hf_losses(
+    model: nn.Module, inputs: dict[str, Tensor], kind: str, bf16: bool
+) -> Callable[[], Losses]:
+    """Hugging Face's losses of the same batch; it writes into `mim_labels`, hence the copy."""
+
+    def losses() -> Losses:
+        fresh = {name: x.clone() if name == "mim_labels" else x for name, x in inputs.items()}
+        device = next(iter(inputs.values())).device.type
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
+            info = model(**fresh).loss_info
+        return {name: info[name] for name in OBJECTIVES[kind]}
+
+    return losses
+
+
+def hf_inputs(
+    batch: Batch, kind: str, codebook: dict[str, Tensor], length: int
+) -> dict[str, Tensor]:
+    """The batch as Hugging Face's users give it, texts padded to `length` tokens.
+
+    Args:
+        batch: the batch that ours gets.
+        kind: its key in `OBJECTIVES`.
+        codebook: `codebook_pixel_values`, to run the dVAE in the step, or ready `mim_labels`.
+        length: 77 as Hugging Face's processor pads, or the batch's longest text.
+    """
+    image = {"pixel_values": batch.pixels_BCHW, "bool_masked_pos": batch.patch_mask_BP, **codebook}
+    text = {
+        "input_ids": _padded(batch.text_BL, length, PAD),
+        "input_ids_masked": _padded(batch.text_masked_BL, length, PAD),
+        "mlm_labels": _padded(batch.text_labels_BL, length, IGNORE),
+        "attention_mask": _padded(batch.text_attention_BL.long(), length, 0),
+    }
+    if kind == "multimodal":
+        return image | text | {"itm_labels": batch.itm_labels_B}
+    return image if kind == "mim" else text
+
+
+def _padded(rows_BL: Tensor, length: int, value: int) -> Tensor:
+    return functional.pad(rows_BL, (0, length - rows_BL.shape[1]), value=value)
+
+
+def check_equal(kind: str, expected: Losses, found: Losses, tolerance: float = TOLERANCE) -> float:
+    """The largest difference of a loss.
+
+    Raises:
+        UnequalLossesError: it is above `tolerance`, or a loss is not a number.
+    """
+    worst = 0.0
+    for name, value in expected.items():
+        difference = abs(float(value) - float(found[name]))
+        if not difference <= tolerance:
+            raise UnequalLossesError(
+                f"The loss {name} of the {kind} step is {float(found[name]):.7f} in ours and "
+                f"{float(value):.7f} in Hugging Face's model at equal weights and batch, "
+                f"{difference:.1e} apart where {tolerance:.0e} is allowed. Times of steps that "
+                "compute different things are not compared: run tests/models first."
+            )
+        worst = max(worst, difference)
+    return worst
