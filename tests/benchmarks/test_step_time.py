@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.cases import OBJECTIVES, SIZES
 from benchmarks.contestants import UnequalLossesError, check_equal
-from benchmarks.step_time import CONTESTANTS, line, steps, steps_alone, times
+from benchmarks.step_time import CONTESTANTS, line, peak_bytes, steps, steps_alone, times
 
 
 @pytest.mark.parametrize("kind", OBJECTIVES)
@@ -25,6 +25,12 @@ def test_equal_losses_are_timed(kind: str) -> None:
 @pytest.mark.parametrize("name", CONTESTANTS)
 def test_each_contestant_steps_alone(name: str) -> None:
     steps_alone(SIZES["tiny"], "multimodal", name)()
+
+
+def test_peak_memory_is_that_of_the_step_and_not_of_the_process_that_starts_it() -> None:
+    held = torch.ones(150_000_000)  # 600 MB in this process, several times the tiny model
+    peak = peak_bytes("tiny", "mlm", "ours")
+    assert 1e8 < peak < held.numel() * 4 + 2e8
 
 
 def test_different_losses_are_refused() -> None:
