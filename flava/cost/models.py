@@ -1,6 +1,8 @@
 """FLOPs of one sample of each kind of data, for each model and recipe, by the passes it needs.
 
-The passes are those that `flava.models` runs: what the losses asked for read, nothing twice.
+The passes are those that `flava.models` runs: what the losses asked for read, nothing twice. Not
+counted: in a last block, rows that are read at fewer places than others attend as if they had as
+many (below 1 % of a step at the paper's sizes).
 """
 
 from __future__ import annotations
@@ -108,13 +110,13 @@ def _fusion(config: FlavaConfig, objectives: Collection[str], sample: Sample) ->
     patches = sample.masked_patches if "mmm_image" in objectives else 0.0
     words = sample.masked_tokens if "mmm_text" in objectives else 0.0
     length, mlp = 1 + images + tokens, config.intermediate_size
+    rows = sample.matching
     parts = {
         "image encoder, masked": _image(config, images),
         "text encoder, masked": _text(config, tokens, tokens),
         "fusion encoder": linear(images + tokens, width, width)
-        + transformer(config.multimodal_layers, length, 1 + patches + words, width, mlp),
+        + transformer(config.multimodal_layers, length, 1 + rows * (patches + words), width, mlp),
     }
-    rows = sample.matching
     if patches:
         parts["MMM image head"] = prediction_head(rows * patches, width, config.codebook_size)
     if words:

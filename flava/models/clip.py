@@ -12,6 +12,7 @@ from flava.config import ClipConfig
 from flava.data.batch import Batch
 from flava.models.backbone import check_objectives, counted_rows, field
 from flava.models.encoders import PatchEmbedding, check_text_length
+from flava.models.rows import first
 from flava.models.transformer import Block, LayerNorm, Transformer
 from flava.objectives import Contrastive, clamp_logit_scale, contrastive_loss
 
@@ -32,8 +33,8 @@ class ClipImageEncoder(nn.Module):
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
         """Pooled feature BD."""
         x_BID = self.norm_before(self.embedding(self.embedding.patches(pixels_BCHW)))
-        first_B1 = torch.zeros(x_BID.shape[0], 1, dtype=torch.int64, device=x_BID.device)
-        pooled_BD: Tensor = self.norm(self.transformer(x_BID, read_BR=first_B1)[:, 0])
+        read_BI = first(len(x_BID), x_BID.shape[1], x_BID.device)
+        pooled_BD: Tensor = self.norm(self.transformer(x_BID, read_BL=read_BI))
         return pooled_BD
 
 
@@ -61,8 +62,9 @@ class ClipTextEncoder(nn.Module):
         length = text_BL.shape[1]
         check_text_length(length, self.position_embeddings.num_embeddings)
         x_BLD = self.token_embeddings(text_BL) + self.position_embeddings.weight[:length]
-        end_B1 = attention_BL.sum(dim=1, keepdim=True) - 1
-        pooled_BD: Tensor = self.norm(self.transformer(x_BLD, causal=True, read_BR=end_B1)[:, 0])
+        positions_L = torch.arange(length, device=text_BL.device)
+        end_BL = positions_L == attention_BL.sum(dim=1, keepdim=True) - 1
+        pooled_BD: Tensor = self.norm(self.transformer(x_BLD, attention_BL, True, end_BL))
         return pooled_BD
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from flava.config import FlavaConfig
 from flava.errors import DataError
+from flava.models.rows import Rows, first
 from flava.models.transformer import LayerNorm, Transformer
 
 
@@ -75,29 +76,28 @@ class ImageEncoder(nn.Module):
         self,
         patches_BPD: Tensor,
         patch_mask_BP: Tensor | None = None,
-        read_BR: Tensor | None = None,
+        read_BI: Tensor | None = None,
     ) -> Tensor:
-        """Hidden states before `norm`: [CLS_I], patches; or those at `read_BR`.
+        """Hidden states before `norm`: x_BID of [CLS_I] and patches; or x_RD of those read.
 
         Args:
-            patches_BPD: from `embedding.patches`, so that a masked and an unmasked pass share them.
+            patches_BPD: from `embedding.patches`.
             patch_mask_BP: bool, True patches are replaced by the mask token.
-            read_BR: int64 positions wanted.
+            read_BI: bool, True where a loss reads.
         """
         if patch_mask_BP is not None:
             mask = patch_mask_BP[:, :, None]
             # In fp32: at the start its gradient exceeds what fp16 holds (docs/training.md).
             patches_BPD = torch.where(mask, self.mask_token, patches_BPD)
-        hidden: Tensor = self.transformer(self.embedding(patches_BPD), read_BR=read_BR)
+        hidden: Tensor = self.transformer(self.embedding(patches_BPD), read_BL=read_BI)
         return hidden
 
     def cls(self, pixels_BCHW: Tensor) -> Tensor:
         """[CLS_I] after the final norm: BD."""
-        return self.patches_cls(self.embedding.patches(pixels_BCHW))
-
-    def patches_cls(self, patches_BPD: Tensor) -> Tensor:
-        """The same, from embedded patches."""
-        cls_BD: Tensor = self.norm(self(patches_BPD, read_BR=first(patches_BPD))[:, 0])
+        patches_BPD = self.embedding.patches(pixels_BCHW)
+        batch, count, _ = patches_BPD.shape
+        read_BI = first(batch, 1 + count, patches_BPD.device)
+        cls_BD: Tensor = self.norm(self(patches_BPD, read_BI=read_BI))
         return cls_BD
 
 
@@ -116,9 +116,14 @@ class TextEncoder(nn.Module):
         self.norm = LayerNorm(width, eps=config.layer_norm_eps)
 
     def forward(
-        self, text_BL: Tensor, attention_BL: Tensor, read_BR: Tensor | None = None
+        self, text_BL: Tensor, attention_BL: Tensor, read_BL: Tensor | None = None
     ) -> Tensor:
-        """Hidden states before `norm`: [CLS], tokens; or those at `read_BR`.
+        """Hidden states before `norm`: x_BLD of [CLS] and tokens; or x_RD of those read.
+
+        Args:
+            text_BL: ids, padded.
+            attention_BL: bool, False on padding, whose states are zeros.
+            read_BL: bool, True where a loss reads; False on padding.
 
         Raises:
             DataError: the text is longer than the position table.
@@ -131,13 +136,14 @@ class TextEncoder(nn.Module):
             + self.position_embeddings.weight[:length]
         )
         hidden: Tensor = self.transformer(
-            self.embedding_norm(embedded_BLD), attention_BL, read_BR=read_BR
+            self.embedding_norm(embedded_BLD), attention_BL, read_BL=read_BL
         )
         return hidden
 
     def cls(self, text_BL: Tensor, attention_BL: Tensor) -> Tensor:
         """[CLS] after the final norm: BD."""
-        cls_BD: Tensor = self.norm(self(text_BL, attention_BL, first(text_BL))[:, 0])
+        read_BL = first(len(text_BL), text_BL.shape[1], text_BL.device)
+        cls_BD: Tensor = self.norm(self(text_BL, attention_BL, read_BL))
         return cls_BD
 
 
@@ -153,25 +159,28 @@ class MultimodalEncoder(nn.Module):
     def forward(
         self,
         image_BID: Tensor,
-        text_BLD: Tensor,
+        text_ND: Tensor,
         attention_BL: Tensor,
-        read_BR: Tensor | None = None,
+        read_BS: Tensor | None = None,
     ) -> Tensor:
-        """Hidden states before `norm`, or those at `read_BR`. Padding is never attended to."""
+        """Hidden states before `norm`, x_BSD; or x_RD of those at the True places of `read_BS`.
+
+        Args:
+            image_BID: projected states of [CLS_I] and patches.
+            text_ND: projected states of the N tokens that are not padding, row by row.
+            attention_BL: bool, False on padding.
+            read_BS: bool, True where a loss reads; False on padding.
+        """
         batch, image_length, _ = image_BID.shape
         cls_B1D = self.cls_token.expand(batch, 1, -1)
+        text_BLD = Rows.of(attention_BL).pad(text_ND)
         attend_image = attention_BL.new_ones(batch, 1 + image_length)
         hidden: Tensor = self.transformer(
             torch.cat([cls_B1D, image_BID, text_BLD], dim=1),
             torch.cat([attend_image, attention_BL], dim=1),
-            read_BR=read_BR,
+            read_BL=read_BS,
         )
         return hidden
-
-
-def first(rows: Tensor) -> Tensor:
-    """Index of the first position of each row: B1."""
-    return torch.zeros(rows.shape[0], 1, dtype=torch.int64, device=rows.device)
 
 
 def check_text_length(length: int, longest: int) -> None:

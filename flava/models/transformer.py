@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from flava.models.rows import Read, Rows
+
 
 class LayerNorm(nn.LayerNorm):
     """LayerNorm in float32 whatever the autocast dtype, as supplement B.1 asks."""
@@ -22,11 +24,6 @@ class QuickGELU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Elementwise."""
         return x * torch.sigmoid(1.702 * x)
-
-
-def take(x_BLD: Tensor, index_BR: Tensor) -> Tensor:
-    """Rows `index_BR` of each sequence: x_BRD."""
-    return x_BLD.gather(1, index_BR[:, :, None].expand(-1, -1, x_BLD.shape[-1]))
 
 
 class Block(nn.Module):
@@ -48,39 +45,45 @@ class Block(nn.Module):
         self.fc2 = nn.Linear(mlp_width, width)
 
     def forward(
-        self,
-        x_BLD: Tensor,
-        attend: Tensor | None = None,
-        causal: bool = False,
-        read_BR: Tensor | None = None,
+        self, x_ND: Tensor, rows: Rows, causal: bool = False, read: Read | None = None
     ) -> Tensor:
         """One block.
 
         Args:
-            x_BLD: the sequence.
-            attend: bool mask that broadcasts to (B, heads, queries, L); True = may be attended.
-            causal: each position attends to itself and those before it.
-            read_BR: positions wanted; the others serve as keys and values only.
+            x_ND: the tokens of all sequences, without padding.
+            rows: how they make up the sequences.
+            causal: each token attends to itself and those before it.
+            read: tokens wanted; the others serve as keys and values only.
 
         Returns:
-            The sequence, or x_BRD at the positions read.
+            The tokens, or x_RD of those read.
         """
-        query, key, value = self._heads(self.norm1(x_BLD), read_BR)
+        query, key, value = self._heads(self.norm1(x_ND), rows, read)
+        attend = None if rows.attend_BL is None else rows.attend_BL[:, None, None, :]
+        if causal and read is not None:
+            positions_L = torch.arange(rows.length, device=x_ND.device)
+            attend = (positions_L <= read.column_BQ[:, :, None])[:, None]
+        elif causal:
+            attend = None  # padding comes after the tokens, which do not look ahead
         attended = functional.scaled_dot_product_attention(
-            query, key, value, attend, dropout_p=self._p(), is_causal=causal
+            query, key, value, attend, dropout_p=self._p(), is_causal=causal and read is None
         )
-        x = x_BLD if read_BR is None else take(x_BLD, read_BR)
-        x = x + self._branch(self.out(attended.transpose(1, 2).flatten(2)))
-        return x + self._branch(self.fc2(self.activation(self.fc1(self.norm2(x)))))
+        query_rows = rows if read is None else read.rows
+        x = x_ND if read is None else x_ND.index_select(0, read.index_R)
+        attended_ND = query_rows.pack(attended.transpose(1, 2).flatten(2))
+        x = x + self._branch(self.out(attended_ND), query_rows)
+        return x + self._branch(self.fc2(self.activation(self.fc1(self.norm2(x)))), query_rows)
 
-    def _heads(self, x_BLD: Tensor, read_BR: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        width = x_BLD.shape[-1]
-        if read_BR is None:
-            query, key, value = self.qkv(x_BLD).chunk(3, dim=-1)
+    def _heads(self, x_ND: Tensor, rows: Rows, read: Read | None) -> tuple[Tensor, Tensor, Tensor]:
+        if read is None:
+            query, key, value = rows.pad(self.qkv(x_ND)).chunk(3, dim=-1)
         else:
-            weight, bias = self.qkv.weight, self.qkv.bias
-            query = functional.linear(take(x_BLD, read_BR), weight[:width], bias[:width])
-            key, value = functional.linear(x_BLD, weight[width:], bias[width:]).chunk(2, dim=-1)
+            weights, biases = self.qkv.weight.tensor_split((x_ND.shape[1],)), self.qkv.bias
+            query_bias, key_value_bias = biases.tensor_split((x_ND.shape[1],))
+            x_RD = x_ND.index_select(0, read.index_R)
+            query = read.rows.pad(functional.linear(x_RD, weights[0], query_bias))
+            both = functional.linear(x_ND, weights[1], key_value_bias)
+            key, value = rows.pad(both).chunk(2, dim=-1)
         return self._split(query), self._split(key), self._split(value)
 
     def _split(self, x_BLD: Tensor) -> Tensor:
@@ -89,16 +92,16 @@ class Block(nn.Module):
     def _p(self) -> float:
         return self.dropout if self.training else 0.0
 
-    def _branch(self, x_BLD: Tensor) -> Tensor:
+    def _branch(self, x_ND: Tensor, rows: Rows) -> Tensor:
         """A residual branch after dropout and stochastic depth."""
         if not self.training:
-            return x_BLD
+            return x_ND
         if self.dropout:
-            x_BLD = functional.dropout(x_BLD, self.dropout)
+            x_ND = functional.dropout(x_ND, self.dropout)
         if self.drop_path:
             keep = 1 - self.drop_path
-            x_BLD = x_BLD * (x_BLD.new_empty(len(x_BLD), 1, 1).bernoulli_(keep) / keep)
-        return x_BLD
+            x_ND = x_ND * rows.spread(x_ND.new_empty(rows.batch).bernoulli_(keep) / keep)
+        return x_ND
 
 
 class Transformer(nn.Module):
@@ -117,25 +120,26 @@ class Transformer(nn.Module):
         x_BLD: Tensor,
         attend_BL: Tensor | None = None,
         causal: bool = False,
-        read_BR: Tensor | None = None,
+        read_BL: Tensor | None = None,
     ) -> Tensor:
-        """All blocks; the last one works only at `read_BR` where given.
+        """All blocks; the last one works only where it is read.
 
         Args:
-            x_BLD: the embedded sequence.
-            attend_BL: bool, False on padding; not together with `causal`, which needs none
-                where the padding comes last.
-            causal: each position attends to itself and those before it.
-            read_BR: int64 positions wanted.
+            x_BLD: the embedded sequences.
+            attend_BL: bool, False on padding, on which no layer works; with `causal` it comes last.
+            causal: each token attends to itself and those before it.
+            read_BL: bool, the tokens wanted, none of them padding.
+
+        Returns:
+            x_BLD with zeros on the padding; or x_RD of the R tokens wanted, row by row.
         """
-        attend = None if attend_BL is None else attend_BL[:, None, None, :]
+        rows = Rows(*x_BLD.shape[:2]) if attend_BL is None else Rows.of(attend_BL)
+        read = None if read_BL is None else Read.of(read_BL, rows)
+        x_ND = rows.pack(x_BLD)
         for block in self.blocks[:-1]:
-            x_BLD = block(x_BLD, attend, causal)
-        if causal and read_BR is not None:
-            positions = torch.arange(x_BLD.shape[1], device=x_BLD.device)
-            attend, causal = (positions <= read_BR[:, :, None])[:, None], False
-        last: Tensor = self.blocks[-1](x_BLD, attend, causal, read_BR)
-        return last
+            x_ND = block(x_ND, rows, causal)
+        last: Tensor = self.blocks[-1](x_ND, rows, causal, read)
+        return rows.pad(last) if read is None else last
 
 
 def set_dropout(module: nn.Module, p: float) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from flava.config import FlavaConfig
 from flava.data.batch import Batch
 from flava.models.backbone import field
 from flava.models.encoders import ImageEncoder, TextEncoder
 from flava.models.heads import MaskedPredictionHead
-from flava.objectives.masked import IGNORE, read_positions
+from flava.objectives.masked import IGNORE
 
 
 def predict_patches(
@@ -17,11 +18,10 @@ def predict_patches(
 ) -> tuple[Tensor, Tensor]:
     """Logits logits_NV over codebook entries at the N masked patches, and their tokens_N."""
     mask_BP = field(batch, "patch_mask_BP")
-    index_BR, valid_BR = read_positions(mask_BP)
     patches_BPD = encoder.embedding.patches(field(batch, "pixels_BCHW"))
-    hidden_BRD = encoder(patches_BPD, mask_BP, index_BR + 1)
-    tokens_BR = field(batch, "image_tokens_BP").gather(1, index_BR)
-    return head(encoder.norm(hidden_BRD[valid_BR])), tokens_BR[valid_BR]
+    read_BI = functional.pad(mask_BP, (1, 0))  # [CLS_I] comes first
+    hidden_ND = encoder.norm(encoder(patches_BPD, mask_BP, read_BI))
+    return head(hidden_ND), field(batch, "image_tokens_BP")[mask_BP]
 
 
 def predict_tokens(
@@ -29,12 +29,10 @@ def predict_tokens(
 ) -> tuple[Tensor, Tensor]:
     """Logits logits_NV over the vocabulary at the N masked tokens, and their labels_N."""
     labels_BL = field(batch, "text_labels_BL")
-    index_BR, valid_BR = read_positions(labels_BL.ne(IGNORE))
-    hidden_BRD = encoder(
-        field(batch, "text_masked_BL"), field(batch, "text_attention_BL"), index_BR
-    )
-    labels_BR = labels_BL.gather(1, index_BR)
-    return head(encoder.norm(hidden_BRD[valid_BR])), labels_BR[valid_BR]
+    read_BL = labels_BL.ne(IGNORE)
+    text_BL, attention_BL = field(batch, "text_masked_BL"), field(batch, "text_attention_BL")
+    hidden_ND = encoder.norm(encoder(text_BL, attention_BL, read_BL))
+    return head(hidden_ND), labels_BL[read_BL]
 
 
 class MaskedImageModel(nn.Module):

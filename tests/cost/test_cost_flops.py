@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from flava.config import CodebookConfig, ContrastiveConfig, DinoInitConfig
-from flava.cost.flops import Flops, add
+from flava.cost.flops import Flops, add, attention
 from flava.cost.models import Sample, clip_sample, dino_sample, dvae_sample, flava_sample
 from flava.data.batch import Batch
 from flava.models import Clip, DiscreteVAE, Flava
@@ -63,6 +63,18 @@ def losses(model, batch, objectives, contrastive=ONE):
 PAIRS = ["global_contrastive", "mmm_image", "mmm_text", "itm"]
 
 
+def idle_queries(config, objectives, idle_fusion: float = 0) -> Flops:
+    """Attention of padded queries in last blocks, which the formulas leave out, of one pair.
+
+    Unmasked images and texts are read at [CLS] alone, in one pass with masked ones.
+    """
+    width, images = config.hidden_size, 1 + config.grid**2
+    fusion = attention(idle_fusion, 1 + images + LENGTH, width)
+    if "global_contrastive" not in objectives or len(objectives) == 1:
+        return fusion
+    return add([attention(n - 1, n, width) for n in (images, LENGTH)]) + fusion
+
+
 @pytest.mark.parametrize(
     "objectives",
     [
@@ -79,6 +91,7 @@ def test_flava_on_pairs(objectives):
     batch = batch_of(SMALL, [1] * ROWS)
     sample = Sample(LENGTH, PATCHES, WORDS, columns=ROWS)
     expected = add(flava_sample(SMALL, objectives, sample).values()) * ROWS
+    expected += idle_queries(SMALL, objectives) * ROWS
     assert counted(losses(Flava(SMALL).train(), batch, objectives)) == expected
 
 
@@ -86,6 +99,7 @@ def test_rows_that_do_not_match_cost_no_heads():
     batch = batch_of(SMALL, [1, 1, 1, 0])
     sample = Sample(LENGTH, PATCHES, WORDS, matching=0.75, columns=ROWS)
     expected = add(flava_sample(SMALL, PAIRS, sample).values()) * ROWS
+    expected += idle_queries(SMALL, PAIRS, idle_fusion=0.25 * (PATCHES + WORDS)) * ROWS
     assert counted(losses(Flava(SMALL).train(), batch, PAIRS)) == expected
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from flava.models.rows import Rows
 from flava.models.transformer import Transformer, set_drop_path
 
 
@@ -38,10 +39,13 @@ def test_a_sample_skips_the_whole_branch_or_gets_it_scaled() -> None:
     transformer = stack(layers=2)
     block = transformer.blocks[-1]
     set_drop_path(transformer, 0.25)
-    x_BLD = torch.randn(1, 3, 8).expand(4000, 3, 8)
+    attend_BL = torch.ones(4000, 3, dtype=torch.bool)
+    attend_BL[::2, 2] = False
+    rows = Rows.of(attend_BL)
+    x_BLD = torch.randn(1, 3, 8).expand(4000, 3, 8) * attend_BL[:, :, None]
     torch.manual_seed(1)
     with torch.no_grad():
-        branch_BLD = block._branch(x_BLD)
+        branch_BLD = rows.pad(block._branch(rows.pack(x_BLD), rows))
     kept_B = branch_BLD[:, 0, 0] != 0
     torch.testing.assert_close(branch_BLD[kept_B], x_BLD[kept_B] / 0.75)
     assert branch_BLD[~kept_B].abs().max() == 0
