@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW, Optimizer
 
-from benchmarks.cases import OBJECTIVES, PAD, Size
+from benchmarks.cases import OBJECTIVES, PAD, PADDED_LENGTH, Size
 from flava.config import ContrastiveConfig, OptimConfig
 from flava.data.batch import Batch
 from flava.data.masking import IGNORE
 from flava.errors import FlavaError
 from flava.models import Flava
+from flava.models.backbone import field
 from flava.models.hf import from_hf_state_dict
 from flava.models.hf_config import to_hf_config
 from flava.train.optim import make_optimizer
@@ -86,30 +89,42 @@ def update_step(optimizer: Optimizer, losses: Callable[[], Losses]) -> Callable[
     return step
 
 
-def our_losses(
-    model: Callable[..., Losses], batch: Batch, kind: str, bf16: bool
+@dataclass(frozen=True)
+class Codebook:
+    """Input of the dVAE, and the tokens that it gives."""
+
+    pixels_BCHW: Tensor
+    tokens_BGG: Tensor
+
+
+def losses_of(
+    name: str, model: nn.Module, batch: Batch, kind: str, codebook: Codebook
 ) -> Callable[[], Losses]:
-    """Our losses of one kind of batch, under bf16 autocast if asked."""
+    """The losses of one kind of step, as a contestant of this name computes them.
+
+    Args:
+        name: `hf`, `hf_tokens` or `ours`, and what is appended: `_bf16`, `_compile`.
+        model: Hugging Face's or ours.
+        batch: the batch of both.
+        kind: a key of `OBJECTIVES`.
+        codebook: of the batch's images.
+    """
+    device = field(batch, "text_BL").device.type
+    called: Callable[..., Any] = torch.compile(model) if "_compile" in name else model
+    given = {"codebook_pixel_values": codebook.pixels_BCHW}
+    if "_tokens" in name:
+        given = {"mim_labels": codebook.tokens_BGG}
+    inputs = hf_inputs(batch, kind, given, PADDED_LENGTH)
 
     def losses() -> Losses:
-        assert batch.text_BL is not None
-        with torch.autocast(batch.text_BL.device.type, torch.bfloat16, enabled=bf16):
-            return model(batch, OBJECTIVES[kind], ONE_RANK)
-
-    return losses
-
-
-def hf_losses(
-    model: nn.Module, inputs: dict[str, Tensor], kind: str, bf16: bool
-) -> Callable[[], Losses]:
-    """Hugging Face's losses of the same batch; it writes into `mim_labels`, hence the copy."""
-
-    def losses() -> Losses:
-        fresh = {name: x.clone() if name == "mim_labels" else x for name, x in inputs.items()}
-        device = next(iter(inputs.values())).device.type
-        with torch.autocast(device, torch.bfloat16, enabled=bf16):
-            info = model(**fresh).loss_info
-        return {name: info[name] for name in OBJECTIVES[kind]}
+        with torch.autocast(device, torch.bfloat16, enabled="_bf16" in name):
+            if name.startswith("ours"):
+                found: Losses = called(batch, OBJECTIVES[kind], ONE_RANK)
+                return found
+            # It writes into `mim_labels`.
+            fresh = {key: x.clone() if key == "mim_labels" else x for key, x in inputs.items()}
+            info = called(**fresh).loss_info
+        return {key: info[key] for key in OBJECTIVES[kind]}
 
     return losses
 

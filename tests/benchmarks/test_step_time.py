@@ -5,31 +5,33 @@ from __future__ import annotations
 import pytest
 import torch
 
+from benchmarks import step_time
 from benchmarks.cases import OBJECTIVES, SIZES
 from benchmarks.contestants import UnequalLossesError, check_equal
-from benchmarks.step_time import CONTESTANTS, line, peak_bytes, steps, steps_alone, times
+from benchmarks.step_time import CONTESTANTS, benchmark, header, line, peak_bytes, step_alone, steps
+
+CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("kind", OBJECTIVES)
-def test_equal_losses_are_timed(kind: str) -> None:
-    found = times(steps(SIZES["tiny"], kind, CONTESTANTS), repeats=1)
-    assert found.keys() == set(CONTESTANTS)
-    assert all(len(values) == 1 and values[0] > 0 for values in found.values())
-    row = {
-        "kind": kind, "target": None, "ratio": 0.5,
-        "seconds": {name: {"min": values[0]} for name, values in found.items()},
-    }  # fmt: skip
-    assert line(row).startswith(f"| {kind} | ")
+def test_all_steps_are_timed_after_equal_losses() -> None:
+    names = CONTESTANTS["cpu"]
+    found = benchmark("tiny", names, repeats=1, memory=False, device=CPU)
+    assert [row["kind"] for row in found["rows"]] == list(OBJECTIVES)
+    for row in found["rows"]:
+        assert row["seconds"].keys() == set(names)
+        assert all(each["min"] > 0 for each in row["seconds"].values())
+        assert 0 < row["peak_share"]["ours"] < 1
+        assert line(row).count("|") == header(names).splitlines()[0].count("|")
 
 
-@pytest.mark.parametrize("name", CONTESTANTS)
+@pytest.mark.parametrize("name", CONTESTANTS["cpu"])
 def test_each_contestant_steps_alone(name: str) -> None:
-    steps_alone(SIZES["tiny"], "multimodal", name)()
+    step_alone(SIZES["tiny"], "multimodal", name, CPU)()
 
 
 def test_peak_memory_is_that_of_the_step_and_not_of_the_process_that_starts_it() -> None:
     held = torch.ones(150_000_000)  # 600 MB in this process, several times the tiny model
-    peak = peak_bytes("tiny", "mlm", "ours")
+    peak = peak_bytes("tiny", "mlm", "ours", CPU)
     assert 1e8 < peak < held.numel() * 4 + 2e8
 
 
@@ -39,3 +41,21 @@ def test_different_losses_are_refused() -> None:
     for wrong in (0.7001, float("nan")):
         with pytest.raises(UnequalLossesError, match="loss itm of the multimodal step"):
             check_equal("multimodal", expected, {"itm": torch.tensor(wrong)})
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES)
+def test_a_model_that_computes_something_else_is_not_timed(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = step_time.ours
+
+    def wrong(*arguments: object) -> torch.nn.Module:
+        model = right(*arguments)  # type: ignore[arg-type]
+        with torch.no_grad():
+            model.text_encoder.norm.weight.mul_(1.1)
+            model.image_encoder.norm.weight.mul_(1.1)
+        return model
+
+    monkeypatch.setattr(step_time, "ours", wrong)
+    with pytest.raises(UnequalLossesError):
+        steps(SIZES["tiny"], kind, CONTESTANTS["cpu"], CPU)
