@@ -236,6 +236,9 @@ class ReportJob(Strict):
     imported: list[str] = Field(
         default_factory=list, description="those of `runs` that have published weights"
     )
+    stand_ins: dict[str, str] = Field(
+        default_factory=dict, description="column -> the model that takes the place of the paper's"
+    )
     earlier: dict[str, str] = Field(
         default_factory=dict,
         description="training that runs start from, encoders and image tokenizer -> its record",

@@ -35,7 +35,17 @@ def report_job(
         results=f"results/{config.name}/results.parquet",
         runs=dict(runs),
         imported=list(imported),
+        stand_ins=stand_in_models(study),
         earlier=dict(earlier),
         published="params/paper",
         output=f"results/{config.name}/report",
     )
+
+
+def stand_in_models(study: Study) -> dict[str, str]:
+    """Column -> label of the model that takes the place of the released CLIP there."""
+    released = study.config.released_clip
+    if released is None or released.stand_in is None:
+        return {}
+    names = [name for name in study.config.columns if study.columns[name].arch == "clip_released"]
+    return dict.fromkeys(names, released.stand_in)

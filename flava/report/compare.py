@@ -46,13 +46,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class ColumnInfo:
-    """A column shown: of the paper, of this study or of both."""
+    """A column shown: of the paper, of this study or of both.
+
+    `stand_in` is the model that takes the place of the paper's, where another one does.
+    """
 
     name: str
     number: int
     title: str
     in_study: bool
     why_not: str | None
+    stand_in: str | None = None
 
 
 @dataclass(frozen=True)
@@ -182,9 +186,9 @@ def _columns(job: ReportJob, published: PublishedTable) -> tuple[ColumnInfo, ...
     for name, number in sorted(numbers.items(), key=lambda item: (item[1], item[0])):
         inside = name in job.columns
         reason = job.not_run.get(name, "not one of this study's columns")
-        infos.append(
-            ColumnInfo(name, number, job.titles.get(name, name), inside, None if inside else reason)
-        )
+        title, why_not = job.titles.get(name, name), None if inside else reason
+        stand_in = job.stand_ins.get(name)
+        infos.append(ColumnInfo(name, number, title, inside, why_not, stand_in))
     return tuple(infos)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flava.report.compare import Comparison
+from flava.report.compare import ColumnInfo, Comparison
 from flava.report.html import DASH, number, paragraph, signed, span, table, text
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import AverageCell, AverageRow, full_average, partial_average
@@ -21,11 +21,14 @@ def headline(comparison: Comparison) -> str:
     head = ["column", *[_head(row) for row in rows]]
     body = []
     for column in comparison.ran():
-        cells = [_cell(row, column.name, comparison) for row in rows]
-        body.append([f"{column.number} {text(column.title)}", *cells])
+        cells = [_cell(row, column, comparison) for row in rows]
+        title = f"{column.number} {text(column.title)}"
+        if column.stand_in:
+            title += span("of wrap", f"stand-in: {text(column.stand_in)}")
+        body.append([title, *cells])
     note = (
         "Percent. Under each score: the paper's average over the same rows and the difference to "
-        f"it, which is grey where stand-ins are among the rows. {error_note(comparison)}"
+        f"it, which is grey where a row or the column is a stand-in. {error_note(comparison)}"
     )
     return table(head, body, "plain headline") + paragraph(note, "small")
 
@@ -36,8 +39,8 @@ def _head(row: AverageRow) -> str:
     return title + span("of", which)
 
 
-def _cell(row: AverageRow, column: str, comparison: Comparison) -> str:
-    cell: AverageCell = row.cells[column]
+def _cell(row: AverageRow, column: ColumnInfo, comparison: Comparison) -> str:
+    cell: AverageCell = row.cells[column.name]
     ours = span("none", DASH, cell.why_no_ours)
     if cell.ours:
         ours = number(cell.ours.mean)
@@ -47,7 +50,8 @@ def _cell(row: AverageRow, column: str, comparison: Comparison) -> str:
     if cell.paper is None:
         return ours
     names = {name for part in row.rows.values() for name in part}
-    grey = any(item.stand_in for item in comparison.rows if item.name in names)
+    standing = any(item.stand_in for item in comparison.rows if item.name in names)
+    grey = standing or column.stand_in is not None
     paper = span("paper", f"<span class=word>paper </span>{number(cell.paper)}")
     if cell.delta is not None:
         css = "stand-in" if grey else "up" if cell.delta > 0 else "down"

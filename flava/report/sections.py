@@ -51,10 +51,18 @@ def can_support(comparison: Comparison) -> str:
 
 
 def stand_ins(comparison: Comparison) -> str:
-    """Row by row, what takes its test set's place."""
+    """Column by column and row by row, what takes its model's or its test set's place."""
+    models = "".join(
+        paragraph(
+            f"Column {column.number}, {text(column.title)}: the model is a stand-in, "
+            f"<b>{text(column.stand_in)}</b>."
+        )
+        for column in comparison.ran()
+        if column.stand_in
+    )
     rows = stand_in_rows(comparison.rows + comparison.extra_rows)
     if not rows:
-        return paragraph("None: every row that ran uses the paper's own test set.")
+        return models + paragraph("Every row that ran uses the paper's own test set.")
     body = [
         [
             text(row.name),
@@ -64,7 +72,7 @@ def stand_ins(comparison: Comparison) -> str:
         ]
         for row in rows
     ]
-    return table(["row", "stand-in", "test examples", "chance, %"], body)
+    return models + table(["row", "stand-in", "test examples", "chance, %"], body)
 
 
 def not_run(comparison: Comparison) -> str:

@@ -63,8 +63,8 @@ def legend(comparison: Comparison) -> str:
         "<span class='delta up'>+</span> / <span class='delta down'>\N{MINUS SIGN}</span>: "
         "this study minus the paper, percentage points.",
         error_note(comparison),
-        f"{STAND_IN_MARK}: the row's test set is a stand-in for the paper's; its difference to the "
-        "paper is grey, because it measures other data.",
+        f"{STAND_IN_MARK}: a stand-in for the paper's, of a row its test set, of a column its "
+        "model; the difference to the paper is grey, because it measures something else.",
         "Shaded columns and rows did not run (reasons below the table); only the paper's numbers "
         f"stand there. <b>{DASH}*</b>: the column ran and the row ran, but not together. "
         f"Small {DASH}: the paper has no number.",
@@ -93,10 +93,13 @@ def error_note(comparison: Comparison) -> str:
 def _head(comparison: Comparison) -> str:
     cells = []
     for column in comparison.columns:
-        title = column.why_not or column.name
+        title = column.why_not or column.stand_in or column.name
+        label = text(column.title)
+        if column.stand_in:
+            label += " " + span("mark", STAND_IN_MARK) + span("sub", text(column.stand_in))
         cells.append(
             f'<th scope="col" class="{_column_css(column)}" title="{text(title)}">'
-            f"<b>{column.number}</b> {text(column.title)}</th>"
+            f"<b>{column.number}</b> {label}</th>"
         )
     return f'<tr><th class="corner">Row{span("sub", "metric, chance")}</th>{"".join(cells)}</tr>'
 
@@ -133,7 +136,7 @@ def _cell(cell: Cell, column: ColumnInfo, row: RowInfo, comparison: Comparison) 
     # would read as a minus.
     expected = column.in_study and row.task is not None
     ours = _ours(cell, expected, len(comparison.seeds)) if row.task else ""
-    paper = _paper(cell, grey=row.stand_in is not None)
+    paper = _paper(cell, grey=bool(row.stand_in or column.stand_in))
     return f'<td class="{_column_css(column)}">{ours}{paper}</td>'
 
 
@@ -201,7 +204,8 @@ def _average(
     for column in comparison.columns:
         cell = average.cells[column.name]
         ours = _ours(cell, False, len(comparison.seeds)) if ran else ""
-        cells.append(f'<td class="{_column_css(column)}">{ours}{_paper(cell, grey)}</td>')
+        paper = _paper(cell, grey or column.stand_in is not None)
+        cells.append(f'<td class="{_column_css(column)}">{ours}{paper}</td>')
     head = f"{title}{span('sub', text(sub), hint)}"
     css = "average" if ran else "average row-not-run"
     return f'<tr class="{css}"><th scope="row">{head}</th>{"".join(cells)}</tr>'

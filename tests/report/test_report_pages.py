@@ -15,9 +15,12 @@ from flava.jobs import ReportJob
 from flava.report import html
 from flava.report.compare import load_comparison
 from flava.report.curves import thin
+from flava.report.headline import headline
 from flava.report.notebook import NotebookError, assigned_names, render
 from flava.report.runs import load_losses, load_runs
+from flava.report.sections import stand_ins
 from flava.report.site import write_index
+from flava.report.tables import table_c1
 from tests.report.fake_study import (
     REPO,
     fake_scores,
@@ -273,3 +276,21 @@ def test_numbers_in_print():
 def test_job_of_this_page_is_strict():
     with pytest.raises(ValueError, match="extra"):
         ReportJob.model_validate({"study": "x", "page": "y"})
+
+
+def test_a_model_that_stands_in_for_the_papers_is_labelled_wherever_its_column_is(tmp_path):
+    columns = {"flava_c": 4, "clip_400m": 14}
+    label = "CLIP on <more> toy pairs"
+    lines = fake_scores(columns=columns, stand_in=False, root=tmp_path)
+    job = write_study(tmp_path, columns=columns, lines=lines, stand_ins={"clip_400m": label})
+    comparison = load_comparison(job)
+    shown = "CLIP on &lt;more&gt; toy pairs"
+    assert [c.stand_in for c in comparison.ran()] == [None, label]
+    table, averages = table_c1(comparison), headline(comparison)
+    heading = next(th for th in re.findall(r"<th scope=.col.*?</th>", table) if "<b>14</b>" in th)
+    assert shown in heading and "\N{LOZENGE}" in heading
+    assert table.count(shown) == 2 and averages.count(f"stand-in: {shown}") == 1  # text and hint
+    assert f"Column 14, CLIP: the model is a stand-in, <b>{shown}</b>" in stand_ins(comparison)
+    # its differences to the paper are grey, the other column's are not
+    deltas = re.findall(r'delta (up|down|stand-in)"', averages)
+    assert deltas.count("stand-in") == 4 and len(deltas) == 8
