@@ -68,6 +68,8 @@ def _encoder_run(study: Study, kind: str, seed: int) -> EncoderRun:
             image_tokens=tokens,
             crop_scale_min=config.pretrain.crop_scale_min,
         )
-        return EncoderRun(kind, beit, [f"{images}/manifest.json", tokens], {"images": tokens})
+        dvae = [f"{data}/codebook/model/{file}" for file in ("config.json", "model.safetensors")]
+        inputs = [f"{images}/manifest.json", tokens, *dvae]
+        return EncoderRun(kind, beit, inputs, {"images": tokens})
     dino = DinoJob(**common, recipe=recipe, images=images)
     return EncoderRun(kind, dino, [f"{images}/manifest.json"], {})

@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from flava.config import Sharding
 from flava.errors import ConfigError, unknown_name
@@ -67,9 +67,16 @@ RESOURCES: dict[str, int | str] = {"ranks": 1, "threads": 1, "sharding": "none"}
 
 @dataclass(frozen=True)
 class Plan:
-    """All steps of one study."""
+    """All steps of one study.
+
+    Attributes:
+        run_files: what training leaves in its folder.
+        import_files: what an import leaves in its folder.
+    """
 
     study: Study
+    run_files: ClassVar[list[str]] = RUN_FILES
+    import_files: ClassVar[list[str]] = IMPORT_FILES
 
     @classmethod
     def load(
@@ -277,14 +284,9 @@ class Plan:
         return [job.output for job in self.evaluate_jobs.values()]
 
     @property
-    def run_files(self) -> list[str]:
-        """What a run leaves in its folder."""
-        return RUN_FILES
-
-    @property
-    def import_files(self) -> list[str]:
-        """What an import leaves in its folder."""
-        return IMPORT_FILES
+    def codebook_files(self) -> list[str]:
+        """What the image tokenizer leaves, its tokens apart."""
+        return [f"{self.data}/codebook/{name}" for name in RUN_FILES] if self.tokens else []
 
     @property
     def corpora(self) -> dict[str, str]:
@@ -348,7 +350,7 @@ class Plan:
             kept += init.inputs
             kept += [f"{init.job.output}/{name}" for name in RUN_FILES]
         kept += self.tokens.values()
-        kept += self.earlier.values()
+        kept += [*self.earlier.values(), *self.codebook_files]
         if self.uses_selection:
             kept += [*self.selection_arrays, f"{self.data}/selection/record.json"]
         kept += [*self.raw_inputs(), *self.scores, self.collect_job().output, self.directions]

@@ -24,6 +24,7 @@ class Best:
 
     def __init__(self, recipe: Recipe, folder: Path, ranks: Ranks) -> None:
         self.recipe, self.folder, self.ranks = recipe, folder, ranks
+        self.keep = recipe.settings.keep_checkpoints
         self.update = 0
         self.score = -float("inf")
         self.sha256 = ""
@@ -83,9 +84,15 @@ class Best:
             module.load_state_dict(weights[name])
 
     def clean(self) -> None:
-        """Removes weights that are no longer the best."""
+        """Removes weights that no kept checkpoint names.
+
+        Each of the `keep` checkpoints names the best weights of its time, so that many stay: where
+        the newest checkpoint is damaged, an older one and its weights take over.
+        """
+        ours = [path for path in self.folder.glob("best-*.pt") if path <= self._path(self.update)]
+        kept = sorted(ours)[-self.keep :]
         for path in self.folder.glob("best-*.pt"):
-            if path != self._path(self.update):
+            if path not in kept:
                 path.unlink(missing_ok=True)
 
     def facts(self) -> dict[str, Any]:

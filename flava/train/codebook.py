@@ -8,7 +8,6 @@ training step, where they would cost 12 % (base size) to 85 % (small) of all wor
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,10 +29,9 @@ from flava.io import atomic_path, sha256_file, write_json
 from flava.jobs import CodebookJob, load_job
 from flava.models import DiscreteVAE
 from flava.train import identity, loop
+from flava.train.command import train_command
 from flava.train.distributed import Ranks
-from flava.train.interrupt import exit_on_signals
 from flava.train.recipe import Recipe
-from flava.train.sharding import SHARDINGS
 
 ENCODE_BATCH = 256  # images encoded at once; does not change their tokens
 CACHE_BYTES = 1 << 30  # decoded crops are kept in memory up to this size, per corpus
@@ -253,14 +251,7 @@ def _save_tokens(path: Path, tokens: NDArray[Any]) -> str:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m flava.train.codebook", description=__doc__)
-    parser.add_argument("--config", required=True, help="resolved codebook job (JSON)")
-    parser.add_argument("--sharding", choices=SHARDINGS, default="none", help="of the weights")
-    arguments = parser.parse_args()
-    job = load_job(CodebookJob, arguments.config)
-    exit_on_signals(f"codebook training stopped; checkpoints are in {job.checkpoints}")
-    train_codebook(job, arguments.sharding)
-    print(f"codebook: {job.output}")
+    train_command("flava.train.codebook", __doc__, CodebookJob, codebook)
 
 
 if __name__ == "__main__":

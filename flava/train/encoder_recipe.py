@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,13 +70,13 @@ class EncoderRecipe(Recipe):
         self.output, self.checkpoints = Path(job.output), Path(job.checkpoints)
         torch.manual_seed(job.seed)
 
+    @abstractmethod
     def encoder(self) -> ImageEncoder | TextEncoder:
         """What is exported."""
-        raise NotImplementedError
 
+    @abstractmethod
     def knn(self) -> float | None:
         """k-NN accuracy of the encoder's features; None without labelled data."""
-        raise NotImplementedError
 
     @property
     def diagnostics(self) -> Sequence[str]:

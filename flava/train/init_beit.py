@@ -5,7 +5,6 @@ python -m flava.train.init_beit --config results/<study>/inits/beit-s<seed>/conf
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,10 @@ from flava.models.transformer import set_drop_path
 from flava.models.unimodal import MaskedImageModel
 from flava.objectives import mim_loss
 from flava.train import identity, loop
+from flava.train.command import train_command
 from flava.train.distributed import Ranks
 from flava.train.encoder_recipe import EncoderRecipe, Predictions
-from flava.train.interrupt import exit_on_signals
 from flava.train.selection import SelectionSet, image_knn
-from flava.train.sharding import SHARDINGS
 from flava.train.tokenized_views import TokenizedViews
 
 CACHE_BYTES = 512_000_000  # fixed crops are kept in memory up to this size
@@ -125,13 +123,7 @@ class BeitRecipe(EncoderRecipe):
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m flava.train.init_beit", description=__doc__)
-    parser.add_argument("--config", required=True, help="resolved BeitJob (JSON)")
-    parser.add_argument("--sharding", choices=SHARDINGS, default="none", help="of the weights")
-    arguments = parser.parse_args()
-    job = load_job(BeitJob, arguments.config)
-    exit_on_signals(f"training stopped; checkpoints are in {job.checkpoints}")
-    pretrain_image(arguments.config, arguments.sharding)
+    train_command("flava.train.init_beit", __doc__, BeitJob, pretrain_image)
 
 
 if __name__ == "__main__":

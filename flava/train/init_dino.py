@@ -5,7 +5,6 @@ python -m flava.train.init_dino --config results/<study>/inits/dino-s<seed>/conf
 
 from __future__ import annotations
 
-import argparse
 import copy
 import math
 from collections.abc import Mapping, Sequence
@@ -35,13 +34,13 @@ from flava.objectives.dino import (
     teacher_probabilities,
 )
 from flava.train import identity, loop
+from flava.train.command import train_command
 from flava.train.dino_watch import DinoWatch, check_collapse
 from flava.train.distributed import Ranks, norms
 from flava.train.finish import check_equal, check_finite
-from flava.train.interrupt import exit_on_signals
 from flava.train.recipe import Recipe
 from flava.train.selection import SelectionSet, image_knn
-from flava.train.sharding import SHARDINGS, local
+from flava.train.sharding import local
 
 CACHE_BYTES = 512_000_000  # decoded images are kept in memory up to this size
 
@@ -283,13 +282,7 @@ def clip_each(model: nn.Module, limit: float) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m flava.train.init_dino", description=__doc__)
-    parser.add_argument("--config", required=True, help="resolved DinoJob (JSON)")
-    parser.add_argument("--sharding", choices=SHARDINGS, default="none", help="of the weights")
-    arguments = parser.parse_args()
-    job = load_job(DinoJob, arguments.config)
-    exit_on_signals(f"training stopped; checkpoints are in {job.checkpoints}")
-    pretrain_image(arguments.config, arguments.sharding)
+    train_command("flava.train.init_dino", __doc__, DinoJob, pretrain_image)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ python -m flava.train.init_mlm --config results/<study>/inits/mlm-s<seed>/config
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,11 +30,10 @@ from flava.models.unimodal import MaskedTextModel
 from flava.objectives import mlm_loss
 from flava.objectives.masked import IGNORE
 from flava.train import identity, loop
+from flava.train.command import train_command
 from flava.train.distributed import Ranks, sum_over_ranks
 from flava.train.encoder_recipe import EncoderRecipe, Predictions
-from flava.train.interrupt import exit_on_signals
 from flava.train.selection import SelectionSet, text_knn
-from flava.train.sharding import SHARDINGS
 
 VALIDATION = 1 << 40  # the "update" that masks of held-out samples are drawn for
 VALIDATION_BATCH = 64
@@ -163,14 +161,7 @@ class MlmRecipe(EncoderRecipe):
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m flava.train.init_mlm", description=__doc__)
-    parser.add_argument("--config", required=True, help="resolved MlmJob (JSON)")
-    parser.add_argument("--sharding", choices=SHARDINGS, default="none", help="of the weights")
-    arguments = parser.parse_args()
-    path = arguments.config
-    job = load_job(MlmJob, path)
-    exit_on_signals(f"training stopped; checkpoints are in {job.checkpoints}")
-    pretrain_text(path, arguments.sharding)
+    train_command("flava.train.init_mlm", __doc__, MlmJob, pretrain_text)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,14 +21,13 @@ from flava.models import Clip, Flava, build, load_model, save_model
 from flava.objectives import EmbeddingGradients
 from flava.objectives.contrastive import ranks_held
 from flava.train import identity, loop
+from flava.train.command import train_command
 from flava.train.distributed import Ranks
 from flava.train.finish import check_equal
 from flava.train.grad_cache import cache_contrastive
 from flava.train.initial import init_records, initialise
-from flava.train.interrupt import exit_on_signals
 from flava.train.recipe import Recipe
 from flava.train.selection import SelectionSet, zero_shot_accuracy
-from flava.train.sharding import SHARDINGS
 
 
 def pretrain(config_path: str, sharding: Sharding = "none") -> None:
@@ -176,15 +173,7 @@ def build_model(run: RunConfig) -> Flava | Clip:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m flava.train.pretrain", description=__doc__)
-    parser.add_argument("--config", required=True, help="resolved run configuration (JSON)")
-    parser.add_argument("--sharding", choices=SHARDINGS, default="none", help="of the weights")
-    arguments = parser.parse_args()
-    run = load_job(RunConfig, arguments.config)
-    exit_on_signals(f"training stopped; checkpoints are in {run.checkpoints}")
-    pretrain(arguments.config, arguments.sharding)
-    if os.environ.get("RANK", "0") == "0":
-        print(f"model: {Path(run.output) / 'model'}")
+    train_command("flava.train.pretrain", __doc__, RunConfig, pretrain)
 
 
 if __name__ == "__main__":

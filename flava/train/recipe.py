@@ -105,8 +105,11 @@ class Recipe(ABC):
         return None
 
     def score(self) -> float:
-        """How good the weights are now, higher is better; asked on every rank."""
-        raise NotImplementedError
+        """How good the weights are now, higher is better; asked on every rank.
+
+        A recipe with `select_updates` has its own.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has select_updates but no score.")
 
     def to(self, device: torch.device) -> None:
         """Moves all modules."""

@@ -11,7 +11,7 @@ import torch
 from train_helpers import Tree, job, read_log, run_jobs
 
 from flava.errors import ConfigError, DataError
-from flava.io import write_json
+from flava.io import sha256_file, write_json
 from flava.jobs import MlmJob, load_job
 from flava.models.encoder_files import load_encoder_state
 from flava.records import load_record
@@ -83,7 +83,24 @@ def test_the_checkpoint_with_the_best_held_out_loss_is_exported(mlm_tree: Tree) 
     recipe.model.eval()
     with torch.no_grad():
         assert recipe.score() == pytest.approx(scores[best], abs=1e-6)
-    assert len(list(Path(mlm_tree["checkpoints"]).glob("best-*.pt"))) == 1
+    assert best == max(scores, key=lambda update: (scores[update], -update))
+
+
+def test_a_damaged_newest_checkpoint_finds_the_best_weights_that_the_older_one_names(
+    mlm_tree: Tree,
+) -> None:
+    # every score is better than the last, so each of the two kept checkpoints names other weights
+    mlm_tree["recipe"] |= {"checkpoint_updates": 10, "updates": 40}
+    config = write(mlm_tree)
+    pretrain_text(config)
+    folder = Path(mlm_tree["checkpoints"])
+    kept = sorted(path.name for path in folder.glob("best-*.pt"))
+    assert kept == ["best-000000030.pt", "best-000000040.pt"]
+    marks = sorted(folder.glob("update-*.json"))
+    for path, mark in zip(kept, marks, strict=True):
+        state = torch.load(mark.with_suffix(".pt"), weights_only=True)
+        assert f"best-{state['best']['update']:09d}.pt" == path
+        assert sha256_file(folder / path) == state["best"]["sha256"]
 
 
 def test_held_out_samples_are_not_trained_on_and_keep_their_masks(mlm_tree: Tree) -> None:

@@ -220,3 +220,16 @@ def test_fingerprint_follows_imports_and_ignores_comments(tmp_path, monkeypatch)
     (tmp_path / "flava/b.py").write_text("X = 2\n")
     assert read() != first
     module._read.cache_clear()
+
+
+def test_the_stand_in_for_the_released_clip_is_named_in_the_report(in_copy: Path) -> None:
+    label = "CLIP on 1.5 times as many toy pairs"
+    assert Plan.load("smoke").report_job().stand_ins == {"clip_400m": label}
+    assert Plan.load("mini").report_job().stand_ins == {}
+
+
+def test_the_dvae_is_kept_and_beits_recipe_waits_for_it(in_copy: Path) -> None:
+    plan = Plan.load("smoke")
+    dvae = "data/smoke/codebook/model/model.safetensors"
+    assert dvae in plan.targets() and dvae in plan.init_inputs("beit-s0")
+    assert dvae not in plan.init_inputs("dino-s0")

@@ -59,7 +59,7 @@ rule codebook:
         code=plan.code_path("codebook"),
     output:
         [f"{plan.data}/codebook/{corpus}.npy" for corpus in plan.codebook_job().corpora],
-        f"{plan.data}/codebook/record.json",
+        plan.codebook_files,
     log:
         f"logs/{plan.name}/codebook.log",
     priority: 100
