@@ -99,7 +99,7 @@ REFUSED = {
         r"give either weights, or all of stand_in, pairs and pair_updates",
     ),
     "selection without data": (
-        lambda t: t["selection"].pop("zero_shot"),
+        lambda t: t["pretrain"].update(select_updates=200),
         r"is to be selected every 200 updates \(pretrain.select_updates\), which needs",
     ),
     "selection of the wrong family": (
