@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from flava.config.base import Domain, Fraction, Metric, NonNegativeFloat, PositiveFloat, Strict
 
@@ -49,11 +49,41 @@ class TaskConfig(Strict):
     family: Literal["linear_probe", "glue", "multimodal", "retrieval", "zero_shot"]
     rows: list[str] = Field(description="row names of table_c1.csv it fills")
     metric: Metric = Field(description="the metric printed in Table C.1, in per cent")
+    printed: str = Field(
+        "",
+        exclude=True,
+        description="which number Table C.1 prints, where the task has several metrics",
+    )
     finetune: FinetuneConfig | None = None
     probe: ProbeConfig | None = None
+    counts: dict[str, PositiveInt] = Field(
+        default_factory=dict,
+        description="split -> official number of examples; refused where a real set has others",
+    )
+    # Read by people only: left out of a job's configuration, so that no edit re-plans a job.
+    splits: str = Field(
+        "", exclude=True, description="which official splits are trained on and scored"
+    )
+    chance: str = Field(
+        "", exclude=True, description="what the best constant or random prediction reaches"
+    )
+    toy: str = Field("", exclude=True, description="what the toy world's stand-in asks for")
+    checksums: dict[str, str] = Field(
+        default_factory=dict,
+        exclude=True,
+        description="file of the official release -> `md5:` or `sha256:` as published",
+    )
     source: str = Field(description="where the protocol is stated")
     obtain: str = Field(description="where the real data set comes from")
     licence: str = Field(description="terms of the real data set")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _probe_by_default(cls, value: object) -> object:
+        """A linear probe follows CLIP's sweep unless its task says otherwise."""
+        if isinstance(value, dict) and value.get("family") == "linear_probe":
+            return {"probe": {}, **value}
+        return value
 
 
 class TaskData(Strict):

@@ -49,11 +49,12 @@ def adapters(family: str) -> list[str]:
 
 
 def load_task(name: str, task: TaskConfig, data: TaskData) -> TaskSet:
-    """Reads the data of task `name`.
+    """Reads the data of task `name`, at most as many examples as the study's limits say.
 
     Raises:
         ConfigError: the adapter is unknown or does not serve the task's family.
-        DataError: data are missing (says where to get them) or malformed.
+        DataError: data are missing (says where to get them) or malformed, or they are given as
+            the real set (no `stand_in`) and a split has not the official number of examples.
     """
     if data.adapter not in adapters(task.family):
         raise ConfigError(
@@ -66,6 +67,28 @@ def load_task(name: str, task: TaskConfig, data: TaskData) -> TaskSet:
             f"({task.licence}), bring it to the layout '{data.adapter}' of docs/evaluation.md, or "
             "take the task out of the study."
         )
+    found: TaskSet
     if task.family == "glue":
-        return glue_tsv.load(path, data, name)
-    return READERS[task.family][data.adapter](path, data)
+        found = glue_tsv.load(path, data, name)
+    else:
+        found = READERS[task.family][data.adapter](path, data)
+    if data.stand_in is None:
+        check_counts(name, task, path, found.counts)
+    return found.limited(data.train_limit, data.test_limit)
+
+
+def check_counts(name: str, task: TaskConfig, path: Path, found: dict[str, int]) -> None:
+    """The real set has the official splits with the official numbers of examples.
+
+    Raises:
+        DataError: a split is missing or has another number; names both numbers.
+    """
+    wrong = {part: n for part, n in task.counts.items() if found.get(part) != n}
+    if wrong:
+        parts = "; ".join(
+            f"{part}: {found.get(part, 'none')} found, {n} expected" for part, n in wrong.items()
+        )
+        raise DataError(
+            f"{path} is not the official {task.title} ({parts}). Get the whole set from "
+            f"{task.obtain}, or name what it is under tasks.{name}.stand_in, which labels the row."
+        )

@@ -104,6 +104,10 @@ class EncodedImages:
             out_BHWC[row] = np.asarray(resize_square(image, size))
         return out_BHWC
 
+    def take(self, indices: IntArray) -> EncodedImages:
+        """The images at `indices`."""
+        return EncodedImages(self.source, [self.names[i] for i in indices])
+
 
 class ArrayImages:
     """Images held as one uint8 array, grey (N, H, W) or RGB (N, H, W, 3)."""
@@ -121,6 +125,10 @@ class ArrayImages:
             image = Image.fromarray(self.array[index]).convert("RGB")
             out_BHWC[row] = np.asarray(resize_square(image, size))
         return out_BHWC
+
+    def take(self, indices: IntArray) -> ArrayImages:
+        """The images at `indices`."""
+        return ArrayImages(self.array[indices])
 
 
 def image_source(folder: Path, data: TaskData) -> ImageSource:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -24,6 +24,10 @@ class Images(Protocol):
 
     def pixels(self, indices: IntArray, size: int) -> PixelArray:
         """uint8 RGB of the images at `indices`, resized to a square: (B, size, size, 3)."""
+        ...
+
+    def take(self, indices: IntArray) -> Images:
+        """The images at `indices`, in that order."""
         ...
 
 
@@ -56,6 +60,13 @@ class SoftLabels:
 
 
 Targets = IntArray | FloatArray | SoftLabels
+
+
+def subset(n: int, limit: int | None) -> IntArray | None:
+    """Sorted positions of a fixed random `limit` of `n`; None where all are within the limit."""
+    if limit is None or limit >= n:
+        return None
+    return np.sort(np.random.default_rng(SUBSET_SEED).permutation(n)[:limit])
 
 
 @dataclass(frozen=True)
@@ -93,10 +104,8 @@ class Split:
 
     def limited(self, limit: int | None) -> Split:
         """A fixed random subset of at most `limit` examples, in their order."""
-        if limit is None or limit >= len(self):
-            return self
-        chosen = np.random.default_rng(SUBSET_SEED).permutation(len(self))[:limit]
-        return self.take(np.sort(chosen))
+        chosen_L = subset(len(self), limit)
+        return self if chosen_L is None else self.take(chosen_L)
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,18 @@ class LabelledTask:
     validation: Split | None = None
     notes: dict[str, str | int] = field(default_factory=dict)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Examples of each split as read."""
+        held = {} if self.validation is None else {"validation": len(self.validation)}
+        scored = {name: len(split) for name, split in self.tests.items()}
+        return {"train": len(self.train), **held, **scored}
+
+    def limited(self, train: int | None, test: int | None) -> LabelledTask:
+        """At most so many training examples and examples of each scored split."""
+        tests = {name: split.limited(test) for name, split in self.tests.items()}
+        return replace(self, train=self.train.limited(train), tests=tests)
+
 
 @dataclass(frozen=True)
 class RetrievalTask:
@@ -130,6 +151,24 @@ class RetrievalTask:
     image_M: IntArray
     notes: dict[str, str | int] = field(default_factory=dict)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images and captions as read."""
+        return {"images": len(self.images), "captions": len(self.captions)}
+
+    def limited(self, train: int | None, test: int | None) -> RetrievalTask:
+        """At most `test` images, each with all its captions; there is no training part."""
+        chosen_L = subset(len(self.images), test)
+        if chosen_L is None:
+            return self
+        kept = np.flatnonzero(np.isin(self.image_M, chosen_L))
+        return replace(
+            self,
+            images=self.images.take(chosen_L),
+            captions=[self.captions[i] for i in kept],
+            image_M=np.searchsorted(chosen_L, self.image_M[kept]),
+        )
+
 
 @dataclass(frozen=True)
 class ZeroShotTask:
@@ -139,6 +178,19 @@ class ZeroShotTask:
     classes: list[str]
     templates: list[str]
     notes: dict[str, str | int] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images, class names and templates as read."""
+        return {
+            "test": len(self.test),
+            "classes": len(self.classes),
+            "templates": len(self.templates),
+        }
+
+    def limited(self, train: int | None, test: int | None) -> ZeroShotTask:
+        """At most `test` images; there is no training part."""
+        return replace(self, test=self.test.limited(test))
 
 
 TaskSet = LabelledTask | RetrievalTask | ZeroShotTask

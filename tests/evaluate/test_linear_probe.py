@@ -39,7 +39,7 @@ def objective(features, labels, model_w, model_b, penalty):
 
 @pytest.fixture(scope="module")
 def digits(real_data):
-    task = mnist_idx.load(real_data / "mnist", data_config("mnist_idx", "", train_limit=600))
+    task = mnist_idx.load(real_data / "mnist", data_config("mnist_idx", "")).limited(600, None)
     train, test = task.train, task.tests["test"]
     pixels = [s.images.array[s.image_N].reshape(len(s), -1) / 255 for s in (train, test)]
     return pixels[0].astype(np.float32), train.labels(), pixels[1].astype(np.float32), test.labels()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flava.config import TaskConfig, TaskData, ToyWorldConfig
+from flava.errors import DataError
 from flava.evaluate.datasets import load_task
 from flava.evaluate.formats.glue_tsv import LAYOUTS
 from flava.evaluate.metrics import METRICS
@@ -77,6 +78,33 @@ def test_metrics_are_those_of_the_paper(tasks):
             ]  # fmt: skip
         else:
             assert len(task.rows) == 1 and task.metric in METRICS
+
+
+def test_every_language_and_multimodal_row_has_a_whole_card(tasks):
+    """Splits, counts, chance and the toy stand-in; Table C.1's number where there are two."""
+    for name, task in tasks.items():
+        if task.domain == "vision" and name != AUXILIARY:
+            continue
+        assert task.splits and task.counts and task.chance and task.toy, name
+        assert bool(task.printed) == (name in ("mnli", "mrpc", "qqp", "stsb")), name
+
+
+@pytest.mark.parametrize("labelled", [False, True], ids=["real", "stand-in"])
+def test_a_set_of_another_size_is_refused_unless_it_is_called_a_stand_in(tasks, toy, labelled):
+    data = toy_data("sst2", tasks["sst2"], toy).model_copy(
+        update={"stand_in": "toy" if labelled else None}
+    )
+    if labelled:
+        assert len(load_task("sst2", tasks["sst2"], data).train) == 60
+        return
+    with pytest.raises(DataError, match=r"not the official SST-2 \(train: 60 found, 67349 expec"):
+        load_task("sst2", tasks["sst2"], data)
+
+
+def test_the_text_of_a_card_is_no_part_of_a_jobs_configuration(tasks):
+    dumped = tasks["mrpc"].model_dump()
+    assert {"splits", "chance", "toy", "printed", "checksums"}.isdisjoint(dumped)
+    assert TaskConfig.model_validate(dumped).counts == {"train": 3668, "dev": 408}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from flava.config import TaskData
 from flava.errors import DataError
 from flava.evaluate.formats.text_files import field_of, lines, read_json
 from flava.evaluate.images import EncodedImages, ImageSource, image_source
-from flava.evaluate.taskdata import SUBSET_SEED, RetrievalTask, require
+from flava.evaluate.taskdata import RetrievalTask, require
 
 KARPATHY_URL = "Get Karpathy's caption files from cs.stanford.edu/people/karpathy/deepimagesent."
 FLICKR_TEXT = "Get Flickr8k_text.zip (Flickr8k.token.txt and the split lists) of Hodosh et al."
@@ -37,7 +37,7 @@ def load_karpathy(path: Path, data: TaskData) -> RetrievalTask:
             str(field_of(sentence, "raw", where)) for sentence in sentences
         ]
     require(bool(captions), f"{file} has no image with split 'test'.")
-    return _task(captions, image_source(file.parent, data), data)
+    return _task(captions, image_source(file.parent, data))
 
 
 def load_flickr8k(path: Path, data: TaskData) -> RetrievalTask:
@@ -57,15 +57,12 @@ def load_flickr8k(path: Path, data: TaskData) -> RetrievalTask:
         if name in captions:
             captions[name].append(caption)
     require(bool(captions), f"{path / 'Flickr_8k.testImages.txt'} lists no image.")
-    return _task(captions, image_source(path, data), data)
+    return _task(captions, image_source(path, data))
 
 
-def _task(captions: dict[str, list[str]], source: ImageSource, data: TaskData) -> RetrievalTask:
+def _task(captions: dict[str, list[str]], source: ImageSource) -> RetrievalTask:
     """Keeps the first five non-empty captions of an image: COCO has a few with more."""
     names = list(captions)
-    if data.test_limit is not None and data.test_limit < len(names):
-        order = np.random.default_rng(SUBSET_SEED).permutation(len(names))[: data.test_limit]
-        names = [names[i] for i in sorted(order)]
     texts: list[str] = []
     image_of: list[int] = []
     for position, name in enumerate(names):

@@ -29,8 +29,8 @@ def load(path: Path, data: TaskData) -> LabelledTask:
     train, test = (_rows(path / name / "questions.json") for name in ("train", "test"))
     answers = sorted({answer for _, answer, _ in train})
     return LabelledTask(
-        train=_split(path, data, "train", train, answers).limited(data.train_limit),
-        tests={"test": _split(path, data, "test", test, answers).limited(data.test_limit)},
+        train=_split(path, data, "train", train, answers),
+        tests={"test": _split(path, data, "test", test, answers)},
         classes=answers,
     )
 

@@ -78,8 +78,8 @@ def load(path: Path, data: TaskData, name: str) -> LabelledTask:
     if skipped:
         notes["broken lines skipped"] = skipped
     return LabelledTask(
-        train=train.limited(data.train_limit),
-        tests={file: split.limited(data.test_limit) for file, split in tests.items()},
+        train=train,
+        tests=tests,
         classes=list(layout.labels),
         notes=notes,
     )

@@ -27,9 +27,9 @@ def load(path: Path, data: TaskData) -> LabelledTask:
     source = image_source(path, data)
     dev, test = _first(path, DEV_FILES), _first(path, TEST_FILES)
     return LabelledTask(
-        train=_read(path / "train.jsonl", source).split().limited(data.train_limit),
+        train=_read(path / "train.jsonl", source).split(),
         validation=_read(dev, source).split(),
-        tests={"test": _read(test, source).split().limited(data.test_limit)},
+        tests={"test": _read(test, source).split()},
         classes=CLASSES,
         notes={"scored file": test.name},
     )

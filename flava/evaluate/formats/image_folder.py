@@ -33,9 +33,9 @@ def load(path: Path, data: TaskData) -> LabelledTask:
     require(bool(test_names), f"{path} has no split 'test' or 'val'; it has {sorted(splits)}.")
     classes = sorted(train_names)
     return LabelledTask(
-        train=_split(source, train_names, classes, "train").limited(data.train_limit),
+        train=_split(source, train_names, classes, "train"),
         validation=_split(source, validation_names, classes, "val") if validation_names else None,
-        tests={"test": _split(source, test_names, classes, "test").limited(data.test_limit)},
+        tests={"test": _split(source, test_names, classes, "test")},
         classes=classes,
     )
 

@@ -24,8 +24,8 @@ def load(path: Path, data: TaskData) -> LabelledTask:
         DataError: a file is missing, truncated, not idx, or images and labels differ in number.
     """
     return LabelledTask(
-        train=_split(path, "train").limited(data.train_limit),
-        tests={"test": _split(path, "t10k").limited(data.test_limit)},
+        train=_split(path, "train"),
+        tests={"test": _split(path, "t10k")},
         classes=DIGITS,
     )
 

@@ -36,7 +36,7 @@ def load_folder(path: Path, data: TaskData) -> ZeroShotTask:
     folders = sorted({label for split in splits.values() for label in split})
     positions = _positions(folders, names, str(path))
     files_of = [(name, positions[label]) for label in sorted(members) for name in members[label]]
-    return ZeroShotTask(_split(source, files_of, data), names, templates)
+    return ZeroShotTask(_split(source, files_of), names, templates)
 
 
 def load_imagenet_files(path: Path, data: TaskData) -> ZeroShotTask:
@@ -54,7 +54,7 @@ def load_imagenet_files(path: Path, data: TaskData) -> ZeroShotTask:
         if wnid not in positions:
             raise DataError(f"{path}: '{name}' does not begin with one of ImageNet's wnids.")
         files_of.append((name, positions[wnid]))
-    return ZeroShotTask(_split(source, files_of, data), names, templates)
+    return ZeroShotTask(_split(source, files_of), names, templates)
 
 
 def read_prompts(data: TaskData) -> tuple[list[str], list[str]]:
@@ -101,7 +101,7 @@ def imagenet_wnids() -> list[str]:
     return text.split()
 
 
-def _split(source: ImageSource, files_of: list[tuple[str, int]], data: TaskData) -> Split:
+def _split(source: ImageSource, files_of: list[tuple[str, int]]) -> Split:
     images = EncodedImages(source, [name for name, _ in files_of])
     labels_N = np.asarray([label for _, label in files_of], np.int64)
-    return Split(labels_N, images, np.arange(len(labels_N))).limited(data.test_limit)
+    return Split(labels_N, images, np.arange(len(labels_N)))

@@ -28,9 +28,9 @@ def load(path: Path, data: TaskData) -> LabelledTask:
         name: _read(path / f"snli_ve_{name}.jsonl", source) for name in ("train", "dev", "test")
     }
     return LabelledTask(
-        train=splits["train"].split().limited(data.train_limit),
+        train=splits["train"].split(),
         validation=splits["dev"].split(),
-        tests={"test": splits["test"].split().limited(data.test_limit)},
+        tests={"test": splits["test"].split()},
         classes=CLASSES,
     )
 

@@ -43,8 +43,8 @@ def load(path: Path, data: TaskData) -> LabelledTask:
     answers = vocabulary(train.most_common, VOCABULARY_SIZE)
     source = image_source(path, data)
     return LabelledTask(
-        train=_split(source, train, answers).limited(data.train_limit),
-        tests={"val2014": _split(source, test, answers).limited(data.test_limit)},
+        train=_split(source, train, answers),
+        tests={"val2014": _split(source, test, answers)},
         classes=answers,
         notes={"scored split": "val2014", "answer vocabulary": len(answers)},
     )
