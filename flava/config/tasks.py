@@ -96,6 +96,9 @@ class TaskData(Strict):
     test_limit: PositiveInt | None = None
     prompts: str | None = Field(None, description="zero-shot: file of class names and templates")
     images: str | None = Field(None, description="image zip or folder, where apart from path")
+    split: str | None = Field(
+        None, description="retrieval from Karpathy's JSON: the split that is scored, if not test"
+    )
     finetune: dict[str, float | int | str] = Field(
         default_factory=dict, description="keys of the task's fine-tuning settings to replace"
     )

@@ -10,11 +10,13 @@ from flava.data.paths import expand
 from flava.errors import ConfigError, DataError, unknown_name
 from flava.evaluate.formats import (
     captions,
+    daquar,
     easy_vqa,
     glue_tsv,
     hateful_memes,
     image_folder,
     mnist_idx,
+    nlvr,
     prompts,
     snli_ve,
     vqav2,
@@ -24,11 +26,17 @@ from flava.evaluate.taskdata import TaskSet
 Reader = Callable[[Path, TaskData], TaskSet]
 
 READERS: dict[str, dict[str, Reader]] = {
-    "linear_probe": {"image_folder": image_folder.load, "mnist_idx": mnist_idx.load},
+    "linear_probe": {
+        "image_folder": image_folder.load,
+        "mnist_idx": mnist_idx.load,
+        "nlvr_counts": nlvr.load_counts,
+    },
     "multimodal": {
         "snli_ve": snli_ve.load,
         "vqav2": vqav2.load,
         "easy_vqa": easy_vqa.load,
+        "daquar_csv": daquar.load,
+        "nlvr": nlvr.load,
         "hateful_memes": hateful_memes.load,
     },
     "retrieval": {

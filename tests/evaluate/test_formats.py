@@ -262,3 +262,90 @@ def test_unset_variable_and_unknown_adapters(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="unknown GLUE task 'wnli'"):
         load("wnli", "glue", "glue_tsv", tmp_path)
     assert adapters("glue") == ["glue_tsv"]
+
+
+# --- DAQUAR and NLVR
+
+
+@pytest.fixture
+def daquar(tmp_path):
+    write(tmp_path / "answer_space.txt", "2\nchair\ntable\n")
+    write(tmp_path / "data_train.csv", 'question,answer,image_id\nwhat,"chair, table",image1\n')
+    write(
+        tmp_path / "data_eval.csv", "question,answer,image_id\nhow many,2,image1\nwho,me,image1\n"
+    )
+    write_zip(tmp_path / "images.zip", {"images/image1.jpg": noise_png(1)})
+    return tmp_path
+
+
+def test_daquar_lists_share_the_score_and_unknown_answers_count_as_wrong(daquar):
+    task = load("vqav2", "multimodal", "daquar_csv", daquar)
+    assert task.train.targets.dense().tolist() == [[0, 0.5, 0.5]]
+    assert task.tests["eval"].targets.scores_NK.tolist() == [[1], [0]]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("data_train.csv", "question,answer\n", "line 1: columns"),
+        ("data_train.csv", "question,answer,image_id\na,2\n", "line 2: 2 columns, expected 3"),
+        ("data_train.csv", 'question,answer,image_id\n"a,2,image1\n', "not valid CSV"),
+        ("data_eval.csv", "question,answer,image_id\na,2,image9\n", "line 2.*image9.*not there"),
+        ("data_eval.csv", "question,answer,image_id\n", "has no examples"),
+    ],
+    ids=["header", "columns", "quote", "image", "empty"],
+)
+def test_bad_daquar_files_are_refused(daquar, file, text, message):
+    write(daquar / file, text)
+    with pytest.raises(DataError, match=f"(?s){file}.*{message}"):
+        load("vqav2", "multimodal", "daquar_csv", daquar)
+
+
+def nlvr_row(identifier, label="true", boxes=((1, 2), (3,), (4, 5, 6))):
+    return {
+        "identifier": identifier, "label": label, "sentence": "There is a box.",
+        "structured_rep": [[{"size": n} for n in box] for box in boxes],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def nlvr(tmp_path):
+    names = {"test": "1-0", "hidden": "2-0", "dev": "3-0", "train": "4-0"}
+    for split in ("test", "hidden", "dev"):
+        write_json_lines(tmp_path / split / f"{split}.json", [nlvr_row(names[split])])
+    write_zip(
+        tmp_path / "images.zip",
+        {f"{s}/images/7/{s}-{name}-0.png": noise_png(1) for s, name in names.items()},
+    )
+    return tmp_path
+
+
+def test_nlvr_trains_on_train_where_there_is_one(nlvr):
+    without = load("hateful_memes", "multimodal", "nlvr", nlvr)
+    assert (len(without.train), without.notes["trained on"]) == (2, "test and hidden")
+    write_json_lines(nlvr / "train" / "train.json", [nlvr_row("4-0", "false")])
+    task = load("hateful_memes", "multimodal", "nlvr", nlvr)
+    assert task.train.targets.tolist() == [0] and task.notes["trained on"] == "train"
+    counted = load("clevr", "linear_probe", "nlvr_counts", nlvr)
+    assert counted.classes[counted.train.targets[0]] == "6"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (nlvr_row("3-0", "maybe"), "line 1: label 'maybe'"),
+        (nlvr_row("9-0"), "line 1.*dev-9-0-0.*not there"),
+        ({"identifier": "3-0", "label": "true"}, "line 1: key 'sentence' is missing"),
+    ],
+    ids=["label", "image", "key"],
+)
+def test_bad_nlvr_lines_are_refused(nlvr, row, message):
+    write_json_lines(nlvr / "dev" / "dev.json", [row])
+    with pytest.raises(DataError, match=f"dev.json, {message}"):
+        load("hateful_memes", "multimodal", "nlvr", nlvr)
+
+
+def test_nlvr_counts_need_the_object_lists(nlvr):
+    write_json_lines(nlvr / "dev" / "dev.json", [{"identifier": "3-0", "label": "true"}])
+    with pytest.raises(DataError, match=r"dev\.json, line 1: key 'structured_rep' is missing"):
+        load("clevr", "linear_probe", "nlvr_counts", nlvr)

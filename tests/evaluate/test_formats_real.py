@@ -115,6 +115,36 @@ def test_easy_vqa(real_data):
     assert len(task.tests["test"].images) == 300
 
 
+def test_daquar(real_data):
+    task = load("vqav2", "multimodal", "daquar_csv", "$FLAVA_DATA/daquar")
+    assert (len(task.train), len(task.tests["eval"]), len(task.classes)) == (4931, 4149, 582)
+    for split in (task.train, task.tests["eval"]):
+        assert np.allclose(split.targets.scores_NK.sum(axis=1), 1)
+    answer = task.classes[task.train.targets.ids_NK[0, 0]]
+    assert (task.train.texts[0][0][:24], answer) == (
+        "what is on the right sid",
+        "plastic_cup_of_coffee",
+    )
+
+
+def test_nlvr_statements_and_counts(real_data):
+    said = load("hateful_memes", "multimodal", "nlvr", "$FLAVA_DATA/nlvr")
+    assert (len(said.train), len(said.tests["dev"])) == (727 + 725, 711)
+    assert said.notes == {"trained on": "test and hidden"}
+    assert np.bincount(said.tests["dev"].targets).tolist() == [324, 387]
+    counted = load("clevr", "linear_probe", "nlvr_counts", "$FLAVA_DATA/nlvr")
+    assert np.bincount(counted.tests["dev"].targets).tolist() == [62, 92, 106, 118, 95, 53, 53, 132]
+    assert counted.train.images.pixels(np.arange(2), 32).shape == (2, 32, 32, 3)
+
+
+def test_the_dev_photos_of_flickr8k_are_other_photos(real_data):
+    test, dev = (
+        load("coco", "retrieval", "karpathy", "$FLAVA_DATA/flickr8k", split=split)
+        for split in (None, "val")
+    )
+    assert len(dev.images) == 700 and not set(dev.images.names) & set(test.images.names)
+
+
 def test_imagenet_zero_shot_over_all_names(real_data):
     task = load(
         "imagenet_zero_shot", "zero_shot", "zero_shot", "$FLAVA_DATA/imagenet_samples/images.zip",

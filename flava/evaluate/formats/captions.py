@@ -18,25 +18,26 @@ CAPTIONS_PER_IMAGE = 5
 
 
 def load_karpathy(path: Path, data: TaskData) -> RetrievalTask:
-    """Test images of a `dataset_*.json`: {"images": [{filename, split, sentences: [{raw}]}]}.
+    """Images of a `dataset_*.json`: {"images": [{filename, split, sentences: [{raw}]}]}.
 
-    `path` is the file or a folder with one such file; images lie in `data.images` or beside it.
+    The split is `data.split`, or test. `path` is the file or a folder with one such file; images
+    lie in `data.images` or beside it.
 
     Raises:
         DataError: the file or an image is missing, or an entry lacks a key.
     """
-    file = _dataset_file(path)
+    file, split = _dataset_file(path), data.split or "test"
     entries = field_of(read_json(file, KARPATHY_URL), "images", str(file), list)
     captions: dict[str, list[str]] = {}
     for number, entry in enumerate(entries):
         where = f"{file}, images[{number}]"
-        if field_of(entry, "split", where) != "test":
+        if field_of(entry, "split", where) != split:
             continue
         sentences = field_of(entry, "sentences", where, list)
         captions[field_of(entry, "filename", where)] = [
             str(field_of(sentence, "raw", where)) for sentence in sentences
         ]
-    require(bool(captions), f"{file} has no image with split 'test'.")
+    require(bool(captions), f"{file} has no image with split '{split}'.")
     return _task(captions, image_source(file.parent, data))
 
 

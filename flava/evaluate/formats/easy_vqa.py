@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from flava.config import TaskData
 from flava.errors import DataError
 from flava.evaluate.formats.examples import ImageTexts
 from flava.evaluate.formats.text_files import read_json
+from flava.evaluate.formats.vqa_answers import shared_answers
 from flava.evaluate.images import image_source
-from flava.evaluate.taskdata import LabelledTask, SoftLabels, Split, require
+from flava.evaluate.taskdata import LabelledTask, Split, require
 
 HOW_TO_GET = "Get it from github.com/vzhou842/easy-VQA (folder easy_vqa/data)."
 Row = tuple[str, str, int]
@@ -50,8 +49,6 @@ def _rows(path: Path) -> list[Row]:
 
 def _split(path: Path, data: TaskData, name: str, rows: list[Row], answers: list[str]) -> Split:
     examples = ImageTexts(image_source(path, data), str(path / name / "questions.json"))
-    position = {answer: i for i, answer in enumerate(answers)}
-    ids_N1 = np.array([[position.get(answer, -1)] for _, answer, _ in rows], np.int64)
     for number, (question, _, image) in enumerate(rows):
         examples.add(f"{name}/images/{image}", question, 0, f"{path}/{name}, row {number}")
-    return examples.split(SoftLabels(ids_N1, (ids_N1 >= 0).astype(np.float32), len(answers)))
+    return examples.split(shared_answers([[answer] for _, answer, _ in rows], answers))

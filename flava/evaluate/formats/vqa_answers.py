@@ -73,3 +73,17 @@ def soft_labels(answers_of: Sequence[Sequence[str]], vocab: Sequence[str]) -> So
             ids_NK[row, column] = index
             scores_NK[row, column] = soft_score(count, len(answers))
     return SoftLabels(ids_NK, scores_NK, len(vocab))
+
+
+def shared_answers(answers_of: Sequence[Sequence[str]], vocab: Sequence[str]) -> SoftLabels:
+    """Each of a question's n answers has soft score 1 / n; those outside have no column."""
+    position = {answer: i for i, answer in enumerate(vocab)}
+    most = max((len(answers) for answers in answers_of), default=1)
+    ids_NK = np.full((len(answers_of), most), -1, np.int64)
+    scores_NK = np.zeros((len(answers_of), most), np.float32)
+    for row, answers in enumerate(answers_of):
+        for column, answer in enumerate(answers):
+            if answer in position:
+                ids_NK[row, column] = position[answer]
+                scores_NK[row, column] = 1 / len(answers)
+    return SoftLabels(ids_NK, scores_NK, len(vocab))
