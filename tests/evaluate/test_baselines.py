@@ -1,0 +1,94 @@
+"""Baselines on a generated world: what they read and where they must land."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flava.data.tokenizer import make_tokenizers
+from flava.data.toy.generate import generate
+from flava.errors import ConfigError
+from flava.evaluate.baselines import BagOfWords, pixels, regress, write_baselines
+from flava.evaluate.images import ArrayImages
+from flava.evaluate.taskdata import LabelledTask, SoftLabels, Split
+from flava.io import read_json
+from flava.jobs import ToyWorldJob
+from flava.studies import Study, load_study
+from tests.evaluate.fakes import FakeTokenizer, context
+from workflow.plan import Plan
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory, root) -> tuple[Path, Study]:
+    """A folder with the smoke study's parameters, generated world and tokenizers."""
+    folder = tmp_path_factory.mktemp("smoke")
+    shutil.copytree(root / "params", folder / "params")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        study = load_study(Path("params"), "smoke")
+        world = study.config.data.toy_world
+        generate(ToyWorldJob(study="smoke", toy_world=world, output="data/smoke/raw"))
+        make_tokenizers(Plan(study).tokenizer_job())
+    return folder, study
+
+
+def test_every_kind_of_row_gets_its_baselines(smoke, monkeypatch):
+    folder, study = smoke
+    monkeypatch.chdir(folder)
+    output = folder / "baselines.json"
+    names = ["mnist", "cola", "stsb", "snli_ve", "flickr30k"]
+    write_baselines(study, "flava_mm", 0, names, output)
+    found = read_json(output)
+    rows = {row: set(kinds) for row, kinds in found["rows"].items()}
+    assert rows["MNIST"] == {"random", "pixels"}
+    assert rows["COLA"] == rows["STS-B"] == {"random", "words"}
+    assert rows["SNLI-VE"] == {"random", "pixels", "words"}
+    assert rows["Flickr30K TR R@1"] == {"random"}
+    digits = found["rows"]["MNIST"]["pixels"]
+    assert digits["value"] > digits["chance"] + 3 * digits["std_error"]
+    assert found["record"]["step"] == "baselines"
+
+
+def test_an_unknown_task_is_refused(smoke, monkeypatch, tmp_path):
+    folder, study = smoke
+    monkeypatch.chdir(folder)
+    with pytest.raises(ConfigError, match="no task 'cifar1000'; it has"):
+        write_baselines(study, "flava_mm", 0, ["cifar1000"], tmp_path / "x.json")
+
+
+def split(texts, targets) -> Split:
+    return Split(np.asarray(targets), texts=texts)
+
+
+def test_a_bag_of_words_knows_which_words_both_texts_have():
+    train = split([("red one", "red two"), ("red", "blue")], [0, 1])
+    bag = BagOfWords.of(FakeTokenizer(), train)
+    features = bag(split([("red", "red"), ("red", "blue")], [0, 1]))
+    width = len(bag.kept)
+    assert features.shape == (2, 3 * width)
+    begin_and_end = 2  # the fake tokenizer's two marks are in every text
+    assert features[:, 2 * width :].sum(axis=1).tolist() == [begin_and_end + 1, begin_and_end]
+
+
+def test_words_alone_solve_a_task_that_words_decide():
+    texts = [(f"{'good' if i % 2 else 'bad'} film", None) for i in range(80)]
+    task = LabelledTask(
+        split(texts, [i % 2 for i in range(80)]),
+        {"test": split(texts[:20], [i % 2 for i in range(20)])},
+        ["bad", "good"],
+    )
+    bag = BagOfWords.of(FakeTokenizer(), task.train)
+    assert regress(context("glue"), task, bag).value == 100
+
+
+def test_pixels_answer_questions_by_the_image_alone():
+    images = ArrayImages(np.repeat(np.array([[[0]], [[255]]], np.uint8), 4, axis=1).repeat(4, 2))
+    image_N = np.arange(60) % 2
+    answers = SoftLabels(image_N[:, None], np.ones((60, 1), np.float32), 2)
+    whole = Split(answers, images, image_N, [("what", None)] * 60)
+    task = LabelledTask(whole, {"val2014": whole}, ["no", "yes"], validation=whole)
+    assert pixels(whole).shape == (60, 32 * 32 * 3)
+    assert regress(context("multimodal", "vqa_score"), task, pixels).value == 100
