@@ -1,4 +1,4 @@
-"""Images in a zip archive or a folder, read by name and decoded on demand."""
+"""Images in a folder, a zip or a tar, read by name and decoded on demand."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from flava.config import TaskData
 from flava.data.paths import expand
 from flava.data.transforms import decode_image, resize_square
 from flava.errors import DataError, FlavaError
+from flava.evaluate.archives import open_members
 from flava.evaluate.taskdata import IntArray, PixelArray
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
@@ -20,22 +21,16 @@ MAX_FILE_BYTES = 256 * 2**20  # no single picture is larger; guards against arch
 
 
 class ImageSource:
-    """Picture files below a folder or in a zip; members are read, never extracted.
+    """Picture files below a folder or in a zip or plain tar; read by name, never extracted.
 
     Raises:
-        DataError: the path is missing, is not a zip or folder, or has no picture.
+        DataError: the path is missing, is no folder, zip or plain tar, or has no picture.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if path.is_dir():
-            self._zip = None
-            files = sorted(p for p in path.rglob("*") if p.is_file())
-            names = [p.relative_to(path).as_posix() for p in files]
-        else:
-            self._zip = _open_zip(path)
-            names = sorted(i.filename for i in self._zip.infolist() if not i.is_dir())
-        self.names = [n for n in names if _is_picture(n)]
+        self._members = open_members(path)
+        self.names = [n for n in self._members.names if _is_picture(n)]
         if not self.names:
             raise DataError(f"{path} holds no picture files ({', '.join(sorted(SUFFIXES))}).")
         self._by_stem: dict[str, list[str]] = {}
@@ -68,13 +63,10 @@ class ImageSource:
             DataError: the member cannot be read or is implausibly large.
         """
         try:
-            if self._zip is None:
-                size = (self.path / name).stat().st_size
-            else:
-                size = self._zip.getinfo(name).file_size
+            size = self._members.size(name)
             if size > MAX_FILE_BYTES:
                 raise DataError(f"{self.path}: '{name}' has {size} bytes, too many for a picture.")
-            return (self.path / name).read_bytes() if self._zip is None else self._zip.read(name)
+            return self._members.read(name)
         except (OSError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
             raise DataError(f"{self.path}: '{name}' cannot be read ({error}).") from None
 
@@ -132,30 +124,21 @@ class ArrayImages:
 
 
 def image_source(folder: Path, data: TaskData) -> ImageSource:
-    """The images of a set: `data.images` where given, else a zip or folder of that name in it.
+    """The images of a set: `data.images` where given, else `images` or `Images` in it.
 
     Raises:
         DataError: there are none.
     """
     if data.images:
         return ImageSource(expand(data.images))
-    for name in ("images.zip", "Images.zip", "images", "Images"):
-        if (folder / name).exists():
-            return ImageSource(folder / name)
-    return ImageSource(folder)
+    found = pictures(folder / "images") or pictures(folder / "Images")
+    return ImageSource(found or folder)
 
 
-def _open_zip(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except FileNotFoundError:
-        raise DataError(
-            f"{path} is missing: expected a zip archive or a folder of images."
-        ) from None
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(
-            f"{path} is neither a folder nor a readable zip archive ({error})."
-        ) from None
+def pictures(path: Path) -> Path | None:
+    """The first that exists of the archives `path`.zip and `path`.tar and the folder `path`."""
+    candidates = (path.with_name(path.name + ".zip"), path.with_name(path.name + ".tar"), path)
+    return next((candidate for candidate in candidates if candidate.exists()), None)
 
 
 def _is_picture(name: str) -> bool:

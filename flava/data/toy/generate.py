@@ -14,6 +14,7 @@ from flava.data.toy.documents import documents
 from flava.data.toy.draw import draw
 from flava.data.toy.files import karpathy, write_compact_json, write_images, write_manifest
 from flava.data.toy.glue_tasks import GLUE_TASKS, write_glue_task
+from flava.data.toy.layouts import folder
 from flava.data.toy.multimodal_tasks import (
     MULTIMODAL_TASKS,
     RETRIEVAL_TASKS,
@@ -23,11 +24,11 @@ from flava.data.toy.multimodal_tasks import (
 from flava.data.toy.scenes import sample
 from flava.data.toy.seeds import Seed, generators
 from flava.data.toy.vision_tasks import VISION_TASKS, imagenet
-from flava.data.toy.write_vision import folder, labels, write_mnist, write_sst, write_vision_task
+from flava.data.toy.write_vision import labels, write_mnist, write_sst, write_vision_task
 from flava.io import atomic_directory
 from flava.jobs import ToyWorldJob
 
-VERSION = "1"  # raise when the same seed gives other bytes
+VERSION = "2"  # raise when the same seed gives other bytes
 SIGNS = 0.25  # share of captioned scenes with a written word
 TEXTS = {"news": "ssfqp", "books": "srrgp"}  # kinds of documents in each file
 Counts = dict[str, int]

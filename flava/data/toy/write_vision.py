@@ -1,21 +1,23 @@
-"""Writes the vision stand-ins: ImageFolder zips and MNIST's idx files."""
+"""Writes the vision stand-ins, each in the official layout of its set."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flava.data.toy import layouts_a, layouts_b
 from flava.data.toy import vocabulary as v
 from flava.data.toy.draw import draw, write
-from flava.data.toy.files import Images, write_idx, write_images
+from flava.data.toy.files import write_idx
+from flava.data.toy.layouts import Layout, Parts, folder, hold_out, write_image_folder
 from flava.data.toy.scenes import Ints, sample
 from flava.data.toy.shapes import DISTANCES
 from flava.data.toy.vision_tasks import VISION_TASKS
 from flava.io import write_json
 
+LAYOUTS = layouts_a.LAYOUTS | layouts_b.LAYOUTS  # others: class folders in a zip
 TEMPLATES = ("a photo of a {}", "a picture of a {} .", "there is a {}", "a {}", "we see a {}")
 TRAIN_A_CLASS, TEST_A_CLASS = 4, 1  # fewest examples: a probe carves its validation set out
 
@@ -25,29 +27,24 @@ def labels(rng: np.random.Generator, classes: int, n: int, least: int) -> Ints:
     return rng.permutation(np.arange(max(n, least * classes)) % classes)
 
 
-def folder(name: str) -> str:
-    """A class name as a folder name."""
-    return name.replace(" ", "_")
-
-
 def write_vision_task(
     root: Path, task: str, rng: np.random.Generator, size: int, train: int, test: int
 ) -> dict[str, int]:
-    """Writes <root>/<task>/images.zip; for ImageNet also the zero-shot prompts."""
-    spec = VISION_TASKS[task]
-    counts = {}
-    names: list[str] = []
-    images: list[Images] = []
+    """Writes <root>/<task> in the set's official layout; for ImageNet the zero-shot prompts too."""
+    spec, layout = VISION_TASKS[task], LAYOUTS.get(task, Layout(write_image_folder))
+    parts: Parts = {}
     for split, n, least in (("train", train, TRAIN_A_CLASS), ("test", test, TEST_A_CLASS)):
         label = labels(rng, len(spec.classes), n, least)
-        images.append(draw(rng, spec.paint(rng, label), size))
-        names += _names(split, label, spec.classes)
-        counts[split] = len(label)
-    write_images(root / task / "images.zip", names, np.concatenate(images))
+        parts[split] = label, draw(rng, spec.paint(rng, label), layout.side or size)
+    if layout.validation:
+        parts = hold_out(parts)
+    layout.write(root / task, spec.classes, parts, rng)
     if task == "imagenet":
         write_json(root / task / "classnames.json", zero_shot_names())
         write_json(root / task / "templates.json", list(TEMPLATES))
-    return {**counts, "classes": len(spec.classes)}
+    return {split: len(label) for split, (label, _) in parts.items()} | {
+        "classes": len(spec.classes)
+    }
 
 
 def zero_shot_names() -> list[str]:
@@ -55,18 +52,12 @@ def zero_shot_names() -> list[str]:
     return sorted(VISION_TASKS["imagenet"].classes, key=folder)
 
 
-def _names(split: str, label: Ints, classes: Sequence[str]) -> list[str]:
-    return [f"{split}/{folder(classes[k])}/{i:05d}.jpg" for i, k in enumerate(label.tolist())]
-
-
 def write_sst(
     root: Path, rng: np.random.Generator, size: int, train: int, test: int
 ) -> dict[str, int]:
     """Rendered SST: a sign that says a good or a bad word, sometimes negated, on a scene."""
-    classes = ("negative", "positive")
-    names: list[str] = []
-    images: list[Images] = []
-    counts = {}
+    layout = LAYOUTS.get("sst", Layout(write_image_folder))
+    parts: Parts = {}
     for split, n, least in (("train", train, TRAIN_A_CLASS), ("test", test, TEST_A_CLASS)):
         label = labels(rng, 2, n, least)
         pixels = draw(rng, sample(rng, len(label), (1, 1)), size).astype(np.float32)
@@ -78,11 +69,11 @@ def write_sst(
             for no, good, k in zip(negated.tolist(), words.tolist(), pick.tolist(), strict=True)
         ]
         write(rng, pixels, np.arange(len(label)), lines)
-        images.append(np.clip(pixels, 0, 255).astype(np.uint8))
-        names += _names(split, label, classes)
-        counts[split] = len(label)
-    write_images(root / "sst" / "images.zip", names, np.concatenate(images))
-    return {**counts, "classes": 2}
+        parts[split] = label, np.clip(pixels, 0, 255).astype(np.uint8)
+    if layout.validation:
+        parts = hold_out(parts)
+    layout.write(root / "sst", ("negative", "positive"), parts, rng)
+    return {split: len(label) for split, (label, _) in parts.items()} | {"classes": 2}
 
 
 def write_mnist(root: Path, rng: np.random.Generator, train: int, test: int) -> dict[str, int]:
