@@ -23,6 +23,11 @@ class FinetuneConfig(Strict):
     schedule: Literal["polynomial", "cosine"] = "polynomial"
     head_hidden: PositiveInt | None = Field(None, description="hidden width of a 2-layer head")
     image_size: PositiveInt | None = Field(None, description="input pixels, if not the model's")
+    segment_types: bool = Field(
+        True,
+        description="the second text of a pair has BERT's token type 1; false: 0, as in "
+        "torchmultimodal and RoBERTa. Text encoders with token types only",
+    )
     validation_fraction: Fraction = Field(
         0.1, description="of train, to choose the checkpoint, where no validation set is published"
     )
@@ -98,6 +103,11 @@ class TaskData(Strict):
     images: str | None = Field(None, description="image zip or folder, where apart from path")
     split: str | None = Field(
         None, description="retrieval from Karpathy's JSON: the split that is scored, if not test"
+    )
+    answers: Literal["train_val", "train"] = Field(
+        "train_val",
+        description="VQAv2: files whose answers make the vocabulary; the paper does not say, both "
+        "is usual (Bottom-up, MMF)",
     )
     finetune: dict[str, float | int | str] = Field(
         default_factory=dict, description="keys of the task's fine-tuning settings to replace"

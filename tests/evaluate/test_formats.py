@@ -9,7 +9,6 @@ import pytest
 
 from flava.errors import ConfigError, DataError
 from flava.evaluate.datasets import adapters, load_task
-from flava.evaluate.formats.vqa_answers import normalise_answer, soft_score, vocabulary
 from tests.evaluate.fakes import (
     data_config,
     noise_png,
@@ -90,19 +89,29 @@ def test_vqa_bad_entries(vqa):
         load("vqav2", "multimodal", "vqav2", vqa)
 
 
-@pytest.mark.parametrize(
-    ("raw", "normal"),
-    [("The Red.", "red"), ("two", "2"), ("1,000", "1000"), ("2.5", "2.5"), ("don't", "dont"),
-     ("black & white", "black & white"), ("yes!", "yes"), ("t-shirt", "t shirt"), ("a", "")],
-)  # fmt: skip
-def test_vqa_normalisation(raw, normal):
-    assert normalise_answer(raw) == normal
+def test_vqa_vocabulary_of_train_alone(vqa):
+    both = load("vqav2", "multimodal", "vqav2", vqa)
+    assert both.notes["answers of"] == "train_val" and both.notes["answer vocabulary"] == 3
+    alone = load("vqav2", "multimodal", "vqav2", vqa, answers="train")
+    assert alone.classes == ["2", "red", "yes"] and alone.notes["answers of"] == "train"
+    more = [(i, 4, "Where?", ["sky"] * 10) for i in range(9)]
+    vqa_files(vqa, "val2014", more)
+    both = load("vqav2", "multimodal", "vqav2", vqa)
+    assert both.classes == ["sky", "2", "red", "yes"]
+    assert both.notes["answers given at least 9 times"] == 1
+    assert "sky" not in load("vqav2", "multimodal", "vqav2", vqa, answers="train").classes
 
 
-def test_vqa_soft_scores_and_vocabulary():
-    scores = [soft_score(n) for n in range(11)]
-    assert scores == pytest.approx([0, 0.3, 0.6, 0.9] + [1] * 7)
-    assert vocabulary(["yes", "no", "yes", "Two", "2", "b", "a b"], 4) == ["2", "b", "yes", "no"]
+def test_vqa_image_that_is_not_there(vqa):
+    vqa_files(vqa, "val2014", [(9, 5, "How many?", ["2"] * 10)])
+    with pytest.raises(DataError, match=r"questions\[0\]: .*COCO_val2014_000000000005' is not th"):
+        load("vqav2", "multimodal", "vqav2", vqa)
+
+
+def test_vqa_without_questions(vqa):
+    vqa_files(vqa, "val2014", [])
+    with pytest.raises(DataError, match=r"val2014_questions.json has no examples"):
+        load("vqav2", "multimodal", "vqav2", vqa)
 
 
 # --- Hateful Memes and SNLI-VE
@@ -130,6 +139,24 @@ def test_hateful_memes(memes):
     assert task.notes == {"scored file": "test_unseen.jsonl"}
     assert task.tests["test"].texts == [("text 5", None), ("text 4", None)]
     assert len(task.validation) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "scored"),
+    [
+        (("dev", "test"), "test.jsonl"),
+        (("dev_seen", "test_seen"), "test_seen.jsonl"),
+        (("dev_seen", "dev_unseen", "test_seen", "test_unseen"), "test_unseen.jsonl"),
+    ],
+)
+def test_both_phases_of_hateful_memes_and_their_names(memes, names, scored):
+    row = (memes / "dev.jsonl").read_text()
+    for path in (*memes.glob("dev*"), *memes.glob("test*")):
+        path.unlink()
+    for name in names:
+        write(memes / f"{name}.jsonl", row)
+    task = load("hateful_memes", "multimodal", "hateful_memes", memes)
+    assert task.notes == {"scored file": scored}
 
 
 @pytest.mark.parametrize(
@@ -161,7 +188,9 @@ def test_missing_and_empty_meme_files(memes):
     with pytest.raises(DataError, match=r"train.jsonl has no examples"):
         load("hateful_memes", "multimodal", "hateful_memes", memes)
     (memes / "dev.jsonl").unlink()
-    with pytest.raises(DataError, match=r"has none of dev_unseen.jsonl, dev.jsonl. Get the set"):
+    with pytest.raises(
+        DataError, match=r"has none of dev_unseen.jsonl, dev_seen.jsonl, dev.jsonl. "
+    ):
         load("hateful_memes", "multimodal", "hateful_memes", memes)
 
 
@@ -228,6 +257,26 @@ def test_official_qqp_s_few_broken_lines_are_skipped_and_counted(tmp_path):
     few = "\n".join([*text.split("\n")[:9], "7\tbroken"])
     with pytest.raises(DataError, match=r"train.tsv, line 10: 2 columns, expected 6"):
         load("qqp", "glue", "glue_tsv", glue(tmp_path, few, text))
+
+
+def test_official_mnli_headers_of_12_and_16_columns(tmp_path):
+    first = ["index", "promptID", "pairID", "genre", "b1", "b2", "p1", "p2"]
+    first += ["sentence1", "sentence2", "label1"]
+    last = ["gold_label"]
+    train = [*first, *last]
+    dev = [*first, "label2", "label3", "label4", "label5", *last]
+    for name, header, row in (
+        ("train", train, ["entailment"] * 2),
+        ("dev_matched", dev, ["neutral"] * 5 + ["contradiction"]),
+        ("dev_mismatched", train, ["neutral", "neutral"]),
+    ):
+        cells = [*"012", "fiction", *"xxxx", "He said .", "She said .", *row]
+        write(tmp_path / f"{name}.tsv", "\t".join(header) + "\n" + "\t".join(cells) + "\n")
+    task = load("mnli", "glue", "glue_tsv", tmp_path)
+    named = {name: task.classes[split.targets[0]] for name, split in task.tests.items()}
+    assert task.classes[task.train.targets[0]] == "entailment"
+    assert named == {"dev_matched": "contradiction", "dev_mismatched": "neutral"}
+    assert task.train.texts == [("He said .", "She said .")]
 
 
 def test_official_mnli_needs_both_dev_files(tmp_path):

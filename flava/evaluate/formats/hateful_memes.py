@@ -14,8 +14,9 @@ from flava.evaluate.taskdata import LabelledTask
 CLASSES = ["not hateful", "hateful"]
 HOW_TO_GET = "Get the set from ai.meta.com/tools/hatefulmemes (terms to be accepted there)."
 # The paper does not say which release it scores; MMF's default is the `unseen` pair of files.
-DEV_FILES = ("dev_unseen.jsonl", "dev.jsonl")
-TEST_FILES = ("test_unseen.jsonl", "test.jsonl")
+# The other names are the same challenge's first phase, under its later and its first name.
+DEV_FILES = ("dev_unseen.jsonl", "dev_seen.jsonl", "dev.jsonl")
+TEST_FILES = ("test_unseen.jsonl", "test_seen.jsonl", "test.jsonl")
 
 
 def load(path: Path, data: TaskData) -> LabelledTask:

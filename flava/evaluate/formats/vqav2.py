@@ -10,18 +10,21 @@ from flava.config import TaskData
 from flava.errors import DataError
 from flava.evaluate.formats.examples import ImageTexts
 from flava.evaluate.formats.text_files import field_of, read_json
-from flava.evaluate.formats.vqa_answers import ANNOTATORS, soft_labels, vocabulary
+from flava.evaluate.formats.vqa_answers import ANNOTATORS, ranked, soft_labels, vocabulary
 from flava.evaluate.images import ImageSource, image_source
 from flava.evaluate.taskdata import LabelledTask, Split
 
 HOW_TO_GET = "Get VQAv2's questions and annotations from visualqa.org/download.html."
-VOCABULARY_SIZE = 3129  # the usual answer set of VQAv2 (MMF)
+# The usual answers (Bottom-up's, MMF's) are those that occur at least nine times in train and val:
+# 3,129 in the official files. The 3,129 most frequent are the same there, and exist in small sets.
+VOCABULARY_SIZE, USUAL_MINIMUM = 3129, 9
 
 
 @dataclass
 class Questions:
-    """Parallel lists over the questions of one split."""
+    """Parallel lists over the questions of one split, of `file`."""
 
+    file: str
     where: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
@@ -33,20 +36,27 @@ def load(path: Path, data: TaskData) -> LabelledTask:
     """Reads train2014 for training and val2014 for the score.
 
     The answers of test-dev, which the paper reports, are on the challenge's server only. The
-    answer vocabulary is made from the training file's `multiple_choice_answer`s.
+    answer vocabulary is made from the `multiple_choice_answer`s of both files, as is usual, or of
+    train2014 alone (`data.answers`); the paper does not say.
 
     Raises:
         DataError: a file or image is missing, an entry is malformed, a question has no
             annotation or not ten answers (the file and the entry are named).
     """
     train, test = _read(path, "train2014"), _read(path, "val2014")
-    answers = vocabulary(train.most_common, VOCABULARY_SIZE)
+    given = train.most_common + (test.most_common if data.answers == "train_val" else [])
+    answers = vocabulary(given, VOCABULARY_SIZE)
     source = image_source(path, data)
     return LabelledTask(
-        train=_split(source, train, answers),
-        tests={"val2014": _split(source, test, answers)},
+        train=_split(source, train, answers, scored=False),
+        tests={"val2014": _split(source, test, answers, scored=True)},
         classes=answers,
-        notes={"scored split": "val2014", "answer vocabulary": len(answers)},
+        notes={
+            "scored split": "val2014",
+            "answer vocabulary": len(answers),
+            "answers given at least 9 times": sum(n >= USUAL_MINIMUM for _, n in ranked(given)),
+            "answers of": data.answers,
+        },
     )
 
 
@@ -57,7 +67,7 @@ def _read(path: Path, split: str) -> Questions:
     for number, entry in enumerate(_list(annotation_file, "annotations")):
         where = f"{annotation_file}, annotations[{number}]"
         annotations[field_of(entry, "question_id", where, int)] = where, entry
-    found = Questions()
+    found = Questions(str(question_file))
     for number, entry in enumerate(_list(question_file, "questions")):
         where = f"{question_file}, questions[{number}]"
         identity = field_of(entry, "question_id", where, int)
@@ -92,8 +102,8 @@ def _list(path: Path, key: str) -> list[Any]:
     return found
 
 
-def _split(source: ImageSource, questions: Questions, answers: list[str]) -> Split:
-    examples = ImageTexts(source, "VQAv2")
+def _split(source: ImageSource, questions: Questions, answers: list[str], scored: bool) -> Split:
+    examples = ImageTexts(source, questions.file)
     for where, text, image in zip(questions.where, questions.texts, questions.images, strict=True):
         examples.add(image, text, 0, where)
-    return examples.split(soft_labels(questions.answers, answers))
+    return examples.split(soft_labels(questions.answers, answers, scored))
