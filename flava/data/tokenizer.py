@@ -101,6 +101,16 @@ class Tokenizer:
         b = list(second or ())[:keep_b]
         return [self.cls_id, *first[:keep_a], *middle, *b, self.sep_id]
 
+    def types(self, ids: Sequence[int]) -> list[int]:
+        """BERT's token types of what `pair` gave: 1 after the first [SEP], else 0.
+
+        CLIP's vocabulary has no separator between two texts: 0 throughout.
+        """
+        if self.kind != "wordpiece":
+            return [0] * len(ids)
+        end = ids.index(self.sep_id) + 1
+        return [0] * end + [1] * (len(ids) - end)
+
     def is_word_start(self, index: int) -> bool:
         """Whether a WordPiece begins a word (has no "##").
 

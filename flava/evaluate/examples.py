@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -17,6 +17,22 @@ if TYPE_CHECKING:
 CACHE_BYTES = 4 * 2**30
 
 
+class ExampleBatch(NamedTuple):
+    """Some examples on the device.
+
+    Attributes:
+        text_BL: ids, padded.
+        attention_BL: bool, False on padding.
+        types_BL: token types of pairs of texts; None: 0 everywhere.
+        pixels_BCHW: normalised; None for a task of text alone.
+    """
+
+    text_BL: Tensor
+    attention_BL: Tensor
+    types_BL: Tensor | None
+    pixels_BCHW: Tensor | None
+
+
 class Examples:
     """Examples of one split; texts are tokenised once, images decoded once where they fit.
 
@@ -24,13 +40,18 @@ class Examples:
         split: texts and, for multimodal tasks, images.
         max_length: longest token sequence; the longer text of a pair is cut first.
         size: image side in pixels.
+        types: whether the second text of a pair has BERT's token type 1.
     """
 
-    def __init__(self, split: Split, tokenizer: Tokenizer, max_length: int, size: int) -> None:
+    def __init__(
+        self, split: Split, tokenizer: Tokenizer, max_length: int, size: int, types: bool = True
+    ) -> None:
         assert split.texts is not None
         self.targets = split.targets
         self._pad_id = tokenizer.pad_id
         self._tokens = [tokenizer.pair(a, b, max_length) for a, b in split.texts]
+        pairs = types and any(b is not None for _, b in split.texts)
+        self._types = [tokenizer.types(ids) for ids in self._tokens] if pairs else None
         self.lengths_N = np.array([len(ids) for ids in self._tokens], np.int64)
         self._pixels = None
         if split.images is not None:
@@ -45,11 +66,15 @@ class Examples:
         """Whether the task is multimodal."""
         return self._pixels is not None
 
-    def batch(self, rows: IntArray) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Ids (B, L), mask of real tokens (B, L) and normalised pixels (B, 3, H, W) or None."""
+    def batch(self, rows: IntArray) -> ExampleBatch:
+        """The examples at `rows`."""
         text_BL, attention_BL = pad([self._tokens[row] for row in rows], self._pad_id)
+        types_BL = None
+        if self._types is not None:
+            types_BL, _ = pad([self._types[row] for row in rows], 0)
+            types_BL = types_BL.to(device())
         pixels_BCHW = None if self._pixels is None else self._pixels.batch(rows).to(device())
-        return text_BL.to(device()), attention_BL.to(device()), pixels_BCHW
+        return ExampleBatch(text_BL.to(device()), attention_BL.to(device()), types_BL, pixels_BCHW)
 
 
 class PixelStore:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from flava.config import FinetuneConfig
 from flava.errors import TrainingError
 from flava.evaluate.context import Context
-from flava.evaluate.examples import Examples
+from flava.evaluate.examples import ExampleBatch, Examples
 from flava.evaluate.features import device
 from flava.evaluate.metrics import METRICS, Predictions, decide
 from flava.evaluate.taskdata import IntArray, SoftLabels, Targets
@@ -43,12 +43,13 @@ class Classifier(nn.Module):
         width = backbone.multimodal_dim if multimodal else backbone.text_dim
         self.head = make_head(width, n_outputs, config)
 
-    def forward(self, text_BL: Tensor, attention_BL: Tensor, pixels_BCHW: Tensor | None) -> Tensor:
+    def forward(self, batch: ExampleBatch) -> Tensor:
         """Outputs (B, n_outputs)."""
+        text_BL, attention_BL, types_BL, pixels_BCHW = batch
         if pixels_BCHW is not None:
             features_BD = self.backbone.multimodal_features(pixels_BCHW, text_BL, attention_BL)
         else:
-            features_BD = self.backbone.text_features(text_BL, attention_BL)
+            features_BD = self.backbone.text_features(text_BL, attention_BL, types_BL)
         outputs_BC: Tensor = self.head(features_BD)
         return outputs_BC
 
@@ -123,7 +124,7 @@ def _train(
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate(update - 1, config)
         rows = next(order)
-        loss = loss_of(model(*train.batch(rows)), train.targets[rows])
+        loss = loss_of(model(train.batch(rows)), train.targets[rows])
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"{context.what}: the fine-tuning loss is not finite at update {update}. Lower "
@@ -154,7 +155,7 @@ def predict(model: Classifier, examples: Examples, metric: str) -> Predictions:
     with torch.inference_mode():
         for start in range(0, len(by_length), PREDICT_BATCH):
             rows = by_length[start : start + PREDICT_BATCH]
-            outputs_BC = model(*examples.batch(rows)).float().cpu().numpy()
+            outputs_BC = model(examples.batch(rows)).float().cpu().numpy()
             if not np.isfinite(outputs_BC).all():
                 raise TrainingError("A fine-tuned model's outputs are not finite. Lower its rate.")
             parts.append(decide(metric, outputs_BC))

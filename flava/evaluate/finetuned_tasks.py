@@ -28,10 +28,12 @@ def evaluate(context: Context, data: LabelledTask, config: FinetuneConfig) -> li
     """
     train, held = _train_and_validation(context, data, config)
     size = config.image_size or context.model.image_size
-    ready = [_examples(context, split, size) for split in (train, held)]
+    types = config.segment_types
+    ready = [_examples(context, split, size, types) for split in (train, held)]
     done = finetune(context, ready[0], ready[1], max(1, len(data.classes)), config)
     predictions = {
-        name: done.predict(_examples(context, split, size)) for name, split in data.tests.items()
+        name: done.predict(_examples(context, split, size, types))
+        for name, split in data.tests.items()
     }
     details: dict[str, JsonValue] = {
         **data.notes,
@@ -45,8 +47,8 @@ def evaluate(context: Context, data: LabelledTask, config: FinetuneConfig) -> li
     ]
 
 
-def _examples(context: Context, split: Split, size: int) -> Examples:
-    return Examples(split, context.tokenizer, context.model.max_text_length, size)
+def _examples(context: Context, split: Split, size: int, types: bool) -> Examples:
+    return Examples(split, context.tokenizer, context.model.max_text_length, size, types)
 
 
 def _train_and_validation(

@@ -44,7 +44,7 @@ def evaluate(context: Context, data: ZeroShotTask) -> list[Score]:
 
 def class_embeddings(context: Context, data: ZeroShotTask) -> FeatureArray:
     """Unit vector of each class (C, D): normalise each prompt, average, normalise."""
-    prompts = [template.format(name) for name in data.classes for template in data.templates]
+    prompts = [template.replace("{}", name) for name in data.classes for template in data.templates]
     prompts_PD = text_features(
         context.model.text_embeddings,
         prompts,

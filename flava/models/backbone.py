@@ -29,8 +29,13 @@ class Backbone(Protocol):
     def image_features(self, pixels_BCHW: Tensor) -> Tensor:
         """FLAVA: [CLS_I] after the final norm; CLIP: pooled feature before the projection."""
 
-    def text_features(self, text_BL: Tensor, attention_BL: Tensor) -> Tensor:
-        """FLAVA: [CLS] after the final norm; CLIP: EOT feature before the projection."""
+    def text_features(
+        self, text_BL: Tensor, attention_BL: Tensor, types_BL: Tensor | None = None
+    ) -> Tensor:
+        """FLAVA: [CLS] after the final norm; CLIP: EOT feature before the projection.
+
+        `types_BL`: token types of encoders that have them, 1 on the second text of a pair.
+        """
 
     def image_embeddings(self, pixels_BCHW: Tensor) -> Tensor:
         """Projected, L2-normalised image features."""

@@ -117,8 +117,13 @@ class Clip(nn.Module):
         pooled_BD: Tensor = self.image_encoder(pixels_BCHW)
         return pooled_BD
 
-    def text_features(self, text_BL: Tensor, attention_BL: Tensor) -> Tensor:
-        """End-of-text feature after the last norm, before the projection: BD."""
+    def text_features(
+        self, text_BL: Tensor, attention_BL: Tensor, types_BL: Tensor | None = None
+    ) -> Tensor:
+        """End-of-text feature after the last norm, before the projection: BD.
+
+        CLIP has no token types: `types_BL` is not read.
+        """
         pooled_BD: Tensor = self.text_encoder(text_BL, attention_BL)
         return pooled_BD
 

@@ -109,14 +109,18 @@ class TextEncoder(nn.Module):
         width = config.hidden_size
         self.token_embeddings = nn.Embedding(config.vocab_size, width)
         self.position_embeddings = nn.Embedding(config.max_text_length, width)
-        # Only type 0 is used; BERT's second row is kept for released checkpoints.
+        # Pretraining uses type 0 alone; the second text of a pair in fine-tuning has type 1.
         self.token_type_embeddings = nn.Embedding(2, width)
         self.embedding_norm = LayerNorm(width, eps=config.layer_norm_eps)
         self.transformer = _transformer(config, config.text_layers)
         self.norm = LayerNorm(width, eps=config.layer_norm_eps)
 
     def forward(
-        self, text_BL: Tensor, attention_BL: Tensor, read_BL: Tensor | None = None
+        self,
+        text_BL: Tensor,
+        attention_BL: Tensor,
+        read_BL: Tensor | None = None,
+        types_BL: Tensor | None = None,
     ) -> Tensor:
         """Hidden states before `norm`: x_BLD of [CLS] and tokens; or x_RD of those read.
 
@@ -124,15 +128,17 @@ class TextEncoder(nn.Module):
             text_BL: ids, padded.
             attention_BL: bool, False on padding, whose states are zeros.
             read_BL: bool, True where a loss reads; False on padding.
+            types_BL: 0 or 1, BERT's token types; none: 0 everywhere.
 
         Raises:
             DataError: the text is longer than the position table.
         """
         length, longest = text_BL.shape[1], self.position_embeddings.num_embeddings
         check_text_length(length, longest)
+        types = self.token_type_embeddings
         embedded_BLD = (
             self.token_embeddings(text_BL)
-            + self.token_type_embeddings.weight[0]
+            + (types.weight[0] if types_BL is None else types(types_BL))
             + self.position_embeddings.weight[:length]
         )
         hidden: Tensor = self.transformer(
@@ -140,10 +146,10 @@ class TextEncoder(nn.Module):
         )
         return hidden
 
-    def cls(self, text_BL: Tensor, attention_BL: Tensor) -> Tensor:
+    def cls(self, text_BL: Tensor, attention_BL: Tensor, types_BL: Tensor | None = None) -> Tensor:
         """[CLS] after the final norm: BD."""
         read_BL = first(len(text_BL), text_BL.shape[1], text_BL.device)
-        cls_BD: Tensor = self.norm(self(text_BL, attention_BL, read_BL))
+        cls_BD: Tensor = self.norm(self(text_BL, attention_BL, read_BL, types_BL))
         return cls_BD
 
 

@@ -188,9 +188,11 @@ class Flava(nn.Module):
         """[CLS_I] after the final norm: BD (what the paper probes; multimodal issue #378)."""
         return self.image_encoder.cls(pixels_BCHW)
 
-    def text_features(self, text_BL: Tensor, attention_BL: Tensor) -> Tensor:
+    def text_features(
+        self, text_BL: Tensor, attention_BL: Tensor, types_BL: Tensor | None = None
+    ) -> Tensor:
         """[CLS] after the final norm: BD."""
-        return self.text_encoder.cls(text_BL, attention_BL)
+        return self.text_encoder.cls(text_BL, attention_BL, types_BL)
 
     def image_embeddings(self, pixels_BCHW: Tensor) -> Tensor:
         """Projected, L2-normalised image features."""

@@ -33,6 +33,9 @@ class FakeTokenizer:
         ids = [3 + zlib.crc32(word.encode()) % (VOCAB - 3) for word in words]
         return [1, *ids[: max_length - 2], 2]
 
+    def types(self, ids: list[int]) -> list[int]:
+        return [0] * len(ids)
+
 
 class FakeBackbone(nn.Module):
     """Mean-pooled linear patches and words, and an MLP over both."""
@@ -51,7 +54,9 @@ class FakeBackbone(nn.Module):
         patches = functional.unfold(pixels_BCHW, 4, stride=4).transpose(1, 2)
         return torch.tanh(self.patches(patches)).mean(dim=1)
 
-    def text_features(self, text_BL: Tensor, attention_BL: Tensor) -> Tensor:
+    def text_features(
+        self, text_BL: Tensor, attention_BL: Tensor, types_BL: Tensor | None = None
+    ) -> Tensor:
         weight = attention_BL[..., None].float()
         return (self.words(text_BL) * weight).sum(1) / weight.sum(1)
 

@@ -144,6 +144,44 @@ def test_best_validation_checkpoint_is_kept(monkeypatch):
         assert torch.equal(value, best.model.state_dict()[key])
 
 
+class Segments(FakeBackbone):
+    """Sees nothing but the number of tokens of type 1."""
+
+    def text_features(self, text_BL, attention_BL, types_BL=None):
+        count_B = torch.zeros(len(text_BL)) if types_BL is None else types_BL.sum(1)
+        return self.words.weight[:1] * count_B[:, None]
+
+
+@pytest.mark.parametrize("types", [True, False])
+def test_pairs_are_encoded_as_bert_does(types, bert):
+    split = Split(np.array([0, 1, 1]), texts=[("a cat", "the dog sat"), ("a", "b"), ("cat", None)])
+    examples = Examples(split, bert, 32, 16, types)
+    text_BL, _, types_BL, pixels = examples.batch(np.arange(3))
+    assert pixels is None
+    cls, sep, pad = bert.cls_id, bert.sep_id, bert.pad_id
+    cat, dog = bert.encode("a cat"), bert.encode("the dog sat")
+    assert text_BL[0].tolist() == [cls, *cat, sep, *dog, sep]
+    assert text_BL[2].tolist()[-1] == pad
+    if types:
+        first = [0] * (len(cat) + 2) + [1] * (len(dog) + 1)
+        assert types_BL[0].tolist() == first and types_BL[2].sum() == 0
+        assert types_BL[1].tolist()[:5] == [0, 0, 0, 1, 1] and not types_BL[1, 5:].any()
+    else:
+        assert types_BL is None
+    model = finetune.Classifier(Segments(), False, 2, finetune_config(dropout=0.0)).eval()
+    outputs = model(examples.batch(np.arange(3)))
+    assert torch.equal(outputs[0], outputs[2]) == (not types)
+
+
+@pytest.fixture(scope="module")
+def bert():
+    from flava.config import TokenizerConfig
+    from flava.data.tokenizer import build_tokenizer
+
+    texts = ["a cat sat", "the dog sat", "b"] * 5
+    return build_tokenizer(TokenizerConfig(kind="wordpiece", vocab_size=60), iter(texts))
+
+
 def test_schedules():
     polynomial = finetune_config(updates=100, warmup_updates=10)
     rates = [finetune.rate(u, polynomial) for u in range(100)]
@@ -178,7 +216,7 @@ def test_predictions_keep_the_order_of_the_examples():
     model = finetune.Classifier(FakeBackbone(), False, 2, finetune_config())
     whole = finetune.predict(model, examples, "accuracy")
     for row in (0, 17, 299):
-        single = model(*examples.batch(np.array([row]))).argmax().item()
+        single = model(examples.batch(np.array([row]))).argmax().item()
         assert whole[row] == single
 
 

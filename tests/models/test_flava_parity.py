@@ -172,7 +172,34 @@ def test_features_equal_hugging_face():
         torch.testing.assert_close(
             ours.image_features(large), resized.last_hidden_state[:, 0], rtol=1e-5, atol=1e-5
         )
+        types = (torch.arange(text.shape[1]) > 3).long().expand(text.shape)
+        typed = theirs.flava.text_model(
+            input_ids=text, attention_mask=attention.long(), token_type_ids=types
+        )
+        torch.testing.assert_close(
+            ours.text_features(text, attention, types), typed.last_hidden_state[:, 0],
+            rtol=1e-5, atol=1e-5,
+        )  # fmt: skip
         embedding = theirs.flava.image_projection(expected.image_embeddings[:, 0])
         torch.testing.assert_close(
             ours.image_embeddings(pixels), torch.nn.functional.normalize(embedding, dim=-1)
+        )
+
+
+def test_positions_of_480_pixels_are_theirs():
+    """VQAv2's 30 x 30 patches from the pretrained 14 x 14 (supplement B.2)."""
+    small = {**SMALL.model_dump(), "image_size": 224, "patch_size": 16}
+    config = FlavaConfig.model_validate(small)
+    theirs = hf_model(config).eval()
+    ours = Flava(config).eval()
+    ours.load_state_dict(from_hf_state_dict(theirs.state_dict(), config).state)
+    large = torch.randn(1, 3, 480, 480, generator=torch.Generator().manual_seed(3))
+    embeddings = theirs.flava.image_model.embeddings
+    with torch.no_grad():
+        expected = embeddings.interpolate_pos_encoding(torch.zeros(1, 901, 48), 480, 480)[0]
+        got = ours.image_encoder.embedding._positions(900)
+        torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)
+        states = theirs.flava.image_model(pixel_values=large, interpolate_pos_encoding=True)
+        torch.testing.assert_close(
+            ours.image_features(large), states.last_hidden_state[:, 0], rtol=1e-5, atol=1e-5
         )
