@@ -107,7 +107,7 @@ REFUSED = {
         r"selection.zero_shot: task 'imagenet' is of family 'linear_probe', not 'zero_shot'",
     ),
     "task without data": (
-        lambda t: t["evaluate_jobs"].update(vision=["food101"]),
+        lambda t: t["tasks"].pop("food101"),
         r"unknown task without data 'food101'",
     ),
 }

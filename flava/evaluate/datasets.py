@@ -9,17 +9,24 @@ from flava.config import TaskConfig, TaskData
 from flava.data.paths import expand
 from flava.errors import ConfigError, DataError, unknown_name
 from flava.evaluate.formats import (
+    caltech101,
     captions,
+    cifar_binary,
     daquar,
     easy_vqa,
     glue_tsv,
     hateful_memes,
     image_folder,
+    imagenet,
+    listed_folders,
+    matlab_lists,
     mnist_idx,
     nlvr,
     prompts,
     snli_ve,
+    stl10,
     vqav2,
+    webdataset,
 )
 from flava.evaluate.taskdata import TaskSet
 
@@ -28,6 +35,18 @@ Reader = Callable[[Path, TaskData], TaskSet]
 READERS: dict[str, dict[str, Reader]] = {
     "linear_probe": {
         "image_folder": image_folder.load,
+        "webdataset": webdataset.load,
+        "imagenet": imagenet.load,
+        "food101": listed_folders.load_food101,
+        "cifar10": cifar_binary.load10,
+        "cifar100": cifar_binary.load100,
+        "cars": matlab_lists.load_cars,
+        "aircraft": listed_folders.load_aircraft,
+        "dtd": listed_folders.load_dtd,
+        "pets": listed_folders.load_pets,
+        "caltech101": caltech101.load,
+        "flowers": matlab_lists.load_flowers,
+        "stl10": stl10.load,
         "mnist_idx": mnist_idx.load,
         "nlvr_counts": nlvr.load_counts,
     },
@@ -45,6 +64,7 @@ READERS: dict[str, dict[str, Reader]] = {
     },
     "zero_shot": {
         "image_folder": prompts.load_folder,
+        "imagenet": imagenet.load_zero_shot,
         "zero_shot": prompts.load_imagenet_files,
     },
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -13,7 +14,7 @@ from flava.config import TaskData
 from flava.data.paths import expand
 from flava.data.transforms import decode_image, resize_square
 from flava.errors import DataError, FlavaError
-from flava.evaluate.archives import open_members
+from flava.evaluate.archives import Members, open_members
 from flava.evaluate.taskdata import IntArray, PixelArray
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
@@ -62,19 +63,23 @@ class ImageSource:
         Raises:
             DataError: the member cannot be read or is implausibly large.
         """
-        try:
-            size = self._members.size(name)
-            if size > MAX_FILE_BYTES:
-                raise DataError(f"{self.path}: '{name}' has {size} bytes, too many for a picture.")
-            return self._members.read(name)
-        except (OSError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
-            raise DataError(f"{self.path}: '{name}' cannot be read ({error}).") from None
+        return checked_read(self._members, name, self.path)
+
+
+class PictureSource(Protocol):
+    """Picture files by name."""
+
+    path: Path
+
+    def read(self, name: str) -> bytes:
+        """Bytes of a picture."""
+        ...
 
 
 class EncodedImages:
     """Picture files of a source, in the order of `names`."""
 
-    def __init__(self, source: ImageSource, names: Sequence[str]) -> None:
+    def __init__(self, source: PictureSource, names: Sequence[str]) -> None:
         self.source, self.names = source, list(names)
 
     def __len__(self) -> int:
@@ -139,6 +144,21 @@ def pictures(path: Path) -> Path | None:
     """The first that exists of the archives `path`.zip and `path`.tar and the folder `path`."""
     candidates = (path.with_name(path.name + ".zip"), path.with_name(path.name + ".tar"), path)
     return next((candidate for candidate in candidates if candidate.exists()), None)
+
+
+def checked_read(members: Members, name: str, where: Path) -> bytes:
+    """Bytes of a member.
+
+    Raises:
+        DataError: it cannot be read or is implausibly large.
+    """
+    try:
+        size = members.size(name)
+        if size > MAX_FILE_BYTES:
+            raise DataError(f"{where}: '{name}' has {size} bytes, too many for a picture.")
+        return members.read(name)
+    except (OSError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise DataError(f"{where}: '{name}' cannot be read ({error}).") from None
 
 
 def _is_picture(name: str) -> bool:

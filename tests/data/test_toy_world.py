@@ -18,11 +18,13 @@ from flava.data.toy import vocabulary as v
 from flava.data.toy.generate import generate
 from flava.data.toy.glue_tasks import GLUE_TASKS
 from flava.data.toy.vision_tasks import VISION_TASKS
+from flava.data.toy.write_vision import LAYOUTS
 from flava.evaluate.datasets import load_task
 from flava.evaluate.taskdata import LabelledTask, RetrievalTask, SoftLabels, ZeroShotTask
 from flava.io import read_json, sha256_file
 from flava.jobs import ToyWorldJob
 from flava.studies import load_tasks
+from tests.toy_study import toy_data
 
 SMOKE = ToyWorldConfig(seed=3, pairs=60, images=30, sentences=200, task_train=40, task_test=20)
 GLUE_NAMES = {"CoLA": "cola", "SST-2": "sst2", "MRPC": "mrpc", "QQP": "qqp", "STS-B": "stsb",
@@ -53,14 +55,17 @@ def stand_in(adapter: str, path: Path, **keys: str) -> TaskData:
     return TaskData(adapter=adapter, path=str(path), stand_in="toy", **keys)
 
 
-def labelled(world: Path, tasks: dict[str, TaskConfig], name: str, adapter: str) -> LabelledTask:
-    path = world / "tasks" / name
-    if adapter == "image_folder":
-        path /= "images.zip"
-    task = load_task(GLUE_NAMES.get(name, name), tasks[GLUE_NAMES.get(name, name)],
-                     stand_in(adapter, path))  # fmt: skip
+def labelled(world: Path, tasks: dict[str, TaskConfig], name: str) -> LabelledTask:
+    task = load_task(name, tasks[name], toy_data(name, world))
     assert isinstance(task, LabelledTask)
     return task
+
+
+# Files without pictures or drawn labels: names of classes, numbers of pictures, prompts.
+NAMES_ALONE = (
+    "classnames.json", "templates.json", "variants.txt", "cars_meta.mat", "batches.meta.txt",
+    "fine_label_names.txt", "setid.mat", "class_names.txt",
+)  # fmt: skip
 
 
 def test_same_seed_gives_the_same_bytes_and_another_seed_others(world: Path, tmp_path: Path):
@@ -72,7 +77,7 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_others(world: Path, tmp
     same = [
         name for name in first["files"] if changed[name]["sha256"] == first["files"][name]["sha256"]
     ]
-    assert all(name.endswith(("classnames.json", "templates.json")) for name in same), same
+    assert all(name.endswith(NAMES_ALONE) for name in same), same
 
 
 def test_manifest_lists_every_file_with_its_hash(world: Path):
@@ -97,11 +102,13 @@ def test_corpora_are_read_by_the_real_adapters(world: Path):
 
 
 @pytest.mark.parametrize("name", [*VISION_TASKS, "sst"])
-def test_vision_tasks_have_every_class_in_both_parts(
+def test_vision_tasks_have_every_class_in_all_parts(
     world: Path, tasks: dict[str, TaskConfig], name: str
 ):
-    task = labelled(world, tasks, name, "image_folder")
-    for split, least in ((task.train, 4), (task.tests["test"], 1)):
+    task = labelled(world, tasks, name)
+    held = [] if task.validation is None else [(task.validation, 1)]
+    assert bool(held) == (name in LAYOUTS and LAYOUTS[name].validation)
+    for split, least in ((task.train, 4 - len(held)), (task.tests["test"], 1), *held):
         counts = np.bincount(split.targets, minlength=len(task.classes))
         assert counts.min() >= least
         assert counts.max() - counts.min() <= 1
@@ -109,14 +116,14 @@ def test_vision_tasks_have_every_class_in_both_parts(
 
 
 def test_mnist_is_in_idx_files(world: Path, tasks: dict[str, TaskConfig]):
-    task = labelled(world, tasks, "mnist", "mnist_idx")
+    task = labelled(world, tasks, "mnist")
     assert set(task.train.targets.tolist()) == set(range(10))
     assert len(task.tests["test"].targets) == SMOKE.task_test
 
 
 @pytest.mark.parametrize("name", list(GLUE_TASKS))
 def test_glue_tasks_are_balanced(world: Path, tasks: dict[str, TaskConfig], name: str):
-    task = labelled(world, tasks, name, "glue_tsv")
+    task = labelled(world, tasks, GLUE_NAMES[name])
     assert len(task.train.targets) == SMOKE.task_train
     for split in (task.train, *task.tests.values()):
         if name == "STS-B":
@@ -128,7 +135,7 @@ def test_glue_tasks_are_balanced(world: Path, tasks: dict[str, TaskConfig], name
 
 @pytest.mark.parametrize("name", ["snli_ve", "vqav2", "hateful_memes"])
 def test_multimodal_tasks_are_read(world: Path, tasks: dict[str, TaskConfig], name: str):
-    task = labelled(world, tasks, name, name)
+    task = labelled(world, tasks, name)
     for split in (task.train, *task.tests.values()):
         count = len(split.texts or [])
         assert count >= 20

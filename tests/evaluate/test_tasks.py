@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from flava.config import TaskConfig, TaskData, ToyWorldConfig
+from flava.config import TaskConfig, ToyWorldConfig
 from flava.errors import DataError
 from flava.evaluate.datasets import load_task
 from flava.evaluate.formats.glue_tsv import LAYOUTS
 from flava.evaluate.metrics import METRICS
 from flava.evaluate.retrieval import parse_row
 from flava.evaluate.taskdata import LabelledTask, RetrievalTask, ZeroShotTask
-from flava.studies import load_tasks
+from flava.studies import load_study, load_tasks
+from tests.toy_study import toy_data
 
 AUXILIARY = "imagenet_zero_shot"
 
@@ -80,10 +81,16 @@ def test_metrics_are_those_of_the_paper(tasks):
             assert len(task.rows) == 1 and task.metric in METRICS
 
 
-def test_every_language_and_multimodal_row_has_a_whole_card(tasks):
+VISION_A = (
+    "imagenet", "food101", "cifar10", "cifar100", "cars", "aircraft", "dtd", "pets", "caltech101",
+    "flowers", "stl10",
+)  # fmt: skip
+
+
+def test_rows_have_a_whole_card(tasks):
     """Splits, counts, chance and the toy stand-in; Table C.1's number where there are two."""
     for name, task in tasks.items():
-        if task.domain == "vision" and name != AUXILIARY:
+        if task.domain == "vision" and name not in (AUXILIARY, *VISION_A):
             continue
         assert task.splits and task.counts and task.chance and task.toy, name
         assert bool(task.printed) == (name in ("mnli", "mrpc", "qqp", "stsb")), name
@@ -91,9 +98,7 @@ def test_every_language_and_multimodal_row_has_a_whole_card(tasks):
 
 @pytest.mark.parametrize("labelled", [False, True], ids=["real", "stand-in"])
 def test_a_set_of_another_size_is_refused_unless_it_is_called_a_stand_in(tasks, toy, labelled):
-    data = toy_data("sst2", tasks["sst2"], toy).model_copy(
-        update={"stand_in": "toy" if labelled else None}
-    )
+    data = toy_data("sst2", toy).model_copy(update={"stand_in": "toy" if labelled else None})
     if labelled:
         assert len(load_task("sst2", tasks["sst2"], data).train) == 60
         return
@@ -115,36 +120,19 @@ def toy(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("toy")
     world = ToyWorldConfig(pairs=20, images=10, sentences=20, task_train=60, task_test=60)
     generate(ToyWorldJob(study="toy", toy_world=world, output=str(root)))
-    return root / "tasks"
+    return root
 
 
-GLUE_FOLDERS = {
-    "mnli": "MNLI", "cola": "CoLA", "mrpc": "MRPC", "qqp": "QQP", "sst2": "SST-2",
-    "qnli": "QNLI", "rte": "RTE", "stsb": "STS-B",
-}  # fmt: skip
-
-
-def toy_data(name: str, task: TaskConfig, root: Path) -> TaskData:
-    path, adapter, prompts = root / name, name, None
-    if task.family == "glue":
-        path, adapter = root / GLUE_FOLDERS[name], "glue_tsv"
-    elif task.family == "retrieval":
-        adapter = "karpathy"
-    elif task.family == "zero_shot":
-        path, adapter, prompts = root / "imagenet" / "images.zip", "image_folder", "imagenet"
-    elif name == "mnist":
-        adapter = "mnist_idx"
-    elif task.family == "linear_probe":
-        path, adapter = path / "images.zip", "image_folder"
-    return TaskData(
-        adapter=adapter, path=str(path), stand_in="toy",
-        prompts=None if prompts is None else str(root / prompts),
-    )  # fmt: skip
+def test_the_toy_study_names_each_stand_in_as_its_card_does(tasks, root):
+    for study in ("toy", "smoke"):
+        for name, data in load_study(root / "params", study).config.tasks.items():
+            if tasks[name].toy:
+                assert data.stand_in == f"toy: {tasks[name].toy}", (study, name)
 
 
 def test_every_task_reads_its_toy_stand_in(tasks, toy):
     for name, task in tasks.items():
-        data = load_task(name, task, toy_data(name, task, toy))
+        data = load_task(name, task, toy_data(name, toy))
         match data:
             case LabelledTask():
                 assert len(data.train) > 40, name

@@ -27,11 +27,13 @@ class Layout:
             into a folder.
         validation: whether the set publishes a validation split.
         side: pixels a side where the format fixes them.
+        train_a_class: training examples of each class where the protocol fixes them.
     """
 
     write: Writer
     validation: bool = False
     side: int | None = None
+    train_a_class: int | None = None
 
 
 def hold_out(parts: Parts) -> Parts:

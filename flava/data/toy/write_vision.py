@@ -33,6 +33,8 @@ def write_vision_task(
     """Writes <root>/<task> in the set's official layout; for ImageNet the zero-shot prompts too."""
     spec, layout = VISION_TASKS[task], LAYOUTS.get(task, Layout(write_image_folder))
     parts: Parts = {}
+    if layout.train_a_class:
+        train = layout.train_a_class * len(spec.classes)
     for split, n, least in (("train", train, TRAIN_A_CLASS), ("test", test, TEST_A_CLASS)):
         label = labels(rng, len(spec.classes), n, least)
         parts[split] = label, draw(rng, spec.paint(rng, label), layout.side or size)

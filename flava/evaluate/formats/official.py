@@ -12,9 +12,11 @@ import numpy as np
 from flava.errors import DataError
 from flava.evaluate.formats import text_files
 from flava.evaluate.images import EncodedImages, ImageSource, pictures
-from flava.evaluate.taskdata import Split, check_labels
+from flava.evaluate.taskdata import LabelledTask, Split, check_labels
 
 Listed = tuple[str, str, int]  # where it is listed (file and line or entry), picture, label
+
+SPLIT_SEED = 0  # of splits that no official list gives
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Release:
             raise DataError(f"{self.root / name} is empty or lists a class twice. Get it anew.")
         return found
 
-    def bytes(self, name: str) -> bytes:
+    def read(self, name: str) -> bytes:
         """Content of a binary file.
 
         Raises:
@@ -142,3 +144,52 @@ def position(name: str, classes: Sequence[str], where: str) -> int:
         raise DataError(
             f"{where}: '{name}' is none of the {len(classes)} classes ({', '.join(classes[:3])} …)."
         ) from None
+
+
+def by_class_folder(source: ImageSource) -> dict[str, list[str]]:
+    """Class -> pictures, in sorted order; the class is the folder that a picture lies in.
+
+    Raises:
+        DataError: a picture lies in no folder.
+    """
+    found: dict[str, list[str]] = {}
+    for name in source.names:
+        parts = name.split("/")
+        if len(parts) < 2:
+            raise DataError(f"{source.path}: '{name}' is not at <class>/<file>.")
+        found.setdefault(parts[-2], []).append(name)
+    return {label: sorted(found[label]) for label in sorted(found)}
+
+
+def seeded_split(
+    source: ImageSource, members: dict[str, list[str]], train: int, test: int | None = None
+) -> LabelledTask:
+    """`train` pictures of each class to train on, and `test` (or all) others to score.
+
+    The draw depends on the pictures' names alone: it is the same for all columns and seeds.
+
+    Raises:
+        DataError: a class has too few pictures.
+    """
+    rng = np.random.default_rng(SPLIT_SEED)
+    halves: tuple[list[Listed], list[Listed]] = ([], [])
+    for label, (name, pictures_of) in enumerate(members.items()):
+        wanted = train + (test or 1)
+        if len(pictures_of) < wanted:
+            raise DataError(
+                f"{source.path}: class '{name}' has {len(pictures_of)} pictures, at least {wanted} "
+                "are needed. Unpack the set anew."
+            )
+        order = rng.permutation(len(pictures_of))
+        ends = (0, train, train + test if test else len(order))
+        for half, start, end in zip(halves, ends[:-1], ends[1:], strict=True):
+            half += [(name, pictures_of[i], label) for i in np.sort(order[start:end])]
+    splits = [members_split(source, half) for half in halves]
+    return LabelledTask(train=splits[0], tests={"test": splits[1]}, classes=list(members))
+
+
+def members_split(source: ImageSource, listed: Sequence[Listed]) -> Split:
+    """A split of members that are known to be in the source."""
+    labels_N = np.asarray([label for _, _, label in listed], np.int64)
+    images = EncodedImages(source, [member for _, member, _ in listed])
+    return Split(labels_N, images, np.arange(len(labels_N)))
