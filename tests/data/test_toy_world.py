@@ -64,7 +64,7 @@ def labelled(world: Path, tasks: dict[str, TaskConfig], name: str) -> LabelledTa
 # Files without pictures or drawn labels: names of classes, numbers of pictures, prompts.
 NAMES_ALONE = (
     "classnames.json", "templates.json", "variants.txt", "cars_meta.mat", "batches.meta.txt",
-    "fine_label_names.txt", "setid.mat", "class_names.txt",
+    "fine_label_names.txt", "setid.mat", "class_names.txt", "ClassName.txt", "classInd.txt",
 )  # fmt: skip
 
 

@@ -21,10 +21,12 @@ EPOCH = (2000, 1, 1, 0, 0, 0)  # date of all members
 
 
 def encode(pixels: Images, suffix: str) -> bytes:
-    """A picture file: PNG for ".png", else JPEG of quality 90 without chroma subsampling."""
+    """A picture file: PNG, PPM, else JPEG of quality 90 without chroma subsampling."""
     file = io.BytesIO()
     if suffix == ".png":
         Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+    elif suffix == ".ppm":
+        Image.fromarray(pixels).save(file, "PPM")
     else:
         Image.fromarray(pixels).save(file, "JPEG", quality=90, subsampling=0)
     return file.getvalue()
