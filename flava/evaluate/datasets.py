@@ -29,6 +29,7 @@ from flava.evaluate.formats import (
     nlvr,
     pcam,
     prompts,
+    rendered_sst2,
     snli_ve,
     stl10,
     sun397,
@@ -65,6 +66,7 @@ READERS: dict[str, dict[str, Reader]] = {
         "clevr": clevr.load,
         "fer2013": fer2013.load,
         "sun397": sun397.load,
+        "rendered_sst2": rendered_sst2.load,
     },
     "multimodal": {
         "snli_ve": snli_ve.load,

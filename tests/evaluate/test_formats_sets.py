@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import zipfile
+from collections import defaultdict
 from pathlib import Path
 
 import h5py
@@ -375,7 +376,33 @@ def test_bad_videos(videos, monkeypatch):
         load("ucf101", videos)
 
 
-# --- FER2013 from real faces
+# --- Real pictures, put into the official layouts
+
+
+def test_gtsrb_reads_real_signs(real_data, tmp_path):
+    archive = zipfile.ZipFile(real_data / "gtsrb" / "images.zip")
+    header = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n"
+    lists, pictures = defaultdict(str), defaultdict(dict)
+    for name in (n for n in archive.namelist() if n.endswith(".jpg")):
+        split, folder, file = name.split("/")[-3:]
+        place = f"{folder}/{file}" if split == "train" else f"{folder}_{file}"
+        pictures[split][place] = archive.read(name)
+        row = f"{place.split('/')[-1]};9;9;1;1;8;8;{int(folder)}\n"
+        lists[f"GTSRB/Training/{folder}/GT-{folder}.csv" if split == "train" else "test"] += row
+    write(tmp_path / "GT-final_test.csv", header + lists.pop("test"))
+    for place, rows in lists.items():
+        write(tmp_path / place, header + rows)
+    write_zip(tmp_path / "GTSRB/Training.zip", pictures["train"])
+    write_zip(tmp_path / "GTSRB/Final_Test/Images.zip", pictures["test"])
+    found = load("gtsrb", tmp_path)
+    data = data_config("image_folder", real_data / "gtsrb" / "images.zip")
+    plain = load_task("gtsrb", task_config("linear_probe"), data)
+    assert found.classes == plain.classes and len(found.classes) == 43
+    for a, b in ((found.train, plain.train), (found.tests["test"], plain.tests["test"])):
+        assert len(a) == len(b) and np.array_equal(np.sort(a.targets), b.targets)
+    rows = np.arange(0, len(found.train), 50)
+    assert np.array_equal(found.train.targets, plain.train.targets)
+    assert (found.train.images.pixels(rows, 24) == plain.train.images.pixels(rows, 24)).all()
 
 
 def test_fer2013_reads_the_pixels_of_real_faces(real_data, tmp_path):
