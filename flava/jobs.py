@@ -19,6 +19,7 @@ from flava.config import (
     FlavaConfig,
     Fraction,
     Kind,
+    LeakConfig,
     MaskingConfig,
     MlmInitConfig,
     Objective,
@@ -211,6 +212,27 @@ class EvaluateJob(Strict):
     output: str = Field(description="results/<study>/runs/<run>/evaluate/<job>.json")
 
 
+class HashJob(Strict):
+    """Hash one prepared corpus for the leak check."""
+
+    study: str
+    corpus: str = Field(description="prepared folder: data/<study>/<kind>")
+    images: bool = Field(description="whether the corpus has images")
+    tokenizer: str | None = Field(description="whose token lists of the corpus are read")
+    tokenizer_path: str | None
+    output: str = Field(description="data/<study>/hashes/<kind>.npz")
+
+
+class LeaksJob(Strict):
+    """Search the test examples of all tasks in the hashed corpora."""
+
+    study: str
+    settings: LeakConfig
+    corpora: dict[str, HashJob]
+    tasks: dict[str, EvaluateTask]
+    output: str = Field(description="results/<study>/leaks.json")
+
+
 class CollectJob(Strict):
     """All scores of a study into one table."""
 
@@ -243,6 +265,7 @@ class ReportJob(Strict):
         default_factory=dict,
         description="training that runs start from, encoders and image tokenizer -> its record",
     )
+    leaks: str | None = Field(None, description="result of the leak check; none: it was not run")
     published: str = Field(description="folder of the paper's tables")
     output: str = Field(description="folder: results/<study>/report")
 

@@ -47,6 +47,7 @@ from flava.config.inits import (
     MlmOptim,
     WeightsConfig,
 )
+from flava.config.leaks import LeakConfig
 from flava.config.models import ClipConfig, CodebookConfig, CodebookOptim, FlavaConfig
 from flava.config.study import ReleasedClip, SelectionConfig, StudyConfig
 from flava.config.tasks import FinetuneConfig, ProbeConfig, TaskConfig, TaskData
@@ -85,6 +86,7 @@ __all__ = [
     "InitsConfig",
     "Kind",
     "Layout",
+    "LeakConfig",
     "LoopConfig",
     "MaskingConfig",
     "Metric",

@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from flava.config.base import Strict
 from flava.config.data import DataConfig, SamplingConfig, SourceConfig
 from flava.config.inits import InitsConfig, WeightsConfig
+from flava.config.leaks import LeakConfig
 from flava.config.models import ClipConfig, CodebookConfig, FlavaConfig
 from flava.config.tasks import TaskData
 from flava.config.training import MaskingConfig, PretrainConfig
@@ -68,6 +69,10 @@ class StudyConfig(Strict):
     released_clip: ReleasedClip | None = None
     tasks: dict[str, TaskData]
     evaluate_jobs: dict[str, list[str]] = Field(description="tasks grouped into jobs")
+    leaks: LeakConfig | None = Field(
+        default_factory=lambda: LeakConfig(),
+        description="search of the test examples in the pretraining data; null: none",
+    )
     bootstrap_resamples: PositiveInt = Field(200, description="for standard errors")
     resources: dict[str, dict[str, int | str]] = Field(
         default_factory=dict, description="a rule's ranks, threads, memory: not part of identity"

@@ -19,6 +19,7 @@ from flava.report.compare import Comparison, load_comparison
 from flava.report.directions import directions_table, load_directions, note, summary
 from flava.report.headline import headline
 from flava.report.html import duration, page, paragraph, quantity, text
+from flava.report.leaks import leaks_section
 from flava.report.runs import Run, load_earlier, load_runs, load_sources
 
 PAGES = (
@@ -75,6 +76,8 @@ def write_index(job: ReportJob, dag: Path | None = None) -> None:
         _dag(dag),
         "<h2>Data</h2>",
         sections.data(load_sources(runs)),
+        "<h2>Test examples in the pretraining data</h2>",
+        leaks_section(job),
         "<h2>What did not run, and why</h2>",
         sections.not_run(comparison),
         "<h2>Cost</h2>",
