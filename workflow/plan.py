@@ -20,7 +20,9 @@ from flava.jobs import (
     CodebookJob,
     CollectJob,
     EvaluateJob,
+    HashJob,
     ImportJob,
+    LeaksJob,
     PrepareJob,
     ReportJob,
     RunConfig,
@@ -31,37 +33,13 @@ from flava.jobs import (
 from flava.studies import Study, load_study
 from workflow.encoders import EncoderRun, encoder_runs
 from workflow.fingerprint import fingerprint
+from workflow.leaks import hash_jobs, leaks_job
+from workflow.modules import IMPORT_FILES, MODULES, RUN_FILES
 from workflow.reporting import report_job
 from workflow.selection import selection_arrays, selection_job
 
-MODULES = {
-    "toy_world": "flava.data.toy.__main__",
-    "tokenizer": "flava.data.tokenizer",
-    "prepare": "flava.data.prepare",
-    "codebook": "flava.train.codebook",
-    "selection": "flava.evaluate.selection_set",
-    "init_mlm": "flava.train.init_mlm",
-    "init_beit": "flava.train.init_beit",
-    "init_dino": "flava.train.init_dino",
-    "pretrain": "flava.train.pretrain",
-    "import": "flava.train.imported",
-    "evaluate": "flava.evaluate.run",
-    "collect": "flava.evaluate.collect",
-    "directions": "flava.report.directions",
-    "render": "flava.report.render",
-    "site": "flava.report.site",
-}
-
 LARGE_PAIRS = "large_pairs"  # of the CLIP that stands in for the released one
 PAGES = ["table_c1"]
-RUN_FILES = [
-    "record.json",
-    "log.csv",
-    "curves.png",
-    "model/config.json",
-    "model/model.safetensors",
-]
-IMPORT_FILES = ["record.json", "model/config.json", "model/model.safetensors"]
 RESOURCES: dict[str, int | str] = {"ranks": 1, "threads": 1, "sharding": "none"}
 
 
@@ -296,6 +274,16 @@ class Plan:
             kinds.append(LARGE_PAIRS)
         return {kind: f"{self.data}/{kind}" for kind in kinds}
 
+    @cached_property
+    def hashes(self) -> dict[str, HashJob]:
+        """Corpus -> its hashing for the leak check; none where the study has no check."""
+        return hash_jobs(self.study, {kind: self.prepare_job(kind) for kind in self.corpora})
+
+    @cached_property
+    def leaks(self) -> LeaksJob | None:
+        """The leak check, where the study has one."""
+        return leaks_job(self.study, self.hashes)
+
     @property
     def tokenizers(self) -> list[str]:
         """Names of the study's tokenizers."""
@@ -328,7 +316,7 @@ class Plan:
             files += [f"{folder}/manifest.json" for folder in config.corpora.values()]
         for job in self.imports.values():
             files += [f"{job.output}/{name}" for name in ("config.json", "record.json")]
-        files += self.earlier.values()
+        files += [*self.earlier.values(), *([self.leaks.output] if self.leaks else [])]
         return list(dict.fromkeys([*files, "flava/report/style.css"]))
 
     @property
@@ -354,6 +342,7 @@ class Plan:
         if self.uses_selection:
             kept += [*self.selection_arrays, f"{self.data}/selection/record.json"]
         kept += [*self.raw_inputs(), *self.scores, self.collect_job().output, self.directions]
+        kept += [job.output for job in (*self.hashes.values(), self.leaks) if job]
         kept += self.pages
         kept += [page.removesuffix(".html") + ".ipynb" for page in self.pages]
         kept.append(f"{self.results}/report/index.html")
@@ -368,7 +357,8 @@ class Plan:
     def report_job(self) -> ReportJob:
         """Resolved report."""
         runs = {run: config.output for run, config in self.models.items()}
-        return report_job(self.study, runs, list(self.imports), self.earlier)
+        leaks = self.leaks.output if self.leaks else None
+        return report_job(self.study, runs, list(self.imports), self.earlier, leaks)
 
     def configs(self) -> dict[str, Any]:
         """Path -> plain data of every resolved configuration and code fingerprint."""
@@ -385,13 +375,17 @@ class Plan:
             files[self.config_path("codebook")] = self.codebook_job().model_dump()
         if self.uses_selection:
             files[self.config_path("selection")] = self.selection_job.model_dump()
+        for kind, job in self.hashes.items():
+            files[self.config_path(f"hash_{kind}")] = job.model_dump()
+        if self.leaks:
+            files[self.config_path("leaks")] = self.leaks.model_dump()
         for init in self.inits.values():
             files[f"{init.job.output}/config.json"] = init.job.model_dump()
         for config in self.models.values():
             files[f"{config.output}/config.json"] = config.model_dump()
-        for job in self.evaluate_jobs.values():
-            path = job.output.removesuffix(".json") + ".config.json"
-            files[path] = job.model_dump()
+        for evaluation in self.evaluate_jobs.values():
+            path = evaluation.output.removesuffix(".json") + ".config.json"
+            files[path] = evaluation.model_dump()
         files[self.config_path("collect")] = self.collect_job().model_dump()
         files[self.config_path("report")] = self.report_job().model_dump()
         return files

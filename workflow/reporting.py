@@ -9,7 +9,11 @@ from flava.studies import Study, unavailable
 
 
 def report_job(
-    study: Study, runs: Mapping[str, str], imported: Sequence[str], earlier: Mapping[str, str]
+    study: Study,
+    runs: Mapping[str, str],
+    imported: Sequence[str],
+    earlier: Mapping[str, str],
+    leaks: str | None,
 ) -> ReportJob:
     """What the pages show.
 
@@ -17,6 +21,7 @@ def report_job(
         runs: `<column>-s<seed>` -> run folder.
         imported: those of `runs` that have published weights.
         earlier: training that runs start from -> its record.
+        leaks: result of the leak check, where the study has one.
     """
     config, ran = study.config, set(study.config.columns)
     return ReportJob(
@@ -37,6 +42,7 @@ def report_job(
         imported=list(imported),
         stand_ins=stand_in_models(study),
         earlier=dict(earlier),
+        leaks=leaks,
         published="params/paper",
         output=f"results/{config.name}/report",
     )

@@ -132,6 +132,45 @@ def test_unimodal_columns_have_the_papers_dashes(root: Path, monkeypatch) -> Non
     assert {job for run, job in jobs if run == "clip_400m-s0"} == {"vision", "nlp", "multimodal"}
 
 
+def test_the_leak_check_is_part_of_every_study_and_can_be_turned_off(in_copy: Path) -> None:
+    for name in ("smoke", "toy", "mini", "paper"):
+        plan = Plan.load(name)
+        assert plan.leaks is not None and plan.leaks.output in plan.targets(), name
+        assert plan.leaks.output in plan.report_inputs
+        assert set(plan.hashes) == set(plan.leaks.corpora) == set(plan.corpora)
+        listed = [task for tasks in plan.study.config.evaluate_jobs.values() for task in tasks]
+        assert set(plan.leaks.tasks) == set(listed)
+    study = Path("params/smoke.yaml")
+    study.write_text(study.read_text() + "\nleaks: null\n")
+    plan, files = Plan.load("smoke"), ("smoke/leaks.json", "configs/leaks.json", ".npz")
+    assert not plan.hashes and plan.leaks is None and plan.report_job().leaks is None
+    assert not [path for path in (*plan.targets(), *plan.configs()) if path.endswith(files)]
+
+
+def test_corpora_are_compared_by_a_tokenizer_they_were_prepared_with(in_copy: Path) -> None:
+    plan = Plan.load("smoke")
+    used = {kind: job.tokenizer for kind, job in plan.hashes.items()}
+    assert used == {
+        "pairs": "wordpiece", "images": None, "texts": "wordpiece", "large_pairs": "bpe",
+    }  # fmt: skip
+    for kind, job in plan.hashes.items():
+        prepared = plan.prepare_job(kind)
+        assert job.tokenizer is None or job.tokenizer_path == prepared.tokenizers[job.tokenizer]
+        assert (job.corpus, job.images) == (prepared.output, kind != "texts")
+
+
+def test_settings_of_a_protocol_do_not_change_the_leak_check(in_copy: Path) -> None:
+    before = Plan.load("smoke").configs()
+    study = Path("params/smoke.yaml")
+    text = study.read_text()
+    assert text.count("updates: 6, warmup_updates: 2, evaluations: 2") == 1
+    study.write_text(text.replace("updates: 6, warmup_updates: 2, ev", "updates: 7, ev"))
+    after = Plan.load("smoke").configs()
+    changed = {path for path in after if after[path] != before[path]}
+    assert "results/smoke/runs/mlm-s0/evaluate/nlp.config.json" in changed
+    assert not {"results/smoke/configs/leaks.json"} & changed
+
+
 def test_every_target_is_made_for_a_run_of_the_study(root: Path, monkeypatch) -> None:
     monkeypatch.chdir(root)
     plan = Plan.load("toy")

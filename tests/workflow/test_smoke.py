@@ -63,6 +63,18 @@ def test_report_is_there(project: Project) -> None:
     assert "78.19" in table  # the paper's NLP average of column 12, beside ours
 
 
+def test_leak_check_has_counts_a_record_and_a_section(project: Project) -> None:
+    value = json.loads((project.path / "results/smoke/leaks.json").read_text())
+    assert value["record"]["step"] == "leaks"
+    searched = {(each["corpus"], each["task"]) for each in value["images"]}
+    assert {corpus for corpus, _ in searched} == {"pairs", "images", "large_pairs"}
+    assert {task for _, task in searched} >= {"imagenet", "mnist", "snli_ve", "flickr30k"}
+    assert {each["corpus"] for each in value["texts"]} == {"pairs", "texts", "large_pairs"}
+    assert set(value["record"]["extra"]["images"]) == {f"{t} in {c}" for c, t in searched}
+    index = (project.path / "results/smoke/report/index.html").read_text()
+    assert "Test examples in the pretraining data" in index
+
+
 def test_second_call_has_nothing_to_do(project: Project) -> None:
     assert project.planned() == set()
     result = project.snakemake("--cores", "2")

@@ -1,4 +1,4 @@
-# Rows of Table C.1, grouped into jobs by the study, and all scores in one table.
+# Rows of Table C.1, grouped into jobs by the study, all scores in one table, and the leak check.
 
 
 rule evaluate:
@@ -20,6 +20,39 @@ rule evaluate:
     shell:
         "exec {PY} -m workflow.launch evaluate --config {input.config:q}"
         " --ranks {resources.ranks} --threads {threads} > {log:q} 2>&1"
+
+
+# One pass over a corpus, whatever the number of tasks that are searched in it.
+rule hash:
+    input:
+        f"{plan.data}/{{kind}}/manifest.json",
+        config=f"{plan.results}/configs/hash_{{kind}}.json",
+        code=plan.code_path("hash"),
+    output:
+        f"{plan.data}/hashes/{{kind}}.npz",
+    log:
+        f"logs/{plan.name}/hash/{{kind}}.log",
+    threads: plan.cores("hash")
+    message:
+        "hash {wildcards.kind}"
+    shell:
+        "{PY} -m flava.data.hash_corpus --config {input.config:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule leaks:
+    input:
+        plan.raw_inputs(),
+        [job.output for job in plan.hashes.values()],
+        config=plan.config_path("leaks"),
+        code=plan.code_path("leaks"),
+    output:
+        f"{plan.results}/leaks.json",
+    log:
+        f"logs/{plan.name}/leaks.log",
+    message:
+        "leaks: search the test examples in the pretraining data"
+    shell:
+        "{PY} -m flava.evaluate.leaks --config {input.config:q} > {log:q} 2>&1"
 
 
 rule collect:

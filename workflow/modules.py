@@ -1,0 +1,30 @@
+"""The module that each rule runs, its fingerprint an input of the rule, and what some leave."""
+
+MODULES = {
+    "toy_world": "flava.data.toy.__main__",
+    "tokenizer": "flava.data.tokenizer",
+    "prepare": "flava.data.prepare",
+    "codebook": "flava.train.codebook",
+    "selection": "flava.evaluate.selection_set",
+    "init_mlm": "flava.train.init_mlm",
+    "init_beit": "flava.train.init_beit",
+    "init_dino": "flava.train.init_dino",
+    "pretrain": "flava.train.pretrain",
+    "import": "flava.train.imported",
+    "evaluate": "flava.evaluate.run",
+    "hash": "flava.data.hash_corpus",
+    "leaks": "flava.evaluate.leaks",
+    "collect": "flava.evaluate.collect",
+    "directions": "flava.report.directions",
+    "render": "flava.report.render",
+    "site": "flava.report.site",
+}
+
+RUN_FILES = [
+    "record.json",
+    "log.csv",
+    "curves.png",
+    "model/config.json",
+    "model/model.safetensors",
+]
+IMPORT_FILES = ["record.json", "model/config.json", "model/model.safetensors"]
