@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -34,9 +35,13 @@ class ImageSource:
         self.names = [n for n in self._members.names if _is_picture(n)]
         if not self.names:
             raise DataError(f"{path} holds no picture files ({', '.join(sorted(SUFFIXES))}).")
-        self._by_stem: dict[str, list[str]] = {}
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
         for name in self.names:
-            self._by_stem.setdefault(PurePosixPath(name).stem, []).append(name)
+            found.setdefault(PurePosixPath(name).stem, []).append(name)
+        return found
 
     def find(self, name: str) -> str:
         """The member that `name` (a path's end, with or without suffix) stands for.

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
+from webdataset import TarWriter
 
 from flava.config import FinetuneConfig, TaskConfig, TaskData
 from flava.evaluate.context import Context
@@ -140,6 +141,17 @@ def write(path: Path, text: str) -> Path:
 
 def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> Path:
     return write(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def web_dataset(root: Path, split: str, labels: list[int], count: int = 2) -> None:
+    """A split of CLIP_benchmark's layout: noise pictures by number, dealt out to `count` tars."""
+    (root / split).mkdir(parents=True)
+    write(root / split / "nshards.txt", str(count))
+    for shard in range(count):
+        with TarWriter(str(root / split / f"{shard}.tar")) as tar:
+            for number in range(shard, len(labels), count):
+                sample = {"png": noise_png(number), "cls": labels[number]}
+                tar.write({"__key__": f"s{number:07d}", **sample})
 
 
 def colour_folder(path: Path, train: int = 40, test: int = 20) -> Path:
