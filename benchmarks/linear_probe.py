@@ -1,0 +1,187 @@
+"""The whole sweep of a linear probe, ours against scikit-learn's logistic regression.
+
+python -m benchmarks.linear_probe [--repeats 2] [--tight-repeats 1]
+
+Both fit every penalty that CLIP's search visits and then train + validation at the chosen one.
+Features are synthetic: normal with a power-law spectrum (principal variance i is 1 / i), class
+means of the same spectrum, each example normalised as a final LayerNorm does. Contestants take
+turns in one process; times are minima over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from scipy.special import log_softmax
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression as Reference
+
+from benchmarks.machine import describe
+from flava.config import ProbeConfig
+from flava.evaluate.features import FeatureArray, device
+from flava.evaluate.linear_probe import lambda_grid, sweep
+from flava.evaluate.logistic import LogisticRegression, Problem, fit
+from flava.evaluate.taskdata import FloatArray, IntArray
+
+APART = 0.25  # of class means, in within-class deviations: about 80 % of held-out examples right
+FITS = dict[float, tuple[FloatArray, FloatArray, bool]]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Training, validation and test features (N, D) with their labels."""
+
+    features: list[FeatureArray]
+    labels: list[IntArray]
+    n_classes: int
+
+    @classmethod
+    def make(cls, examples: int, width: int, n_classes: int, seed: int = 0) -> Data:
+        """`examples` for training, a fifth of that for validation and as many to test."""
+        random = np.random.default_rng(seed)
+        deviation_D = np.arange(1, width + 1) ** -0.5
+        basis_DD = np.linalg.qr(random.normal(size=(width, width)))[0]
+        sizes = [examples, examples // 5, examples // 5]
+        labels_N = random.integers(0, n_classes, sum(sizes))
+        means_CD = APART * random.normal(size=(n_classes, width)) * deviation_D
+        noise_ND = random.normal(size=(sum(sizes), width)) * deviation_D
+        found_ND = (means_CD[labels_N] + noise_ND) @ basis_DD.T
+        found_ND -= found_ND.mean(axis=1, keepdims=True)
+        found_ND /= found_ND.std(axis=1, keepdims=True)
+        cuts = np.cumsum(sizes)[:-1]
+        features = np.split(found_ND.astype(np.float32), cuts)
+        return cls(features, np.split(labels_N, cuts), n_classes)
+
+    @property
+    def both(self) -> tuple[FeatureArray, IntArray]:
+        """Train + validation."""
+        return np.concatenate(self.features[:2]), np.concatenate(self.labels[:2])
+
+
+@dataclass
+class Result:
+    """What a contestant found; `fits` has (weights, intercepts, converged) of each penalty."""
+
+    seconds: list[float] = field(default_factory=list)
+    penalty: float = 0.0
+    accuracy: float = 0.0
+    fits: FITS = field(default_factory=dict)
+
+
+def ours(data: Data, _: list[float], result: Result) -> None:
+    """The sweep and the refit of flava.evaluate."""
+    held_ND, held_N = data.features[1], data.labels[1]
+
+    def score(model: LogisticRegression) -> float:
+        models.append(model)
+        return float(np.mean(model.predict(held_ND) == held_N))
+
+    config, models = ProbeConfig(), list[LogisticRegression]()
+    found = sweep(Problem.of(data.features[0], data.labels[0], data.n_classes), score, config)
+    problem = Problem.of(*data.both, data.n_classes)
+    final = fit(problem, found.penalty, config.max_iterations, found.model)
+    result.penalty = found.penalty
+    result.accuracy = float(np.mean(final.predict(data.features[2]) == data.labels[2]))
+    result.fits = {
+        penalty: (model.weights_CD, model.intercept_C, model.converged)
+        for penalty, model in zip(found.visited, models, strict=True)
+    }
+
+
+def reference(tolerance: float) -> Callable[[Data, list[float], Result], None]:
+    """scikit-learn at the penalties that ours visited, from zero each, as its users do."""
+
+    def run(data: Data, visited: list[float], result: Result) -> None:
+        scores = {}
+        for penalty in visited:
+            model = _reference(penalty, tolerance).fit(data.features[0], data.labels[0])
+            scores[penalty] = model.score(data.features[1], data.labels[1])
+            stopped = int(model.n_iter_[0]) < model.max_iter
+            result.fits[penalty] = model.coef_, model.intercept_, stopped
+        result.penalty = max(scores, key=lambda penalty: (scores[penalty], penalty))
+        final = _reference(result.penalty, tolerance).fit(*data.both)
+        result.accuracy = final.score(data.features[2], data.labels[2])
+
+    return run
+
+
+def _reference(penalty: float, tolerance: float) -> Reference:
+    return Reference(C=1 / penalty, tol=tolerance, max_iter=1000)
+
+
+def value(data: Data, penalty: float, weights_CD: FloatArray, intercept_C: FloatArray) -> float:
+    """The objective in float64."""
+    labels_N, weights_CD = data.labels[0], weights_CD.astype(np.float64)
+    log_p_NC = log_softmax(data.features[0] @ weights_CD.T + intercept_C, axis=1)
+    loss = -log_p_NC[np.arange(len(labels_N)), labels_N].sum()
+    return float(loss + penalty / 2 * np.square(weights_CD).sum())
+
+
+def gaps(data: Data, result: Result, lowest: dict[float, float]) -> list[float]:
+    """Relative distance of each fit from the lowest objective that is known."""
+    return [
+        value(data, penalty, weights_CD, intercept_C) / lowest[penalty] - 1
+        for penalty, (weights_CD, intercept_C, _) in result.fits.items()
+    ]
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Sweeps of a linear probe.")
+    parser.add_argument("--examples", type=int, default=5000)
+    parser.add_argument("--width", type=int, default=768)
+    parser.add_argument("--classes", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--tight-repeats", type=int, default=1)
+    parser.add_argument("--tight", type=float, default=1e-7, help="scikit-learn's `tol`")
+    given = parser.parse_args()
+    data = Data.make(given.examples, given.width, given.classes)
+    contestants = {
+        "ours": (ours, given.repeats),
+        "scikit-learn": (reference(1e-4), given.repeats),
+        f"scikit-learn, tol {given.tight:g}": (reference(given.tight), given.tight_repeats),
+    }
+    results = {name: Result() for name in contestants}
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    for turn in range(given.repeats):
+        for name, (run, repeats) in contestants.items():
+            if turn < repeats:
+                started = time.perf_counter()
+                run(data, list(results["ours"].fits), results[name])
+                results[name].seconds.append(time.perf_counter() - started)
+                print(f"{name}: {results[name].seconds[-1]:.1f} s", file=sys.stderr, flush=True)
+    print(describe(device()))
+    report(data, results)
+
+
+def report(data: Data, results: dict[str, Result]) -> None:
+    """One line a contestant."""
+    visited = results["ours"].fits
+    lowest = {
+        penalty: min(value(data, penalty, *r.fits[penalty][:2]) for r in results.values() if r.fits)
+        for penalty in visited
+    }
+    fastest = min(results["ours"].seconds)
+    grid = lambda_grid(ProbeConfig())
+    print(f"{len(visited)} of {len(grid)} penalties, torch {torch.__version__}")
+    print("| contestant | test accuracy | lambda | largest gap | unconverged | s | times ours |")
+    print("|---|---|---|---|---|---|---|")
+    for name, result in results.items():
+        if result.seconds:
+            unconverged = sum(not converged for *_, converged in result.fits.values())
+            print(
+                f"| {name} | {result.accuracy:.1%} | {result.penalty:.3g} | "
+                f"{max(gaps(data, result, lowest)):.1e} | {unconverged} | "
+                f"{min(result.seconds):.1f} | {min(result.seconds) / fastest:.1f} |"
+            )
+
+
+if __name__ == "__main__":
+    main()
