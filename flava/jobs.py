@@ -209,6 +209,9 @@ class EvaluateJob(Strict):
     tokenizer_path: str
     tasks: dict[str, EvaluateTask]
     bootstrap_resamples: PositiveInt
+    features: str | None = Field(
+        None, description="cache of frozen features: cache/<study>/features; none: not kept"
+    )
     output: str = Field(description="results/<study>/runs/<run>/evaluate/<job>.json")
 
 

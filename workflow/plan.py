@@ -7,7 +7,6 @@ its own chain.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +31,7 @@ from flava.jobs import (
 )
 from flava.studies import Study, load_study
 from workflow.encoders import EncoderRun, encoder_runs
+from workflow.evaluation import evaluate_jobs
 from workflow.fingerprint import fingerprint
 from workflow.leaks import hash_jobs, leaks_job
 from workflow.modules import IMPORT_FILES, MODULES, RUN_FILES
@@ -236,25 +236,7 @@ class Plan:
     @cached_property
     def evaluate_jobs(self) -> dict[tuple[str, str], EvaluateJob]:
         """(run, job) -> its resolved tasks."""
-        jobs: dict[tuple[str, str], EvaluateJob] = {}
-        for run, config in self.models.items():
-            grouped = defaultdict(list)
-            for task, job in self.study.tasks_of(config.column).items():
-                grouped[job].append(task)
-            for job, tasks in grouped.items():
-                jobs[run, job] = EvaluateJob(
-                    study=self.name,
-                    column=config.column,
-                    seed=config.seed,
-                    job=job,
-                    model=f"{config.output}/model",
-                    parent_record=f"{config.output}/record.json",
-                    tokenizer_path=config.tokenizer_path,
-                    tasks={task: self.study.evaluate_task(task) for task in tasks},
-                    bootstrap_resamples=self.study.config.bootstrap_resamples,
-                    output=f"{config.output}/evaluate/{job}.json",
-                )
-        return jobs
+        return evaluate_jobs(self.study, self.models)
 
     @property
     def scores(self) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flava.config import TaskConfig
+from flava.evaluate.feature_cache import NO_CACHE, FeatureCache
 from flava.models.backbone import Backbone
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class Context:
         name: key of the task in tasks.yaml.
         seed: of the run: splits, orders and dropout.
         resamples: of the bootstrap.
+        cache: of the model's image features.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Context:
     seed: int
     resamples: int
     stand_in: str | None
+    cache: FeatureCache = NO_CACHE
 
     @property
     def what(self) -> str:

@@ -17,6 +17,7 @@ from flava.data.transforms import decode_image, resize_square
 from flava.errors import DataError, FlavaError
 from flava.evaluate.archives import Members, open_members
 from flava.evaluate.taskdata import IntArray, PixelArray
+from flava.io import sha256_parts
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 MAX_FILE_BYTES = 256 * 2**20  # no single picture is larger; guards against archive bombs
@@ -106,6 +107,14 @@ class EncodedImages:
             out_BHWC[row] = np.asarray(resize_square(image, size))
         return out_BHWC
 
+    def digest(self, indices: IntArray) -> str:
+        """SHA-256 of the files at `indices`.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        return sha256_parts(self.source.read(self.names[i]) for i in indices)
+
     def take(self, indices: IntArray) -> EncodedImages:
         """The images at `indices`."""
         return EncodedImages(self.source, [self.names[i] for i in indices])
@@ -128,9 +137,17 @@ class ArrayImages:
             out_BHWC[row] = np.asarray(resize_square(image, size))
         return out_BHWC
 
+    def digest(self, indices: IntArray) -> str:
+        """SHA-256 of the pictures at `indices`."""
+        return sha256_parts(_bytes(self.array[i]) for i in indices)
+
     def take(self, indices: IntArray) -> ArrayImages:
         """The images at `indices`."""
         return ArrayImages(self.array[indices])
+
+
+def _bytes(picture_HWC: PixelArray) -> bytes:
+    return f"{picture_HWC.shape}".encode() + picture_HWC.tobytes()
 
 
 def image_source(folder: Path, data: TaskData) -> ImageSource:

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from flava.errors import ConfigError
 from flava.evaluate.bootstrap import bootstrap_std
 from flava.evaluate.context import Context
-from flava.evaluate.features import FeatureArray, image_features, text_features
+from flava.evaluate.features import FeatureArray, text_features
 from flava.evaluate.scores import Score, percent
 from flava.evaluate.taskdata import IntArray, RetrievalTask
 
@@ -36,7 +36,9 @@ def evaluate(context: Context, data: RetrievalTask) -> list[Score]:
     """
     model, what = context.model, context.what
     every = np.arange(len(data.images))
-    image_ND = image_features(model.image_embeddings, data.images, every, model.image_size, what)
+    image_ND = context.cache.image_features(
+        model.image_embeddings, data.images, every, model.image_size, what
+    )
     text_MD = text_features(
         model.text_embeddings, data.captions, context.tokenizer, model.max_text_length, what
     )

@@ -21,6 +21,7 @@ from flava.errors import CheckpointError, ConfigError, FlavaError, run_cli
 from flava.evaluate import finetuned_tasks, retrieval, vision, zero_shot
 from flava.evaluate.context import Context
 from flava.evaluate.datasets import load_task
+from flava.evaluate.feature_cache import NO_CACHE, FeatureCache
 from flava.evaluate.features import device
 from flava.evaluate.scores import Score
 from flava.evaluate.taskdata import LabelledTask, RetrievalTask, TaskSet, ZeroShotTask
@@ -57,11 +58,12 @@ def run(job: EvaluateJob) -> None:
     model = load_backbone(Path(job.model))
     tokenizer = load_tokenizer(job.tokenizer_path)
     _check_vocabulary(model, tokenizer, job)
+    cache = FeatureCache.of(job.features, Path(job.model))
     scores: list[Score] = []
     seconds: dict[str, float] = {}
     for name, spec in sorted(job.tasks.items()):
         begun = time.monotonic()
-        scores += evaluate_task(job, name, spec, model, tokenizer)
+        scores += evaluate_task(job, name, spec, model, tokenizer, cache)
         seconds[name] = round(time.monotonic() - begun, 3)
         print(f"{name}: {seconds[name]:.1f} s", file=sys.stderr, flush=True)
         gc.collect()
@@ -76,7 +78,12 @@ def run(job: EvaluateJob) -> None:
 
 
 def evaluate_task(
-    job: EvaluateJob, name: str, spec: EvaluateTask, model: Backbone, tokenizer: Tokenizer
+    job: EvaluateJob,
+    name: str,
+    spec: EvaluateTask,
+    model: Backbone,
+    tokenizer: Tokenizer,
+    cache: FeatureCache = NO_CACHE,
 ) -> list[Score]:
     """Scores of one task.
 
@@ -91,6 +98,7 @@ def evaluate_task(
         seed=job.seed,
         resamples=job.bootstrap_resamples,
         stand_in=spec.data.stand_in,
+        cache=cache,
     )
     try:
         return _dispatch(context, spec, load_task(name, spec.task, spec.data))

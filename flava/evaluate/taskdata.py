@@ -26,6 +26,10 @@ class Images(Protocol):
         """uint8 RGB of the images at `indices`, resized to a square: (B, size, size, 3)."""
         ...
 
+    def digest(self, indices: IntArray) -> str:
+        """SHA-256 of the content of the images at `indices`, in that order."""
+        ...
+
     def take(self, indices: IntArray) -> Images:
         """The images at `indices`, in that order."""
         ...

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from flava.config import ProbeConfig
 from flava.errors import DataError
 from flava.evaluate.context import Context
-from flava.evaluate.features import FeatureArray, image_features
+from flava.evaluate.features import FeatureArray
 from flava.evaluate.linear_probe import stratified_split, sweep
 from flava.evaluate.logistic import LogisticRegression, Problem, fit
 from flava.evaluate.metrics import METRICS
@@ -79,7 +79,7 @@ def _split_features(
     assert split.images is not None and split.image_N is not None
     check_labels(labels_N, len(data.classes), f"{context.what}, split '{name}'")
     model = context.model
-    features_ND = image_features(
+    features_ND = context.cache.image_features(
         model.image_features, split.images, split.image_N, model.image_size, context.what
     )
     return features_ND, labels_N

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from flava.evaluate.context import Context
-from flava.evaluate.features import FeatureArray, image_features, text_features
+from flava.evaluate.features import FeatureArray, text_features
 from flava.evaluate.retrieval import unit
 from flava.evaluate.scores import Score, percent, score_predictions
 from flava.evaluate.taskdata import ZeroShotTask, check_labels
@@ -23,7 +23,7 @@ def evaluate(context: Context, data: ZeroShotTask) -> list[Score]:
     labels_N = split.labels()
     assert split.images is not None and split.image_N is not None
     check_labels(labels_N, len(data.classes), context.what)
-    image_ND = image_features(
+    image_ND = context.cache.image_features(
         model.image_embeddings, split.images, split.image_N, model.image_size, context.what
     )
     cosine_NC = unit(image_ND) @ class_embeddings(context, data).T

@@ -6,19 +6,22 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import log_softmax
+from scipy.special import logsumexp, softmax
 from sklearn.linear_model import LogisticRegression as Reference
 
 from flava.config import ProbeConfig
 from flava.errors import DataError, TrainingError
-from flava.evaluate import linear_probe, vision
-from flava.evaluate.formats import mnist_idx
+from flava.evaluate import logistic, vision
+from flava.evaluate.baselines import pixels
+from flava.evaluate.datasets import load_task
 from flava.evaluate.images import ArrayImages
-from flava.evaluate.linear_probe import Problem, fit, lambda_grid, stratified_split, sweep
+from flava.evaluate.linear_probe import lambda_grid, stratified_split, sweep
+from flava.evaluate.logistic import Problem, fit
 from flava.evaluate.taskdata import LabelledTask, Split
-from tests.evaluate.fakes import FakeBackbone, context, data_config
+from tests.evaluate.fakes import FakeBackbone, context, data_config, task_config
 
 EVERY = np.arange
 
@@ -33,74 +36,150 @@ def blobs(n, width, classes, apart, seed=0):
 
 
 def objective(features, labels, model_w, model_b, penalty):
-    log_p = log_softmax(features @ model_w.T + model_b, axis=1)
-    return -log_p[np.arange(len(labels)), labels].sum() + penalty / 2 * np.sum(model_w**2)
-
-
-@pytest.fixture(scope="module")
-def digits(real_data):
-    task = mnist_idx.load(real_data / "mnist", data_config("mnist_idx", "")).limited(600, None)
-    train, test = task.train, task.tests["test"]
-    pixels = [s.images.array[s.image_N].reshape(len(s), -1) / 255 for s in (train, test)]
-    return pixels[0].astype(np.float32), train.labels(), pixels[1].astype(np.float32), test.labels()
-
-
-@pytest.mark.parametrize(
-    ("penalty", "gap"), [(1e-2, 5e-4), (1.0, 2e-5), (1e2, 1e-6)], ids=["weak", "middle", "strong"]
-)
-def test_optimum_on_real_digits_is_scikit_learns(digits, penalty, gap):
-    features, labels, test_features, test_labels = digits
-    exact = features.astype(np.float64)
-    ours = fit(Problem.of(features, labels, 10), penalty, 1000)
-    assert ours.converged
-    best = Reference(C=1 / penalty, tol=1e-7, max_iter=20000).fit(exact, labels)
-    default = Reference(C=1 / penalty, max_iter=1000).fit(exact, labels)
-    low, found, stopped = (
-        objective(exact, labels, weights, intercept, penalty) / len(labels)
-        for weights, intercept in [
-            (best.coef_, best.intercept_),
-            (ours.weights_CD, ours.intercept_C),
-            (default.coef_, default.intercept_),
-        ]
+    """Float64, with relative precision where all examples are learnt."""
+    logits = features.astype(np.float64) @ model_w.T.astype(np.float64) + model_b
+    own = logits[np.arange(len(labels)), labels][:, None]
+    ahead = logits - own
+    ahead[np.arange(len(labels)), labels] = -np.inf
+    return np.logaddexp(0, logsumexp(ahead, axis=1)).sum() + penalty / 2 * np.sum(
+        model_w.astype(np.float64) ** 2
     )
-    assert found - low < gap
-    assert found <= stopped, "closer to the optimum than scikit-learn's default stopping rule"
-    wanted, predicted = best.predict(test_features), ours.predict(test_features)
-    agreement = np.mean(predicted == wanted)
-    assert agreement >= min(0.99, np.mean(default.predict(test_features) == wanted))
-    standard_error = np.sqrt(0.2 * 0.8 / len(test_labels))
-    assert abs(np.mean(predicted == test_labels) - np.mean(wanted == test_labels)) < standard_error
 
 
-def test_gradient_matches_finite_differences():
+def gap_bound(features, labels, model, penalty):
+    """Upper bound of the relative gap, from strong convexity (the duality gap), and |g_b| / F."""
+    exact = features.astype(np.float64)
+    probabilities = softmax(exact @ model.weights_CD.T + model.intercept_C, axis=1)
+    own = np.arange(len(labels)), labels
+    probabilities[own] = 0
+    probabilities[own] = -probabilities.sum(axis=1)
+    mean = exact.mean(axis=0)  # centred features: the intercept's share is apart
+    slope = probabilities.T @ (exact - mean) + penalty * model.weights_CD
+    value = objective(features, labels, model.weights_CD, model.intercept_C, penalty)
+    intercepts = np.abs(probabilities.sum(axis=0)).max()
+    return np.sum(slope**2) / (2 * penalty) / value, intercepts / value
+
+
+REAL = {
+    "mnist": ("mnist_idx", "mnist"),
+    "cifar10": ("image_folder", "cifar10/images.zip"),
+}
+
+
+def real_set(real_data, name, train=200, test=300):
+    """Some pixels (512 values) and labels of a real set: train, then test."""
+    adapter, path = REAL[name]
+    spec = task_config("linear_probe")
+    task = load_task(name, spec, data_config(adapter, real_data / path, stand_in="part"))
+    task = task.limited(train, test)
+    parts = task.train, task.tests["test"]
+    return [(pixels(part)[:, ::6], part.labels()) for part in parts], len(task.classes)
+
+
+@pytest.mark.parametrize("name", list(REAL))
+def test_optimum_on_real_sets_for_the_whole_grid(real_data, name):
+    ((features, labels), (test, _)), classes = real_set(real_data, name)
+    problem, model, models = Problem.of(features, labels, classes), None, {}
+    for penalty in 10.0 ** np.arange(6, -7, -1):
+        model = models[penalty] = fit(problem, penalty, 1000, model)
+        bound, intercepts = gap_bound(features, labels, model, penalty)
+        assert model.converged
+        assert bound < 1e-6, penalty
+        assert intercepts < 1e-3, penalty
+    for penalty in (1e-3, 1e1):
+        found = models[penalty]
+        best = Reference(C=1 / penalty, tol=1e-7, max_iter=2000).fit(
+            features.astype(np.float64), labels
+        )
+        ours, theirs = (
+            objective(features, labels, *each, penalty)
+            for each in ((found.weights_CD, found.intercept_C), (best.coef_, best.intercept_))
+        )
+        assert ours <= theirs * (1 + 1e-6), penalty
+        if penalty > 1:
+            assert ours == pytest.approx(theirs, rel=1e-6)
+            assert found.predict(test).tolist() == best.predict(test).tolist()
+
+
+def test_slope_matches_finite_differences(monkeypatch):
+    monkeypatch.setattr(logistic, "CHUNK_ROWS", 16)
     features, labels = blobs(40, 5, 3, 1.0)
     problem = Problem.of(features, labels, 3)
-    import torch
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(3, 6, dtype=torch.float64, generator=generator)
+    direction = torch.randn(3, 6, dtype=torch.float64, generator=generator)
 
-    weights = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    bias = torch.zeros(3, dtype=torch.float64)
-    _, slope, slope_bias = problem.value_and_gradient(weights, bias)
-    for index in [(0, 0), (2, 4)]:
-        step = torch.zeros_like(weights)
-        step[index] = 1e-6
-        up, down = (problem.value_and_gradient(weights + s, bias)[0] for s in (step, -step))
-        assert float((up - down) / 2e-6) == pytest.approx(float(slope[index]), rel=1e-5)
-    up, down = (problem.value_and_gradient(weights, bias + d)[0] for d in (1e-6, -1e-6))
-    assert float(up - down) == pytest.approx(2e-6 * float(slope_bias.sum()), abs=1e-12)
+    def at(weights):
+        point = logistic.Point(weights, problem.logits(weights, torch.float64))
+        value = logistic.objective(problem, 2.0, point)
+        return value, logistic.slope(problem, 2.0, weights, point.logits_NP)
+
+    (up, slope_up), (down, slope_down) = (at(weights + s * direction) for s in (1e-5, -1e-5))
+    here = at(weights)[1]
+    wanted = float((here.gradient_PE * direction).sum())
+    assert (up - down) / 2e-5 == pytest.approx(wanted, rel=1e-6)
+    curved = logistic.hessian_product(problem, 2.0, here, direction.float())
+    differences = (slope_up.gradient_PE - slope_down.gradient_PE) / 2e-5
+    assert torch.allclose(curved.double(), differences, rtol=1e-4, atol=1e-3)
 
 
-def test_warm_start_and_chunks_change_nothing(monkeypatch):
+def test_start_and_chunks_change_nothing(monkeypatch):
     features, labels = blobs(300, 20, 4, 0.5)
     problem = Problem.of(features, labels, 4)
     cold = fit(problem, 1.0, 1000)
     warm = fit(problem, 1.0, 1000, fit(problem, 100.0, 1000))
-    monkeypatch.setattr(linear_probe, "CHUNK_ROWS", 64)
-    chunked = fit(problem, 1.0, 1000)
+    monkeypatch.setattr(logistic, "CHUNK_ROWS", 64)
+    chunked = fit(Problem.of(features, labels, 4), 1.0, 1000)
     for other in (warm, chunked):
         values = [
             objective(features, labels, m.weights_CD, m.intercept_C, 1) for m in (cold, other)
         ]
-        assert values[0] == pytest.approx(values[1], rel=1e-4)
+        assert values[0] == pytest.approx(values[1], rel=1e-6)
+
+
+def test_separable_classes_as_the_penalty_vanishes():
+    """The weights grow without bound, but their direction has a limit: the largest margin."""
+    features, labels = blobs(200, 30, 3, 3.0)
+    held, held_labels = blobs(2200, 30, 3, 3.0)
+    problem, model, directions = Problem.of(features, labels, 3), None, []
+    for penalty in 10.0 ** np.arange(2, -7, -2):
+        model = fit(problem, penalty, 1000, model)
+        assert model.converged
+        assert gap_bound(features, labels, model, penalty)[0] < 1e-6
+        directions.append(model.weights_CD / np.linalg.norm(model.weights_CD))
+    value = objective(features, labels, model.weights_CD, model.intercept_C, 1e-6)
+    assert value < 1e-2
+    assert np.sum(directions[-1] * directions[-2]) > 0.99
+    assert np.mean(model.predict(held[200:]) == held_labels[200:]) > 0.95
+
+
+def test_a_class_without_training_examples_is_never_predicted():
+    features, labels = blobs(200, 8, 3, 2.0)
+    kept = labels != 1
+    model = fit(Problem.of(features[kept], labels[kept], 3), 1.0, 1000)
+    assert model.converged
+    assert set(model.predict(features)) == {0, 2}
+    best = Reference(C=1.0, tol=1e-9, max_iter=5000).fit(features[kept], labels[kept])
+    # Two classes: scikit-learn's one vector is the difference, half the penalty.
+    assert np.mean(best.predict(features) == model.predict(features)) > 0.98
+    one = fit(Problem.of(features[:5], np.full(5, 2), 3), 1.0, 1000)
+    assert one.converged and set(one.predict(features)) == {2}
+
+
+def test_too_few_iterations_are_reported():
+    features, labels = blobs(200, 30, 5, 0.3)
+    assert not fit(Problem.of(features, labels, 5), 1e-3, 5).converged
+
+
+def test_bad_training_data_are_refused():
+    features, labels = blobs(20, 4, 2, 1.0)
+    with pytest.raises(DataError, match="label 2 of example 0 is out of range"):
+        Problem.of(features, np.full(20, 2), 2)
+    with pytest.raises(DataError, match="has no examples"):
+        Problem.of(features[:0], labels[:0], 2)
+    features[3, 1] = np.nan
+    with pytest.raises(TrainingError, match=r"1 of 4 features .* are not finite"):
+        Problem.of(features, labels, 2)
 
 
 def test_constant_and_collinear_features_are_no_problem():

@@ -12,11 +12,13 @@ from flava.config import TaskData
 from flava.errors import DataError
 from flava.evaluate.images import ArrayImages
 from flava.evaluate.taskdata import IntArray, LabelledTask, PixelArray, Split, check_labels
+from flava.io import sha256_parts
 
 HOW_TO_GET = (
     "Get the six .h5.gz files of github.com/basveeling/pcam (CC0) and decompress them there "
     "(gunzip *.h5.gz)."
 )
+BLOCK = 1024  # pictures that are hashed at once
 CLASSES = ["no tumour in the middle", "tumour in the middle"]
 
 
@@ -40,12 +42,24 @@ class H5Images:
         Raises:
             DataError: the file cannot be read there.
         """
+        return ArrayImages(self._read(indices)).pixels(np.arange(len(indices)), size)
+
+    def _read(self, indices: IntArray) -> PixelArray:
         distinct_D, place_B = np.unique(self.row_N[indices], return_inverse=True)
         try:
-            found_DHWC = self.pictures[distinct_D]
+            found_DHWC: PixelArray = self.pictures[distinct_D]
         except OSError as error:
             raise DataError(f"{self.pictures.file.filename} cannot be read ({error}).") from None
-        return ArrayImages(found_DHWC).pixels(place_B, size)
+        return found_DHWC[place_B]
+
+    def digest(self, indices: IntArray) -> str:
+        """SHA-256 of the pictures at `indices`.
+
+        Raises:
+            DataError: the file cannot be read there.
+        """
+        parts = range(0, len(indices), BLOCK)
+        return sha256_parts(self._read(indices[i : i + BLOCK]).tobytes() for i in parts)
 
     def take(self, indices: IntArray) -> H5Images:
         """The images at `indices`."""

@@ -13,6 +13,7 @@ from flava.data.draw_text import draw_text
 from flava.data.transforms import resize_square
 from flava.evaluate.formats import glue_tsv
 from flava.evaluate.taskdata import IntArray, LabelledTask, PixelArray, Split
+from flava.io import sha256_parts
 
 CLASSES = ["negative", "positive"]
 
@@ -37,6 +38,10 @@ class DrawnTexts:
             picture = draw_text(self.texts[index]).convert("RGB")
             out_BHWC[row] = np.asarray(resize_square(picture, size))
         return out_BHWC
+
+    def digest(self, indices: IntArray) -> str:
+        """SHA-256 of the drawn pictures at `indices`."""
+        return sha256_parts(draw_text(self.texts[i]).tobytes() for i in indices)
 
     def take(self, indices: IntArray) -> DrawnTexts:
         """The pictures at `indices`."""

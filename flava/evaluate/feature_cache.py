@@ -1,0 +1,97 @@
+"""Frozen features on disk by what they are made of, so that they are extracted once.
+
+The key of a file is a hash of the model's files, the name of its function, the image size, the
+images' content in their order and FEATURE_CODE. A file that differs from its recorded checksum is
+reported and made anew. The folder may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from flava.errors import DataError
+from flava.evaluate.features import FeatureArray, ImageFunction, image_features
+from flava.evaluate.taskdata import Images, IntArray
+from flava.io import atomic_path, read_json, sha256_file, sha256_json, write_json
+
+FEATURE_CODE = 1  # to be raised whenever the same model gives other features of the same image
+MODEL_FILES = ("config.json", "model.safetensors")
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Image features of one exported model.
+
+    Attributes:
+        folder: of all models and sets of a study; none: nothing is kept.
+        model: hash of the model's files.
+    """
+
+    folder: Path | None
+    model: str
+
+    @classmethod
+    def of(cls, folder: str | None, model: Path) -> FeatureCache:
+        """The cache in `folder` for the exported model in the folder `model`."""
+        if folder is None:
+            return cls(None, "")
+        return cls(Path(folder), sha256_json([sha256_file(model / name) for name in MODEL_FILES]))
+
+    def image_features(
+        self, function: ImageFunction, images: Images, rows: IntArray, size: int, what: str
+    ) -> FeatureArray:
+        """As `features.image_features`, read from disk where they are; (N, D).
+
+        Raises:
+            DataError: an image cannot be read or decoded.
+            TrainingError: a feature is not finite; `what` names the task.
+        """
+        if self.folder is None:
+            return image_features(function, images, rows, size, what)
+        distinct, positions = np.unique(rows, return_inverse=True)
+        parts = {
+            "code": FEATURE_CODE,
+            "model": self.model,
+            "function": function.__name__,  # type: ignore[attr-defined]
+            "size": size,
+            "images": images.digest(distinct),
+            "count": len(distinct),
+        }
+        path = self.folder / f"{sha256_json(parts)}.npy"
+        found_ND = _load(path, len(distinct))
+        if found_ND is None:
+            found_ND = image_features(function, images, distinct, size, what)
+            _save(path, found_ND, parts)
+        in_order = len(positions) == len(distinct) and (positions[:-1] < positions[1:]).all()
+        return found_ND if in_order else found_ND[positions]
+
+
+NO_CACHE = FeatureCache(None, "")
+
+
+def _save(path: Path, features_ND: FeatureArray, parts: dict[str, str | int]) -> None:
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, features_ND, allow_pickle=False)
+    write_json(path.with_suffix(".json"), {"sha256": sha256_file(path), "of": parts})
+
+
+def _load(path: Path, n: int) -> FeatureArray | None:
+    """The features of a whole file (N, D), mapped into memory; None where there is none."""
+    if not path.exists():
+        return None
+    try:
+        recorded = read_json(path.with_suffix(".json"))
+        if not isinstance(recorded, dict) or recorded.get("sha256") != sha256_file(path):
+            raise DataError("its checksum is not the recorded one")
+        features_ND = np.load(path, mmap_mode="r", allow_pickle=False)
+        if features_ND.ndim != 2 or len(features_ND) != n or features_ND.dtype != np.float32:
+            raise DataError(f"it holds {features_ND.dtype} {features_ND.shape}")
+    except (DataError, OSError, ValueError) as error:
+        message = f"{path} is damaged ({error}); its features are extracted anew."
+        print(message, file=sys.stderr, flush=True)
+        return None
+    return features_ND

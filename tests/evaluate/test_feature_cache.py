@@ -1,0 +1,142 @@
+"""Frozen features are extracted once for a model and a set, and never for another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from flava.config import ProbeConfig
+from flava.errors import DataError, TrainingError
+from flava.evaluate import retrieval, vision
+from flava.evaluate.feature_cache import FeatureCache
+from flava.evaluate.formats.rendered_sst2 import DrawnTexts
+from flava.evaluate.images import ArrayImages, EncodedImages, ImageSource
+from flava.evaluate.taskdata import LabelledTask, RetrievalTask, Split
+from tests.evaluate.fakes import FakeBackbone, colour_png, context, write_zip
+
+
+class Counted(FakeBackbone):
+    """Counts the images of its forward passes."""
+
+    seen = 0
+
+    def image_features(self, pixels_BCHW):
+        self.seen += len(pixels_BCHW)
+        return super().image_features(pixels_BCHW)
+
+
+def export(folder, seed=0):
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights %d" % seed)
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return FeatureCache.of(str(tmp_path / "cache"), export(tmp_path / "model"))
+
+
+def task(path, changed=False):
+    members = {
+        f"{i}.png": colour_png(bool(i % 2), i + 100 * (changed and i == 7)) for i in range(40)
+    }
+    source = ImageSource(write_zip(path, members))
+    images, labels = EncodedImages(source, [f"{i}.png" for i in range(40)]), np.arange(40) % 2
+    parts = [Split(labels[r], images, r) for r in (np.arange(24), np.arange(24, 40))]
+    return LabelledTask(train=parts[0], tests={"test": parts[1]}, classes=["blue", "red"])
+
+
+def probe(cache, data):
+    model = Counted()
+    (score,) = vision.evaluate(
+        context("linear_probe", model=model, cache=cache), data, ProbeConfig(steps=12)
+    )
+    return model.seen, score
+
+
+def test_a_second_evaluation_makes_no_forward_pass(cache, tmp_path):
+    first, again = (probe(cache, task(tmp_path / "a.zip")) for _ in range(2))
+    assert (first[0], again[0]) == (40, 0)
+    assert first[1] == again[1]
+    assert probe(FeatureCache.of(None, tmp_path), task(tmp_path / "a.zip"))[1] == first[1]
+
+
+def test_another_model_or_other_data_are_extracted(cache, tmp_path):
+    probe(cache, task(tmp_path / "a.zip"))
+    other = FeatureCache.of(str(cache.folder), export(tmp_path / "other", seed=1))
+    assert probe(other, task(tmp_path / "a.zip"))[0] == 40
+    assert probe(cache, task(tmp_path / "b.zip", changed=True))[0] == 24, "the split that changed"
+    images = ArrayImages(np.zeros((2, 8, 8, 3), np.uint8))
+    model = Counted()
+    for size in (16, 32):
+        cache.image_features(model.image_features, images, np.arange(2), size, "it")
+    cache.image_features(model.image_embeddings, images, np.arange(2), 16, "it")
+    assert model.seen == 6, "size and function count too"
+
+
+@pytest.mark.parametrize("damage", ["cut", "byte", "no record"])
+def test_damaged_files_are_made_anew(cache, tmp_path, capsys, damage):
+    first = probe(cache, task(tmp_path / "a.zip"))[1]
+    for path in cache.folder.glob("*.npy"):
+        content = path.read_bytes()
+        if damage == "no record":
+            path.with_suffix(".json").unlink()
+        else:
+            path.write_bytes(content[:-9] if damage == "cut" else content[:-1] + b"\xff")
+    seen, score = probe(cache, task(tmp_path / "a.zip"))
+    assert seen == 40
+    assert score == first
+    assert "is damaged" in capsys.readouterr().err
+    assert probe(cache, task(tmp_path / "a.zip"))[0] == 0
+    assert not [p for p in cache.folder.iterdir() if p.suffix == ".tmp"]
+
+
+def test_repeated_and_unordered_rows(cache):
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
+    model, rows = Counted(), np.array([3, 1, 3, 4])
+    for _ in range(2):
+        found = cache.image_features(model.image_features, ArrayImages(pictures), rows, 16, "it")
+        assert np.array_equal(found[0], found[2])
+        alone = cache.image_features(
+            model.image_features, ArrayImages(pictures), np.array([1]), 16, "it"
+        )
+        assert np.allclose(found[1], alone[0], atol=1e-6)
+    assert model.seen == 3 + 1
+
+
+def test_broken_features_leave_no_file(cache, tmp_path):
+    model = Counted()
+    model.patches.bias.data[0] = float("nan")
+    with pytest.raises(TrainingError, match="are not finite"):
+        vision.evaluate(
+            context("linear_probe", model=model, cache=cache), task(tmp_path / "a.zip"),
+            ProbeConfig(steps=12),
+        )  # fmt: skip
+    assert not cache.folder.exists()
+
+
+def test_retrieval_uses_it_too(cache):
+    images = ArrayImages(np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8))
+    data = RetrievalTask(images, [f"caption {i}" for i in range(6)], np.arange(6))
+    scores = []
+    for expected in (6, 0):
+        model = Counted()
+        scores.append(retrieval.evaluate(context("retrieval", model=model, cache=cache), data))
+        assert model.seen == expected
+    assert scores[0] == scores[1]
+
+
+def test_digests_follow_content_and_order(tmp_path):
+    drawn = DrawnTexts(["a film", "another film"])
+    arrays = ArrayImages(np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3))
+    for images in (drawn, arrays):
+        both, turned = images.digest(np.array([0, 1])), images.digest(np.array([1, 0]))
+        assert both != turned
+        assert both == images.take(np.array([1, 0])).digest(np.array([1, 0]))
+    source = ImageSource(write_zip(tmp_path / "a.zip", {"a.png": colour_png(True, 0)}))
+    gone = EncodedImages(source, ["a.png", "b.png"])
+    with pytest.raises(DataError, match="b\\.png"):
+        gone.digest(np.array([1]))
+    assert torch.get_float32_matmul_precision() == "highest"

@@ -1,0 +1,35 @@
+"""The evaluation of a study's models, resolved."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from flava.jobs import EvaluateJob, ImportJob, RunConfig
+from flava.studies import Study
+
+
+def evaluate_jobs(
+    study: Study, models: Mapping[str, RunConfig | ImportJob]
+) -> dict[tuple[str, str], EvaluateJob]:
+    """(run, job) -> its resolved tasks, of all models; they share a cache of frozen features."""
+    jobs: dict[tuple[str, str], EvaluateJob] = {}
+    for run, config in models.items():
+        grouped = defaultdict(list)
+        for task, job in study.tasks_of(config.column).items():
+            grouped[job].append(task)
+        for job, tasks in grouped.items():
+            jobs[run, job] = EvaluateJob(
+                study=study.config.name,
+                column=config.column,
+                seed=config.seed,
+                job=job,
+                model=f"{config.output}/model",
+                parent_record=f"{config.output}/record.json",
+                tokenizer_path=config.tokenizer_path,
+                tasks={task: study.evaluate_task(task) for task in tasks},
+                bootstrap_resamples=study.config.bootstrap_resamples,
+                features=f"cache/{study.config.name}/features",
+                output=f"{config.output}/evaluate/{job}.json",
+            )
+    return jobs
