@@ -53,10 +53,10 @@ class FeatureCache:
         if self.folder is None:
             return image_features(function, images, rows, size, what)
         distinct, positions = np.unique(rows, return_inverse=True)
-        parts = {
+        parts: dict[str, str | int] = {
             "code": FEATURE_CODE,
             "model": self.model,
-            "function": function.__name__,  # type: ignore[attr-defined]
+            "function": function.__name__,
             "size": size,
             "images": images.digest(distinct),
             "count": len(distinct),
@@ -87,7 +87,7 @@ def _load(path: Path, n: int) -> FeatureArray | None:
         recorded = read_json(path.with_suffix(".json"))
         if not isinstance(recorded, dict) or recorded.get("sha256") != sha256_file(path):
             raise DataError("its checksum is not the recorded one")
-        features_ND = np.load(path, mmap_mode="r", allow_pickle=False)
+        features_ND: FeatureArray = np.load(path, mmap_mode="r", allow_pickle=False)
         if features_ND.ndim != 2 or len(features_ND) != n or features_ND.dtype != np.float32:
             raise DataError(f"it holds {features_ND.dtype} {features_ND.shape}")
     except (DataError, OSError, ValueError) as error:

@@ -25,9 +25,11 @@ from flava.errors import TrainingError
 from flava.evaluate.features import FeatureArray, device
 from flava.evaluate.taskdata import FloatArray, IntArray, check_labels
 
-TOLERANCE = 1e-6  # predicted relative decrease of the last step; what is left is ~ 1e-2 of that
+TOLERANCE = 3e-7  # predicted relative decrease of the last step; what is left is a part of that
 COARSE = 1e-3  # relative decrease down to which float32 is exact enough
-RESIDUAL = 0.1  # reduction of the residual's preconditioned norm by conjugate gradients
+NEAR = 0.05  # relative decrease of the last step below which the next is solved more exactly
+RESIDUAL_FAR, RESIDUAL_NEAR = 0.5, 0.1  # what conjugate gradients leave of the residual's norm
+MAX_PRODUCTS = 1000  # of the Hessian, in one step
 HALVINGS = 30
 FACTOR_STEPS = 8
 LEAST = 1e-12  # relative decrease that float64 does not resolve
@@ -42,7 +44,7 @@ class LogisticRegression:
     A class without training examples has the intercept -inf: it is never predicted.
 
     Attributes:
-        iterations: products with the Hessian and gradients, each as costly as one of L-BFGS.
+        iterations: Newton steps.
     """
 
     weights_CD: FloatArray
@@ -232,16 +234,16 @@ def hessian_product(problem: Problem, penalty: float, at: Slope, v_PE: Tensor) -
     return product_PE
 
 
-def newton_step(problem: Problem, penalty: float, at: Slope, limit: int) -> tuple[Tensor, int]:
-    """Step (P, E) by preconditioned conjugate gradients, float64, and the products it took."""
+def newton_step(problem: Problem, penalty: float, at: Slope, residual: float) -> Tensor:
+    """Step (P, E), float64, by conjugate gradients down to `residual` of the first norm."""
     size = at.gradient_PE.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
     residual_PE = (-at.gradient_PE / size).float()
     step_PE = torch.zeros_like(residual_PE)
     towards_PE = residual_PE / at.diagonal_PE
     norm = float((residual_PE * towards_PE).sum())
-    wanted, products = RESIDUAL**2 * norm, 0
+    wanted, products = residual**2 * norm, 0
     with fast_products():
-        while norm > wanted and products < limit:
+        while norm > wanted and products < MAX_PRODUCTS:
             product_PE = hessian_product(problem, penalty, at, towards_PE)
             products += 1
             curvature = float((towards_PE * product_PE).sum())
@@ -255,7 +257,7 @@ def newton_step(problem: Problem, penalty: float, at: Slope, limit: int) -> tupl
             towards_PE = scaled_PE + norm / before * towards_PE
     if products and not step_PE.any():
         step_PE = towards_PE
-    return step_PE.double() * size, products
+    return step_PE.double() * size
 
 
 @contextmanager
@@ -275,7 +277,7 @@ def fit(
     """The optimum for lambda = `penalty` > 0, from the weights of `start` or from zero.
 
     It ends with the step whose predicted decrease is at most 1e-6 of the objective; what is then
-    left is a small part of that. `max_iterations` bounds gradients and Hessian products together.
+    left is a part of that. `max_iterations` bounds the Newton steps.
     """
     weights_PE = problem.start_from(start)
     used, converged = 0, False
@@ -283,11 +285,11 @@ def fit(
     if start is not None:
         factor = best_factor(problem, penalty, Point(weights_PE, logits_NP))
         weights_PE, logits_NP = factor * weights_PE, factor * logits_NP
-    exact = False
+    exact, residual = False, RESIDUAL_FAR
     while used < max_iterations:
         at = slope(problem, penalty, weights_PE, logits_NP)
-        step_PE, products = newton_step(problem, penalty, at, max_iterations - used)
-        used += products + 1
+        step_PE = newton_step(problem, penalty, at, residual)
+        used += 1
         decrease = -float((at.gradient_PE * step_PE).sum())
         moved_NP = problem.logits(step_PE, logits_NP.dtype)
         before = Point(weights_PE, logits_NP)
@@ -295,6 +297,7 @@ def fit(
         length = line_search(problem, penalty, before, Point(step_PE, moved_NP), value, decrease)
         weights_PE = weights_PE + length * step_PE
         logits_NP = logits_NP.add_(moved_NP, alpha=length)
+        residual = RESIDUAL_FAR if decrease > NEAR * value else RESIDUAL_NEAR
         converged = exact and decrease <= 2 * TOLERANCE * value
         if converged or (exact and length == 0):
             break

