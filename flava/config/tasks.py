@@ -42,7 +42,7 @@ class ProbeConfig(Strict):
     lambda_min: PositiveFloat = Field(1e-6, description="weakest L2 penalty of the sweep")
     lambda_max: PositiveFloat = Field(1e6, description="strongest L2 penalty of the sweep")
     steps: PositiveInt = Field(96, description="points of the log grid (CLIP App. A.3)")
-    max_iterations: PositiveInt = Field(1000, description="L-BFGS iterations (supplement B.2)")
+    max_iterations: PositiveInt = Field(1000, description="steps of the optimiser (supplement B.2)")
     validation_fraction: Fraction = Field(0.2, description="carved out where none is published")
 
 
@@ -100,7 +100,7 @@ class TaskData(Strict):
     train_limit: PositiveInt | None = None
     test_limit: PositiveInt | None = None
     prompts: str | None = Field(None, description="zero-shot: file of class names and templates")
-    images: str | None = Field(None, description="image zip or folder, where apart from path")
+    images: str | None = Field(None, description="image zip, tar or folder, where apart from path")
     split: str | None = Field(
         None, description="retrieval from Karpathy's JSON: the split that is scored, if not test"
     )

@@ -105,7 +105,8 @@ def pixels(split: Split) -> FeatureArray:
 
 
 def regress(context: Context, data: LabelledTask, describe: Describe) -> Score:
-    """Logistic or ridge regression on the features of `describe`, lambda by held-out examples."""
+    """Regression on the features of `describe`: logistic, its lambda by held-out examples, or for
+    values ridge, its penalty by leaving one training example out."""
     train = data.train
     if data.validation is not None:
         held, fitted = data.validation, train

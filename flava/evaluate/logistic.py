@@ -276,8 +276,8 @@ def fit(
 ) -> LogisticRegression:
     """The optimum for lambda = `penalty` > 0, from the weights of `start` or from zero.
 
-    It ends with the step whose predicted decrease is at most 1e-6 of the objective; what is then
-    left is a part of that. `max_iterations` bounds the Newton steps.
+    It ends with the step whose predicted decrease is at most TOLERANCE of the objective; what is
+    then left is a part of that. `max_iterations` bounds the Newton steps.
     """
     weights_PE = problem.start_from(start)
     used, converged = 0, False

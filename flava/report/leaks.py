@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 from flava.evaluate.leak_result import ImageLeaks, Leaks, TextLeaks, load_leaks
 from flava.jobs import ReportJob
 from flava.report.html import DASH, paragraph, quantity, table, text
 
+SearchT = TypeVar("SearchT", bound=ImageLeaks | TextLeaks)
+_IMAGE_HEAD = ["task", "corpus", "test images", "near by hash", "found", "for example"]
 NO_CHECK = "The leak check was not run: the study turns it off (<code>leaks: null</code>)."
 
 
@@ -20,9 +25,10 @@ def leaks_section(job: ReportJob) -> str:
     found, _ = load_leaks(job.leaks)
     parts = [paragraph(summary(found)), *(paragraph(line, "small") for line in notes(job, found))]
     if found.images:
-        parts += ["<h3>Test images</h3>", _images(found)]
+        parts += ["<h3>Test images</h3>", *_tables(_IMAGE_HEAD, found, found.images, _image_row)]
     if found.texts:
-        parts += ["<h3>Test texts</h3>", _texts(found)]
+        head = _text_head(found.settings.min_words)
+        parts += ["<h3>Test texts</h3>", *_tables(head, found, found.texts, _text_row)]
     return "".join(parts)
 
 
@@ -36,10 +42,11 @@ def summary(found: Leaks) -> str:
         if not tasks:
             lines.append(f"No task has a test {kind} that could be searched.")
             continue
+        found_in = f"{quantity(len(hit), 'task')} had some that were" if hit else "none was"
         lines.append(
             f"Test {kind}s of {quantity(len(tasks), 'task')} were searched in "
             f"{', '.join(sorted(text(name.replace('_', ' ')) for name in corpora))}: "
-            f"{f'some of {len(hit)} were' if hit else 'none was'} found."
+            f"{found_in} found."
         )
     return " ".join(lines)
 
@@ -59,9 +66,21 @@ def notes(job: ReportJob, found: Leaks) -> list[str]:
     return lines
 
 
-def _images(found: Leaks) -> str:
-    head = ["task", "corpus", "test images", "near by hash", "found", "for example"]
-    return table(head, [_image_row(found, each) for each in found.images])
+def _tables(
+    head: list[str],
+    found: Leaks,
+    searches: Sequence[SearchT],
+    row: Callable[[Leaks, SearchT], list[str]],
+) -> list[str]:
+    """The searches that found something, and folded away those that did not."""
+    hits = [row(found, each) for each in searches if each.matched]
+    rest = [row(found, each) for each in searches if not each.matched]
+    pairs = quantity(len(rest), "pair")
+    folded = f"<details><summary>Nothing found: {pairs} of task and corpus</summary>"
+    return [
+        *([table(head, hits)] if hits else []),
+        *([f"{folded}{table(head, rest)}</details>"] if rest else []),
+    ]
 
 
 def _image_row(found: Leaks, each: ImageLeaks) -> list[str]:
@@ -73,10 +92,8 @@ def _image_row(found: Leaks, each: ImageLeaks) -> list[str]:
     return [*_names(found, each), f"{each.test:,}{flat}", f"{each.near:,}", _count(each), example]
 
 
-def _texts(found: Leaks) -> str:
-    words = found.settings.min_words
-    head = ["task", "corpus", "test texts", f"under {words} words", "of these found", "found"]
-    return table(head, [_text_row(found, each) for each in found.texts])
+def _text_head(words: int) -> list[str]:
+    return ["task", "corpus", "test texts", f"under {words} words", "of these found", "found"]
 
 
 def _text_row(found: Leaks, each: TextLeaks) -> list[str]:

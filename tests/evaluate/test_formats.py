@@ -336,9 +336,9 @@ def test_daquar_lists_share_the_score_and_unknown_answers_count_as_wrong(daquar)
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("data_train.csv", "question,answer\n", "line 1: columns"),
-        ("data_train.csv", "question,answer,image_id\na,2\n", "line 2: 2 columns, expected 3"),
-        ("data_train.csv", 'question,answer,image_id\n"a,2,image1\n', "not valid CSV"),
+        ("data_train.csv", "question,answer\n", "line 1: column 'image_id' is missing"),
+        ("data_train.csv", "question,answer,image_id\na,2\n", "line 2: expected 3 cells"),
+        ("data_train.csv", 'question,answer,image_id\n"a,2,image1\n', "not a readable CSV file"),
         ("data_eval.csv", "question,answer,image_id\na,2,image9\n", "line 2.*image9.*not there"),
         ("data_eval.csv", "question,answer,image_id\n", "has no examples"),
     ],

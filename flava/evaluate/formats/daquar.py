@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from flava.config import TaskData
-from flava.errors import DataError
 from flava.evaluate.formats.examples import ImageTexts
+from flava.evaluate.formats.tables import table
 from flava.evaluate.formats.text_files import read_text
 from flava.evaluate.formats.vqa_answers import shared_answers
 from flava.evaluate.images import ImageSource, image_source
@@ -38,17 +37,7 @@ def load(path: Path, data: TaskData) -> LabelledTask:
 
 def _split(path: Path, source: ImageSource, answers: list[str]) -> Split:
     examples, given = ImageTexts(source, str(path)), []
-    rows = csv.reader(read_text(path, HOW_TO_GET).splitlines(keepends=True), strict=True)
-    try:
-        if (header := next(rows, [])) != COLUMNS:
-            raise DataError(f"{path}, line 1: columns {header}, expected {COLUMNS}.")
-        for row in rows:
-            where = f"{path}, line {rows.line_num}"
-            if len(row) != len(COLUMNS):
-                raise DataError(f"{where}: {len(row)} columns, expected {len(COLUMNS)}.")
-            question, answer, image = row
-            examples.add(image, question, 0, where)
-            given.append(list(dict.fromkeys(part.strip() for part in answer.split(","))))
-    except csv.Error as error:
-        raise DataError(f"{path}, line {rows.line_num}: not valid CSV ({error}).") from None
+    for where, (question, answer, image) in table(path, COLUMNS, HOW_TO_GET):
+        examples.add(image, question, 0, where)
+        given.append(list(dict.fromkeys(part.strip() for part in answer.split(","))))
     return examples.split(shared_answers(given, answers))

@@ -19,7 +19,7 @@ def table(
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=delimiter)
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
             header = [name.strip() for name in next(reader, [])]
             missing = [name for name in columns if name not in header]
             if missing:
