@@ -24,7 +24,7 @@ from flava.train.finish import finish_run
 from flava.train.log import TrainingLog
 from flava.train.optim import check_warmup, make_optimizer, set_rates
 from flava.train.precision import LossScale
-from flava.train.prefetch import prefetched
+from flava.train.prefetch import prefetched, reading_threads
 from flava.train.recipe import AnyBatch, Recipe
 from flava.train.sharding import reshard, shard, skeleton, whole_state
 from flava.train.state import RunState
@@ -93,7 +93,9 @@ class Training:
             self.log_path.with_name("record.json").unlink(missing_ok=True)
             self.checkpoints.clean()
             self.log.write(self.log_path)
-        ahead = 2 if self.ranks.device.type == "cuda" else 0  # on CPU, data and model share cores
+        ahead = 0  # on CPU, data and model share cores
+        if self.ranks.device.type == "cuda":
+            ahead = reading_threads(min(self.ranks.world_size, torch.cuda.device_count()))
         updates = progress(done, self.total, self.recipe.step, self.ranks)
         clock = time.perf_counter()
         for update, batches in prefetched(
