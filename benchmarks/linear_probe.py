@@ -29,7 +29,8 @@ from benchmarks.machine import describe
 from flava.config import ProbeConfig
 from flava.evaluate.features import FeatureArray, device
 from flava.evaluate.linear_probe import sweep
-from flava.evaluate.logistic import LogisticRegression, Problem, fit
+from flava.evaluate.logistic import fit
+from flava.evaluate.logistic_problem import LogisticRegression, Problem
 from flava.evaluate.taskdata import FloatArray, IntArray
 
 APART = 0.25  # of class means, in within-class deviations: about 80 % of held-out examples right

@@ -30,7 +30,7 @@ from flava.evaluate.datasets import load_task
 from flava.evaluate.features import FeatureArray, device
 from flava.evaluate.finetuned_tasks import hold_out
 from flava.evaluate.linear_probe import sweep
-from flava.evaluate.logistic import Problem
+from flava.evaluate.logistic_problem import Problem
 from flava.evaluate.metrics import METRICS, Predictions, decide
 from flava.evaluate.run import evaluate_task
 from flava.evaluate.scores import Score, score_predictions

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from flava.config import ProbeConfig
-from flava.evaluate.logistic import LogisticRegression, Problem, fit
+from flava.evaluate.logistic import fit
+from flava.evaluate.logistic_problem import LogisticRegression, Problem
 from flava.evaluate.taskdata import FloatArray, IntArray
 
 COARSE_INTERVALS = 6  # {1e-6, 1e-4, ..., 1e6}

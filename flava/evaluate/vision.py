@@ -10,7 +10,8 @@ from flava.errors import DataError
 from flava.evaluate.context import Context
 from flava.evaluate.features import FeatureArray
 from flava.evaluate.linear_probe import stratified_split, sweep
-from flava.evaluate.logistic import LogisticRegression, Problem, fit
+from flava.evaluate.logistic import fit
+from flava.evaluate.logistic_problem import LogisticRegression, Problem
 from flava.evaluate.metrics import METRICS
 from flava.evaluate.scores import Score, percent, score_predictions
 from flava.evaluate.taskdata import IntArray, LabelledTask, Split, check_labels

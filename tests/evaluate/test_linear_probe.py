@@ -14,12 +14,13 @@ from sklearn.linear_model import LogisticRegression as Reference
 
 from flava.config import ProbeConfig
 from flava.errors import DataError, TrainingError
-from flava.evaluate import logistic, vision
+from flava.evaluate import logistic, logistic_problem, newton, preconditioner, vision
 from flava.evaluate.baselines import pixels
 from flava.evaluate.datasets import load_task
 from flava.evaluate.images import ArrayImages
 from flava.evaluate.linear_probe import lambda_grid, stratified_split, sweep
-from flava.evaluate.logistic import Problem, fit
+from flava.evaluate.logistic import fit
+from flava.evaluate.logistic_problem import Problem
 from flava.evaluate.taskdata import LabelledTask, Split
 from tests.evaluate.fakes import FakeBackbone, context, data_config, task_config
 
@@ -101,26 +102,101 @@ def test_optimum_on_real_sets_for_the_whole_grid(real_data, name):
             assert found.predict(test).tolist() == best.predict(test).tolist()
 
 
-def test_slope_matches_finite_differences(monkeypatch):
-    monkeypatch.setattr(logistic, "CHUNK_ROWS", 16)
+@pytest.fixture
+def somewhere():
+    """A small problem, lambda 2, weights that are no optimum, and the slope there."""
     features, labels = blobs(40, 5, 3, 1.0)
     problem = Problem.of(features, labels, 3)
     generator = torch.Generator().manual_seed(0)
     weights = torch.randn(3, 6, dtype=torch.float64, generator=generator)
-    direction = torch.randn(3, 6, dtype=torch.float64, generator=generator)
+    return (
+        problem,
+        weights,
+        newton.slope(problem, 2.0, weights, problem.logits(weights, torch.float64)),
+    )
+
+
+def test_slope_matches_finite_differences(monkeypatch, somewhere):
+    monkeypatch.setattr(logistic_problem, "CHUNK_ROWS", 16)
+    problem, weights, here = somewhere
+    direction = torch.randn(3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
     def at(weights):
         point = logistic.Point(weights, problem.logits(weights, torch.float64))
         value = logistic.objective(problem, 2.0, point)
-        return value, logistic.slope(problem, 2.0, weights, point.logits_NP)
+        return value, newton.slope(problem, 2.0, weights, point.logits_NP)
 
     (up, slope_up), (down, slope_down) = (at(weights + s * direction) for s in (1e-5, -1e-5))
-    here = at(weights)[1]
     wanted = float((here.gradient_PE * direction).sum())
     assert (up - down) / 2e-5 == pytest.approx(wanted, rel=1e-6)
-    curved = logistic.hessian_product(problem, 2.0, here, direction.float())
+    curved = newton.hessian_product(problem, 2.0, here, direction.float())
     differences = (slope_up.gradient_PE - slope_down.gradient_PE) / 2e-5
     assert torch.allclose(curved.double(), differences, rtol=1e-4, atol=1e-3)
+
+
+def test_direct_step_solves_the_newton_equation(monkeypatch, somewhere):
+    monkeypatch.setattr(newton, "DIRECT_ROWS", 16)
+    problem, _, here = somewhere
+    step = newton.direct_step(problem, 2.0, here)
+    product = newton.hessian_product(problem, 2.0, here, step)
+    assert torch.allclose(product, -here.gradient_PE, rtol=1e-6, atol=1e-6)
+
+
+def test_preconditioner_inverts_each_class_block(somewhere):
+    problem, _, here = somewhere
+    approximate = preconditioner.Preconditioner(
+        here.curvature, problem.variance_D, 2.0, torch.float64
+    )
+    for number in range(3):
+        for place in range(6):
+            unit = torch.zeros(3, 6, dtype=torch.float64)
+            unit[number, place] = 1
+            curved = newton.hessian_product(problem, 2.0, here, unit)
+            curved[torch.arange(3) != number] = 0  # classes count as independent
+            assert torch.allclose(approximate(curved), unit, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("direct_products", "most"),
+    [(10, 1e-6), (10**6, 5e-5)],  # conjugate gradients alone know less well how far they are
+)
+def test_weak_penalties_converge_where_some_classes_overlap(monkeypatch, direct_products, most):
+    # Eight grounds that hardly overlap, each in two classes that hardly differ: next to the
+    # overlap's curvature, float32 does not see the directions that separate grounds.
+    monkeypatch.setattr(newton, "DIRECT_PRODUCTS", direct_products)
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 16, 800)
+    centres = random.normal(size=(8, 24)) * 1.2
+    shift = (labels % 2)[:, None] * random.normal(size=24) * 0.3
+    spread = np.linspace(0.02, 1, 24)
+    features = (centres[labels // 2] + shift + random.normal(size=(800, 24))) * spread
+    features, model = features.astype(np.float32), None
+    problem = Problem.of(features, labels, 16)
+    for penalty in (1e2, 1.0, 1e-2, 1e-4, 3e-6, 1e-6):
+        model = fit(problem, penalty, 300, model)
+        assert model.converged, penalty
+    assert newton_decrement(features.astype(np.float64), labels, model, 1e-6) < most
+
+
+def newton_decrement(features, labels, model, penalty):
+    """Half of g H^-1 g, relative to the objective: what one exact Newton step would still bring."""
+    inputs = np.column_stack([features, np.ones(len(features))])
+    p = softmax(features @ model.weights_CD.T + model.intercept_C, axis=1)
+    ridge = np.diag([penalty] * features.shape[1] + [0.0])
+    weights = np.column_stack([model.weights_CD, model.intercept_C])
+    gradient = (p - np.eye(p.shape[1])[labels]).T @ inputs + weights @ ridge
+    hessian = np.block(
+        [
+            [
+                (inputs * (p[:, a] * ((a == b) - p[:, b]))[:, None]).T @ inputs + (a == b) * ridge
+                for b in range(p.shape[1])
+            ]
+            for a in range(p.shape[1])
+        ]
+    )
+    step = np.linalg.lstsq(hessian, gradient.ravel(), rcond=1e-14)[0]
+    value = objective(features, labels, model.weights_CD, model.intercept_C, penalty)
+    return 0.5 * gradient.ravel() @ step / value
 
 
 def test_start_and_chunks_change_nothing(monkeypatch):
@@ -128,7 +204,7 @@ def test_start_and_chunks_change_nothing(monkeypatch):
     problem = Problem.of(features, labels, 4)
     cold = fit(problem, 1.0, 1000)
     warm = fit(problem, 1.0, 1000, fit(problem, 100.0, 1000))
-    monkeypatch.setattr(logistic, "CHUNK_ROWS", 64)
+    monkeypatch.setattr(logistic_problem, "CHUNK_ROWS", 64)
     chunked = fit(Problem.of(features, labels, 4), 1.0, 1000)
     for other in (warm, chunked):
         values = [

@@ -1,0 +1,156 @@
+"""Training data and solution of a multinomial logistic regression."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flava.errors import TrainingError
+from flava.evaluate.features import FeatureArray, device
+from flava.evaluate.taskdata import FloatArray, IntArray, check_labels
+
+CHUNK_ROWS = 65536
+
+
+@dataclass(frozen=True)
+class LogisticRegression:
+    """Weights (C, D), intercepts (C,) and whether the optimum was reached.
+
+    A class without training examples has the intercept -inf: it is never predicted.
+
+    Attributes:
+        iterations: Newton steps.
+    """
+
+    weights_CD: FloatArray
+    intercept_C: FloatArray
+    iterations: int
+    converged: bool
+
+    def logits(self, features_ND: FeatureArray) -> FloatArray:
+        """Decision values (N, C), float64."""
+        logits_NC = np.empty((len(features_ND), len(self.intercept_C)))
+        for rows in chunks(len(features_ND)):
+            logits_NC[rows] = features_ND[rows] @ self.weights_CD.T + self.intercept_C
+        return logits_NC
+
+    def predict(self, features_ND: FeatureArray) -> IntArray:
+        """Most probable class of each example (N,)."""
+        classes_N: IntArray = self.logits(features_ND).argmax(axis=1)
+        return classes_N
+
+
+def chunks(n: int, most: int | None = None) -> Iterator[slice]:
+    """Consecutive slices of n rows, each of at most `most` or else CHUNK_ROWS."""
+    size = most or CHUNK_ROWS
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Training data in centred principal coordinates, float32; P of the C classes occur.
+
+    Neither centring (the intercept is free) nor rotation (the penalty is the same in every
+    direction) changes the problem.
+
+    Attributes:
+        labels_N: positions in `present_P`.
+        variance_D: of the D principal directions.
+    """
+
+    inputs_ND: Tensor
+    labels_N: Tensor
+    n_classes: int
+    present_P: IntArray
+    mean_D: FloatArray
+    basis_DD: FloatArray
+    variance_D: Tensor
+
+    @classmethod
+    def of(cls, features_ND: FeatureArray, labels_N: IntArray, n_classes: int) -> Problem:
+        """Centres and rotates the features, in chunks: they may be mapped from a file.
+
+        Raises:
+            DataError: there is no example or a label is out of range.
+            TrainingError: a feature is not finite.
+        """
+        check_labels(labels_N, n_classes, "the linear probe's training set")
+        n, width = features_ND.shape
+        mean_D = features_ND.mean(axis=0, dtype=np.float64)
+        if not np.isfinite(mean_D).all():
+            raise TrainingError(
+                f"{int((~np.isfinite(mean_D)).sum())} of {width} features of the linear probe's "
+                "training set are not finite. The model's weights are broken: train it anew."
+            )
+        covariance_DD = torch.zeros(width, width, dtype=torch.float64, device=device())
+        for rows in chunks(n):
+            centred_BD = torch.from_numpy(features_ND[rows] - mean_D).to(device())
+            covariance_DD += centred_BD.T @ centred_BD / n
+        variance_D, basis_DD = torch.linalg.eigh(covariance_DD)
+        inputs_ND = torch.empty(n, width, device=device())
+        for rows in chunks(n):
+            centred_BD = torch.from_numpy(features_ND[rows] - mean_D).to(device())
+            inputs_ND[rows] = (centred_BD @ basis_DD).float()
+        present_P, position_N = np.unique(labels_N, return_inverse=True)
+        return cls(
+            inputs_ND,
+            torch.from_numpy(position_N).to(device()),
+            n_classes,
+            present_P,
+            mean_D,
+            basis_DD.cpu().numpy(),
+            variance_D.clamp_min(0).float(),
+        )
+
+    def logits(self, weights_PE: Tensor, dtype: torch.dtype) -> Tensor:
+        """Logits (N, P) of weights with the intercepts as last column (E = D + 1)."""
+        out_NP = torch.empty(len(self.labels_N), len(weights_PE), dtype=dtype, device=device())
+        weights_PE = weights_PE.to(dtype)
+        for rows in chunks(len(out_NP)):
+            inputs_BD = self.inputs_ND[rows].to(dtype)
+            torch.addmm(weights_PE[:, -1], inputs_BD, weights_PE[:, :-1].T, out=out_NP[rows])
+        return out_NP
+
+    def start_from(self, start: LogisticRegression | None) -> Tensor:
+        """Weights (P, E) of `start` in these coordinates, zero without one, float64."""
+        if start is None:
+            weights_PE = np.zeros((len(self.present_P), len(self.mean_D) + 1))
+            return torch.from_numpy(weights_PE).to(device())
+        weights_PD = start.weights_CD[self.present_P]
+        intercept_P = start.intercept_C[self.present_P] + weights_PD @ self.mean_D
+        intercept_P[~np.isfinite(intercept_P)] = 0
+        found_PE = np.column_stack([weights_PD @ self.basis_DD, intercept_P])
+        return torch.from_numpy(found_PE).to(device())
+
+    def model(self, weights_PE: Tensor, iterations: int, converged: bool) -> LogisticRegression:
+        """The weights (P, E) in the coordinates of the features."""
+        found_PE = weights_PE.cpu().numpy()
+        weights_CD = np.zeros((self.n_classes, len(self.mean_D)))
+        intercept_C = np.full(self.n_classes, -np.inf)
+        weights_CD[self.present_P] = found_PE[:, :-1] @ self.basis_DD.T
+        intercept_C[self.present_P] = found_PE[:, -1] - weights_CD[self.present_P] @ self.mean_D
+        return LogisticRegression(weights_CD, intercept_C, iterations, converged)
+
+
+def cross_entropy(logits_NP: Tensor, labels_N: Tensor) -> float:
+    """Sum of cross-entropies, with relative precision however small it is."""
+    total = 0.0
+    for rows in chunks(len(labels_N)):
+        _, label_B = other_probabilities(logits_NP[rows], labels_N[rows])
+        total += float(label_B.double().sum())
+    return total
+
+
+def other_probabilities(logits_BP: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities (B, P) of all classes but the label's, which is 0, and cross-entropies (B,)."""
+    log_p_BP = torch.log_softmax(logits_BP, dim=1)
+    label_B1 = labels_B[:, None]
+    loss_B = -log_p_BP.gather(1, label_B1).squeeze(1)
+    others_BP = log_p_BP.exp_().scatter_(1, label_B1, 0)
+    wrong_B = others_BP.sum(dim=1)
+    return others_BP, torch.where(wrong_B < 0.5, -torch.log1p(-wrong_B.clamp(max=0.5)), loss_B)

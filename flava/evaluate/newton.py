@@ -1,0 +1,184 @@
+"""Newton steps of multinomial logistic regression.
+
+A step is found by conjugate gradients, in float32 while that shows a curvature in all directions,
+then in float64. A problem of few weights that takes many products is solved directly instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from flava.evaluate.logistic_problem import Problem, chunks, other_probabilities
+from flava.evaluate.preconditioner import Curvature, Preconditioner
+
+MAX_PRODUCTS = 1000  # of the Hessian, in one step
+SMALL = 1 << 22  # multiplications of a product that float64 makes about as quickly as float32
+DIRECT_WEIGHTS = 2560  # more make a Hessian of more than 52 MB
+DIRECT_PRODUCTS = 250  # a step that takes so many is found more quickly from the whole Hessian
+DIRECT_ROWS = 2048
+LEAST_CURVATURE = 1e-13  # relative to the largest
+
+
+@dataclass(frozen=True)
+class Slope:
+    """Derivatives of the objective at one point.
+
+    Attributes:
+        gradient_PE: float64.
+        others_NP: probabilities, 0 in the column of the label, float32. The label's is 1 minus
+            their sum: so the Hessian keeps its digits where the probabilities are nearly 0 and 1.
+        curvature: of each class's logits, over the features.
+    """
+
+    gradient_PE: Tensor
+    others_NP: Tensor
+    curvature: Curvature
+
+
+def slope(problem: Problem, penalty: float, weights_PE: Tensor, logits_NP: Tensor) -> Slope:
+    """Gradient and what the Hessian's products need, in the precision of the logits."""
+    gradient_PE = torch.zeros_like(weights_PE)
+    others_NP = torch.empty_like(logits_NP, dtype=torch.float32)
+    curvature = Curvature.zero(gradient_PE.shape[0], gradient_PE.shape[1], gradient_PE.device)
+    for rows in chunks(len(logits_NP)):
+        others_BP, _ = other_probabilities(logits_NP[rows], problem.labels_N[rows])
+        others_NP[rows] = others_BP
+        label_B1, wrong_B1 = problem.labels_N[rows, None], others_BP.sum(dim=1, keepdim=True)
+        varied_BP = others_BP * (1 - others_BP)
+        curvature.add(
+            varied_BP.scatter_(1, label_B1, wrong_B1 * (1 - wrong_B1)), problem.inputs_ND[rows]
+        )
+        error_BP = others_BP.scatter_(1, label_B1, -wrong_B1)
+        inputs_BD = problem.inputs_ND[rows].to(error_BP.dtype)
+        gradient_PE[:, :-1] += error_BP.T @ inputs_BD
+        gradient_PE[:, -1] += error_BP.sum(dim=0)
+    gradient_PE[:, :-1] += penalty * weights_PE[:, :-1]
+    return Slope(gradient_PE, others_NP, curvature)
+
+
+def hessian_product(problem: Problem, penalty: float, at: Slope, v_PE: Tensor) -> Tensor:
+    """The Hessian times `v_PE`, in the precision of that: (P, E)."""
+    product_PE = torch.zeros_like(v_PE)
+    for rows in chunks(len(at.others_NP)):
+        inputs_BD = problem.inputs_ND[rows].to(v_PE.dtype)
+        others_BP = at.others_NP[rows].to(v_PE.dtype)
+        label_B1 = problem.labels_N[rows, None]
+        moved_BP = torch.addmm(v_PE[:, -1], inputs_BD, v_PE[:, :-1].T)
+        # Relative to the label's, whose probability is nearly 1 where it is learnt.
+        moved_BP -= moved_BP.gather(1, label_B1)
+        moved_BP -= torch.linalg.vecdot(others_BP, moved_BP)[:, None]
+        moved_BP *= others_BP
+        moved_BP.scatter_(1, label_B1, -moved_BP.sum(dim=1, keepdim=True))
+        product_PE[:, :-1] += moved_BP.T @ inputs_BD
+        product_PE[:, -1] += moved_BP.sum(dim=0)
+    product_PE[:, :-1] += penalty * v_PE[:, :-1]
+    return product_PE
+
+
+class Newton:
+    """Steps of one fit; remembers which way of solving for them was enough.
+
+    Args:
+        problem: training data.
+        penalty: lambda.
+    """
+
+    def __init__(self, problem: Problem, penalty: float) -> None:
+        self.problem, self.penalty = problem, penalty
+        examples, width = problem.inputs_ND.shape
+        weights = len(problem.present_P) * (width + 1)
+        self.dtype = torch.float64 if examples * weights <= SMALL else torch.float32
+        self.few = weights <= DIRECT_WEIGHTS
+        self.direct = False
+
+    def step(self, at: Slope, enough: float) -> Tensor:
+        """The step (P, E), float64.
+
+        Conjugate gradients end when the last product gained less than `enough` of the mean gain of
+        all (Nash and Sofer 1990), the gain being what the objective's quadratic model falls by.
+        """
+        if self.direct:
+            return direct_step(self.problem, self.penalty, at)
+        return self._conjugate_gradients(at, enough)
+
+    def _conjugate_gradients(self, at: Slope, enough: float) -> Tensor:
+        problem, penalty = self.problem, self.penalty
+        size = at.gradient_PE.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
+        residual_PE = (-at.gradient_PE / size).to(self.dtype)
+        precondition = Preconditioner(at.curvature, problem.variance_D, penalty, self.dtype)
+        step_PE = torch.zeros_like(residual_PE)
+        towards_PE = precondition(residual_PE)
+        norm = float((residual_PE * towards_PE).sum())
+        gain = total = norm
+        products = 0
+        most = DIRECT_PRODUCTS if self.few else MAX_PRODUCTS
+        with fast_products():
+            while (
+                norm > 0 and products < most and (not products or products * gain > enough * total)
+            ):
+                product_PE = hessian_product(problem, penalty, at, towards_PE)
+                products += 1
+                curvature = float((towards_PE * product_PE).sum())
+                if curvature <= 0:  # float32 does not resolve what a weak penalty holds
+                    self.dtype = torch.float64
+                    break
+                length = norm / curvature
+                gain = length * norm
+                total = gain + (total if products > 1 else 0.0)
+                step_PE += length * towards_PE
+                residual_PE -= length * product_PE
+                scaled_PE = precondition(residual_PE)
+                before, norm = norm, float((residual_PE * scaled_PE).sum())
+                towards_PE = scaled_PE + norm / before * towards_PE
+        self.direct = self.few and products == most
+        if products and not step_PE.any():
+            step_PE = towards_PE
+        return step_PE.double() * size
+
+
+def direct_step(problem: Problem, penalty: float, at: Slope) -> Tensor:
+    """The whole Hessian's step (P, E), float64."""
+    n_classes, inputs = at.gradient_PE.shape
+    hessian_WW = torch.zeros(n_classes * inputs, n_classes * inputs, dtype=torch.float64)
+    hessian_WW = hessian_WW.to(at.gradient_PE.device)
+    for rows in chunks(len(at.others_NP), DIRECT_ROWS):
+        inputs_BE = pad(problem.inputs_ND[rows].double(), (0, 1), value=1.0)
+        others_BP = at.others_NP[rows].double()
+        label_B1 = problem.labels_N[rows, None]
+        own_B1 = 1 - others_BP.sum(dim=1, keepdim=True)
+        all_BP = others_BP.scatter(1, label_B1, own_B1)
+        varied_BP = others_BP * (1 - others_BP)
+        varied_BP.scatter_(1, label_B1, own_B1 * (1 - own_B1))
+        weighted_BW = (all_BP[:, :, None] * inputs_BE[:, None, :]).flatten(1)
+        hessian_WW.addmm_(weighted_BW.T, weighted_BW, alpha=-1)
+        # The diagonal blocks anew: p - p^2 would lose the digits of a nearly certain label.
+        for number in range(n_classes):
+            block = slice(number * inputs, (number + 1) * inputs)
+            same_BE = all_BP[:, number, None] * inputs_BE
+            hessian_WW[block, block].addmm_(same_BE.T, same_BE)
+            hessian_WW[block, block].addmm_((varied_BP[:, number, None] * inputs_BE).T, inputs_BE)
+    diagonal_PE = hessian_WW.diagonal().view(n_classes, inputs)
+    # All intercepts may move together: a direction that nothing holds, along which no gradient is.
+    floor = LEAST_CURVATURE * diagonal_PE.max()
+    diagonal_PE[:, :-1] += penalty
+    diagonal_PE += floor
+    factor_WW = torch.linalg.cholesky(hessian_WW)
+    step_W1 = torch.cholesky_solve(-at.gradient_PE.reshape(-1, 1), factor_WW)
+    return step_W1.view_as(at.gradient_PE)
+
+
+@contextmanager
+def fast_products() -> Iterator[None]:
+    """Products of float32 matrices may round their inputs (to bfloat16 or TF32)."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
