@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from data_helpers import pairs_source, png, prepare_job, write_raw
 
+from benchmarks.reading import images_a_second
 from flava.data.corpus import ImageCorpus, PairCorpus, TextCorpus
 from flava.data.prepare import prepare
 from flava.data.transforms import decode_image, training_crop
@@ -137,3 +138,8 @@ def test_too_many_corrupt_images(corpus: Path, tmp_path: Path) -> None:
     assert images.crop(1, 32, 0.9) is None
     with pytest.raises(DataError, match=r"2 of 36 images.*share of 0\.05.*'toy pairs/002\.png'"):
         images.crop(2, 32, 0.9)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_reading_benchmark_counts_images(corpus: Path, threads: int) -> None:
+    assert images_a_second(ImageCorpus(corpus / "images"), 16, threads, updates=2) > 0
