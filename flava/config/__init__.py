@@ -23,7 +23,13 @@ from flava.config.base import (
     Strict,
     TextInit,
 )
-from flava.config.claims import ClaimConfig
+from flava.config.claims import (
+    ClaimConfig,
+    StatedDifference,
+    StatedRatio,
+    StatedRows,
+    StatementConfig,
+)
 from flava.config.columns import ColumnConfig, InitConfig, SourceUse
 from flava.config.data import (
     CaptionFilterConfig,
@@ -107,6 +113,10 @@ __all__ = [
     "Sharding",
     "SourceConfig",
     "SourceUse",
+    "StatedDifference",
+    "StatedRatio",
+    "StatedRows",
+    "StatementConfig",
     "Strict",
     "StudyConfig",
     "TaskConfig",

@@ -1,0 +1,122 @@
+"""The paper's tables as grids of printed numbers: each value with the step of its last digit."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from flava.errors import DataError
+from flava.report.published import AVERAGE_ROWS, MACRO
+
+Row = tuple[str, str]  # domain, name
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A printed number: the true one lies within half a `step` of `value`."""
+
+    value: float
+    step: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.{max(0, -Decimal(str(self.step)).adjusted())}f}"
+
+
+Cell = Printed | None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of models by rows.
+
+    Attributes:
+        title: as the paper calls it.
+        models: column headings in print order.
+        domains: domain -> its metric rows in print order.
+        cells: row name -> values by position of `models`; averages under `averages`.
+        averages: domain or `macro` -> printed averages by position of `models`.
+    """
+
+    title: str
+    models: tuple[str, ...]
+    domains: Mapping[str, tuple[str, ...]]
+    cells: Mapping[str, tuple[Cell, ...]]
+    averages: Mapping[str, tuple[Cell, ...]]
+
+    def column(self, position: int) -> dict[str, Cell]:
+        """Row name -> cell of one model."""
+        return {name: cells[position] for name, cells in self.cells.items()}
+
+    def with_cell(self, row: str, position: int, cell: Cell) -> Grid:
+        """The grid with another cell."""
+        changed = list(self.cells[row])
+        changed[position] = cell
+        return replace(self, cells={**self.cells, row: tuple(changed)})
+
+
+def parse(text: str, where: str) -> Cell:
+    """A cell; None for a dash (empty).
+
+    Raises:
+        DataError: the text is no finite number.
+    """
+    if not text.strip():
+        return None
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal("nan")
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int):
+        raise DataError(f"{where}: '{text}' is not a number. Leave dashes empty.")
+    return Printed(float(number), 10.0**exponent)
+
+
+def read_lines(path: Path) -> list[list[str]]:
+    """The lines of a CSV file, all of one length.
+
+    Raises:
+        DataError: the file is missing, empty, not UTF-8 or ragged.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.reader(file))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing. It holds the paper's numbers; restore it.") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8. Restore it.") from None
+    if len(lines) < 2:
+        raise DataError(f"{path} holds no row. Restore it.")
+    for number, line in enumerate(lines, start=1):
+        if len(line) != len(lines[0]):
+            raise DataError(f"{path}, line {number}: {len(line)} fields, expected {len(lines[0])}.")
+    return lines
+
+
+def read_grid(path: Path, title: str, lead: int) -> Grid:
+    """A table whose first `lead` fields of a line name the row; domains end with their average.
+
+    Raises:
+        DataError: see `read_lines`; or a row comes twice.
+    """
+    header, *lines = read_lines(path)
+    cells: dict[str, tuple[Cell, ...]] = {}
+    averages: dict[str, tuple[Cell, ...]] = {}
+    domains: dict[str, tuple[str, ...]] = {}
+    waiting: list[str] = []
+    for number, line in enumerate(lines, start=2):
+        found = tuple(parse(text, f"{path}, line {number}") for text in line[lead:])
+        if line[0] not in AVERAGE_ROWS:
+            if line[0] in cells:
+                raise DataError(f"{path}: the row '{line[0]}' comes twice. Keep one.")
+            cells[line[0]] = found
+            waiting.append(line[0])
+            continue
+        domain = AVERAGE_ROWS[line[0]]
+        averages[domain] = found
+        if domain != MACRO:
+            domains[domain], waiting = tuple(waiting), []
+    return Grid(title, tuple(header[lead:]), domains, cells, averages)
