@@ -1,0 +1,111 @@
+"""Configuration files of the test cluster."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import time
+from pathlib import Path
+
+SLURM = """\
+ClusterName=flava
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={control}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+CredType=cred/munge
+# A requeued job starts again when its old credential has expired: 5 s is the least that is accepted.
+AuthInfo=socket={folder}/munge/munge.sock,cred_expire=5
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool/%n
+SlurmctldPidFile={folder}/run/slurmctld.pid
+SlurmdPidFile={folder}/run/slurmd.%n.pid
+SlurmctldLogFile={folder}/log/slurmctld.log
+SlurmdLogFile={folder}/log/slurmd.%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+# The nodes claim more cores and memory than this machine has.
+SlurmdParameters=config_overrides
+SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2
+ReturnToService=2
+JobRequeue=1
+KillWait=2
+SlurmdTimeout=10
+MinJobAge=300
+FirstJobId={first_job}
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+SlurmctldParameters=preempt_send_user_signal
+GresTypes=gpu
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={dbd}
+AccountingStoragePass={folder}/munge/munge.sock
+JobAcctGatherType=jobacct_gather/none
+{nodes}
+PartitionName=gpu Nodes=ALL Default=YES PriorityTier=1 DefMemPerCPU=64
+PartitionName=low Nodes=ALL PriorityTier=1 GraceTime=20 DefMemPerCPU=64
+PartitionName=harsh Nodes=ALL PriorityTier=1 DefMemPerCPU=64
+PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF DefMemPerCPU=64
+PartitionName=short Nodes=ALL PriorityTier=1 MaxTime=1 DefMemPerCPU=64
+"""
+
+SLURMDBD = """\
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/munge.sock
+DbdHost={host}
+DbdAddr=127.0.0.1
+DbdPort={dbd}
+SlurmUser={user}
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={database}
+StorageUser={user}
+StorageLoc=slurm_acct_db
+LogFile={folder}/log/slurmdbd.log
+PidFile={folder}/run/slurmdbd.pid
+"""
+
+NODE = (
+    "NodeName={name} NodeAddr={name} NodeHostname={name} Port={port} CPUs=64 RealMemory=64000 "
+    "State=UNKNOWN Gres=gpu:{gpus} Feature=fake"
+)
+
+
+def write(folder: Path, names: list[str], ports: list[int], devices: str) -> None:
+    """Writes slurm.conf, gres.conf and slurmdbd.conf into `folder`/etc.
+
+    Args:
+        names: of the nodes.
+        ports: of MariaDB, slurmdbd, slurmctld, and each node's slurmd.
+        devices: character devices that stand for GPUs, as `/dev/x[0-3]`.
+    """
+    database, dbd, control, *node_ports = ports
+    first, last = devices[devices.index("[") + 1 : -1].split("-")
+    gpus = int(last) - int(first) + 1
+    lines = [
+        NODE.format(name=name, port=port, gpus=gpus)
+        for name, port in zip(names, node_ports, strict=True)
+    ]
+    values = {
+        "host": socket.gethostname(),
+        "user": getpass.getuser(),
+        "folder": folder,
+        "database": database,
+        "dbd": dbd,
+        "control": control,
+        # Ids never repeat from one cluster to the next.
+        "first_job": int(time.time()) % 40_000_000,
+        "nodes": "\n".join(lines),
+    }
+    etc = folder / "etc"
+    (etc / "slurm.conf").write_text(SLURM.format(**values))
+    gres = "".join(f"NodeName={name} Name=gpu File={devices}\n" for name in names)
+    (etc / "gres.conf").write_text(gres)
+    secret = etc / "slurmdbd.conf"
+    secret.touch(0o600)
+    secret.write_text(SLURMDBD.format(**values))
