@@ -15,7 +15,7 @@ SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
 CredType=cred/munge
-# A requeued job starts again when its old credential has expired: 5 s is the least that is accepted.
+# A requeued job waits until its old credential has expired; 5 s is the least that is accepted.
 AuthInfo=socket={folder}/munge/munge.sock,cred_expire=5
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
