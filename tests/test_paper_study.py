@@ -90,6 +90,9 @@ def test_what_the_runs_resolve_to(study: Study) -> None:
     }
     assert sizes.pop("vqav2") == 480
     assert set(sizes.values()) <= {None, 224}
+    vqa = study.evaluate_task("vqav2").finetune
+    assert vqa is not None
+    assert (vqa.batch_size, vqa.batch_size // vqa.accumulate, vqa.precision) == (256, 32, "bf16")
 
 
 def test_models_have_no_dropout() -> None:

@@ -34,6 +34,20 @@ class FinetuneConfig(Strict):
     evaluations: PositiveInt = Field(
         10, description="validation scores on the way; the best counts"
     )
+    accumulate: PositiveInt = Field(
+        1, description="micro-batches an update, one after another: less memory, the same gradient"
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="autocast dtype of training and prediction (paper silent)"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> FinetuneConfig:
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}"
+            )
+        return self
 
 
 class ProbeConfig(Strict):

@@ -25,6 +25,7 @@ from flava.evaluate.features import device
 from flava.evaluate.metrics import METRICS, Predictions, decide
 from flava.evaluate.taskdata import IntArray, SoftLabels, Targets
 from flava.models.backbone import Backbone
+from flava.train.precision import autocast
 
 BETA1 = 0.9
 BUCKET_BATCHES = 16  # batches that are sorted by length together
@@ -74,10 +75,11 @@ class Finetuned:
     metric: str
     validation: float
     update: int
+    precision: str
 
     def predict(self, examples: Examples) -> Predictions:
         """Predicted class, value or margin of every example."""
-        return predict(self.model, examples, self.metric)
+        return predict(self.model, examples, self.metric, self.precision)
 
 
 def finetune(
@@ -123,27 +125,44 @@ def _train(
     for update in tqdm(range(1, config.updates + 1), desc=context.name, disable=None, leave=False):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate(update - 1, config)
-        rows = next(order)
-        loss = loss_of(model(train.batch(rows)), train.targets[rows])
-        if not torch.isfinite(loss):
+        optimizer.zero_grad(set_to_none=True)
+        loss = backward(model, train, next(order), config)
+        if not math.isfinite(loss):
             raise TrainingError(
                 f"{context.what}: the fine-tuning loss is not finite at update {update}. Lower "
                 "its learning rate in the study's tasks, or check the pretrained model."
             )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if update in checks:
-            score = METRICS[metric](predict(model, validation, metric), validation.targets)
+            predictions = predict(model, validation, metric, config.precision)
+            score = METRICS[metric](predictions, validation.targets)
             if score > best:
                 best, best_update = score, update
                 best_state = {k: v.detach().clone() for k, v in model.state_dict().items()}
             model.train()
     model.load_state_dict(best_state)
-    return Finetuned(model, metric, best, best_update)
+    return Finetuned(model, metric, best, best_update, config.precision)
 
 
-def predict(model: Classifier, examples: Examples, metric: str) -> Predictions:
+def backward(model: Classifier, train: Examples, rows: IntArray, config: FinetuneConfig) -> float:
+    """Adds the gradient of the mean loss of the examples at `rows`, and returns that loss.
+
+    Each of `config.accumulate` micro-batches counts by its share of the rows, so that loss and
+    gradient are the whole batch's. An epoch's last batches may have fewer rows than micro-batches.
+    """
+    total = 0.0
+    for part in np.array_split(rows, min(config.accumulate, len(rows))):
+        with autocast(device(), config.precision):
+            outputs_BC = model(train.batch(part))
+        loss = loss_of(outputs_BC.float(), train.targets[part]) * (len(part) / len(rows))
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.item()
+    return total
+
+
+def predict(
+    model: Classifier, examples: Examples, metric: str, precision: str = "fp32"
+) -> Predictions:
     """What `metric` takes, for every example; batches of similar length.
 
     Raises:
@@ -155,7 +174,9 @@ def predict(model: Classifier, examples: Examples, metric: str) -> Predictions:
     with torch.inference_mode():
         for start in range(0, len(by_length), PREDICT_BATCH):
             rows = by_length[start : start + PREDICT_BATCH]
-            outputs_BC = model(examples.batch(rows)).float().cpu().numpy()
+            with autocast(device(), precision):
+                found_BC = model(examples.batch(rows))
+            outputs_BC = found_BC.float().cpu().numpy()
             if not np.isfinite(outputs_BC).all():
                 raise TrainingError("A fine-tuned model's outputs are not finite. Lower its rate.")
             parts.append(decide(metric, outputs_BC))

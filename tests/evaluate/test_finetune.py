@@ -205,6 +205,86 @@ def test_batches_cover_an_epoch_and_waste_little():
     assert any(a.tolist() != b.tolist() for a, b in zip(epoch, second, strict=True))
 
 
+def soft_examples(n=31):
+    pixels = np.random.default_rng(0).integers(0, 256, (n, 16, 16, 3), np.uint8)
+    texts = [(" ".join(WORDS[: 1 + i % 7]), None) for i in range(n)]
+    ids = np.random.default_rng(1).integers(-1, 3, (n, 2))
+    soft = SoftLabels(ids, np.tile(np.float32([1.0, 0.3]), (n, 1)), 3)
+    return Split(soft, ArrayImages(pixels), np.arange(n), texts)
+
+
+def with_targets(targets):
+    return Split(targets, texts=sentences(31, 0).texts)
+
+
+@pytest.mark.parametrize(
+    ("split", "n_outputs"),
+    [
+        (soft_examples(), 3),
+        (with_targets(np.arange(31) % 2), 2),
+        (with_targets(np.linspace(0, 1, 31)), 1),
+    ],
+)
+@pytest.mark.parametrize("accumulate", [2, 4, 32])
+def test_micro_batches_have_the_gradient_of_the_whole_batch(split, n_outputs, accumulate):
+    """31 rows: the micro-batches differ in size, and in what they are padded to."""
+    examples = Examples(split, FakeTokenizer(), 32, 16)
+    whole = finetune_config(dropout=0.0, head_hidden=8)
+    parts = finetune_config(dropout=0.0, head_hidden=8, accumulate=accumulate)
+    torch.manual_seed(0)
+    model = finetune.Classifier(FakeBackbone(), examples.has_images, n_outputs, whole)
+    losses, gradients = [], []
+    for config in (whole, parts):
+        model.zero_grad()
+        losses.append(finetune.backward(model, examples, np.arange(31), config))
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+    assert len(gradients[0]) == len(gradients[1]) > 4
+    for one, several in zip(*gradients, strict=True):
+        assert one.abs().max() > 0
+        torch.testing.assert_close(several, one, rtol=1e-5, atol=1e-6)
+
+
+def test_micro_batches_are_all_that_the_model_sees_at_once():
+    seen = []
+    model = FakeBackbone()
+    model.words.register_forward_hook(lambda _module, inputs, _: seen.append(len(inputs[0])))
+    config = finetune_config(batch_size=32, accumulate=4, updates=11, dropout=0.0)
+    train, held = (Examples(sentences(n, 0), FakeTokenizer(), 32, 16) for n in (322, 5))
+    finetune.finetune(context("glue", model=model), train, held, 2, config)
+    assert max(seen) == 8
+    # An epoch of 322: ten batches in four parts each and a last one of two rows, in two.
+    assert sorted(seen)[:2] == [1, 1]
+    assert sum(seen) == 322 + 3 * 5  # three validations
+
+
+def test_a_batch_that_does_not_divide_into_micro_batches_is_refused():
+    with pytest.raises(ValueError, match="batch_size 32 is not a multiple of accumulate 3"):
+        finetune_config(accumulate=3)
+    with pytest.raises(ValueError, match="fp32"):
+        finetune_config(precision="fp64")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_precision_holds_in_training_and_prediction_alike(precision):
+    seen = []
+    model = FakeBackbone()
+    model.fuse.register_forward_hook(
+        lambda module, _, output: seen.append((module.training, output.dtype))
+    )
+    config = finetune_config(
+        updates=300, head_hidden=64, schedule="cosine", dropout=0.0, accumulate=2,
+        precision=precision,
+    )  # fmt: skip
+    (score,) = finetuned_tasks.evaluate(
+        context("multimodal", model=model), image_text_task(), config
+    )
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    assert set(seen) == {(True, dtype), (False, dtype)}
+    assert score.value > 85
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+
+
 def test_two_layer_head_is_the_papers():
     head = finetune.make_head(24, 7, finetune_config(head_hidden=1536, dropout=0.5))
     shapes = [tuple(p.shape) for p in head.parameters()]

@@ -36,8 +36,9 @@ def questions(n: int = 24) -> LabelledTask:
     return LabelledTask(parts[0], {"val2014": parts[2]}, ["no", "red", "2"], parts[1])
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(("kind", "config"), [(Flava, FLAVA), (Clip, CLIP)])
-def test_a_224_pixel_model_is_fine_tuned_at_480(kind, config):
+def test_a_224_pixel_model_is_fine_tuned_at_480(kind, config, precision):
     torch.manual_seed(0)
     model = kind(config)
     seen = []
@@ -47,7 +48,7 @@ def test_a_224_pixel_model_is_fine_tuned_at_480(kind, config):
     before = model.image_encoder.embedding.position_embeddings.clone()
     settings = finetune_config(
         image_size=480, updates=3, warmup_updates=1, batch_size=6, head_hidden=1536, dropout=0.5,
-        schedule="cosine", evaluations=1, learning_rate=1e-3,
+        schedule="cosine", evaluations=1, learning_rate=1e-3, accumulate=3, precision=precision,
     )  # fmt: skip
     (score,) = finetuned_tasks.evaluate(
         context("multimodal", "vqa_score", model), questions(), settings
