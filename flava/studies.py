@@ -313,6 +313,11 @@ def _check_study(study: Study, where: str) -> None:
     for task in [*config.tasks, *listed]:
         if task not in study.tasks:
             raise ConfigError(unknown_name("task", task, list(study.tasks), where))
+    for task, data in config.tasks.items():
+        known = study.tasks[task].split_counts
+        if data.split is not None and known and data.split not in known:
+            key = f"{where}: tasks.{task}.split"
+            raise ConfigError(unknown_name("split", data.split, list(known), key))
     for task in listed:
         if task not in config.tasks:
             raise ConfigError(unknown_name("task without data", task, list(config.tasks), where))

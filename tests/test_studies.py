@@ -110,6 +110,10 @@ REFUSED = {
         lambda t: t["tasks"].pop("food101"),
         r"unknown task without data 'food101'",
     ),
+    "misspelt release": (
+        lambda t: t["tasks"]["hateful_memes"].update(split="sen"),
+        r"tasks\.hateful_memes\.split: unknown split 'sen'. Did you mean 'seen'\?",
+    ),
 }
 
 

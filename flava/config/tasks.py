@@ -79,6 +79,10 @@ class TaskConfig(Strict):
         default_factory=dict,
         description="split -> official number of examples; refused where a real set has others",
     )
+    split_counts: dict[str, dict[str, PositiveInt]] = Field(
+        default_factory=dict,
+        description="counts by the `split` that a study names, where a set has several releases",
+    )
     # Read by people only: left out of a job's configuration, so that no edit re-plans a job.
     splits: str = Field(
         "", exclude=True, description="which official splits are trained on and scored"
@@ -116,7 +120,9 @@ class TaskData(Strict):
     prompts: str | None = Field(None, description="zero-shot: file of class names and templates")
     images: str | None = Field(None, description="image zip, tar or folder, where apart from path")
     split: str | None = Field(
-        None, description="retrieval from Karpathy's JSON: the split that is scored, if not test"
+        None,
+        description="retrieval from Karpathy's JSON: the split that is scored, if not test; "
+        "Hateful Memes: unseen (MMF's default), seen or original",
     )
     answers: Literal["train_val", "train"] = Field(
         "train_val",

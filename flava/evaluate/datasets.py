@@ -119,17 +119,24 @@ def load_task(name: str, task: TaskConfig, data: TaskData) -> TaskSet:
     else:
         found = READERS[task.family][data.adapter](path, data)
     if data.stand_in is None:
-        check_counts(name, task, path, found.counts)
+        check_counts(name, task, path, found.counts, data.split)
     return found.limited(data.train_limit, data.test_limit)
 
 
-def check_counts(name: str, task: TaskConfig, path: Path, found: dict[str, int]) -> None:
+def official_counts(task: TaskConfig, split: str | None) -> dict[str, int]:
+    """Official examples of each split: those of the release that the study's `split` names."""
+    return task.split_counts.get(split, task.counts) if split else task.counts
+
+
+def check_counts(
+    name: str, task: TaskConfig, path: Path, found: dict[str, int], split: str | None = None
+) -> None:
     """The real set has the official splits with the official numbers of examples.
 
     Raises:
         DataError: a split is missing or has another number; names both numbers.
     """
-    wrong = {part: n for part, n in task.counts.items() if found.get(part) != n}
+    wrong = {part: n for part, n in official_counts(task, split).items() if found.get(part) != n}
     if wrong:
         parts = "; ".join(
             f"{part}: {found.get(part, 'none')} found, {n} expected" for part, n in wrong.items()

@@ -9,6 +9,8 @@ import pytest
 
 from flava.errors import ConfigError, DataError
 from flava.evaluate.datasets import adapters, load_task
+from flava.evaluate.formats import hateful_memes
+from flava.studies import load_tasks
 from tests.evaluate.fakes import (
     data_config,
     noise_png,
@@ -123,8 +125,7 @@ def memes(tmp_path):
     write_zip(tmp_path / "images.zip", images)
     for split, ids in (
         ("train", (0, 1, 2)),
-        ("dev", (3,)),
-        ("test", (4,)),
+        ("dev_unseen", (3,)),
         ("test_unseen", (5, 4)),
     ):
         write_json_lines(tmp_path / f"{split}.jsonl", [
@@ -141,22 +142,42 @@ def test_hateful_memes(memes):
     assert len(task.validation) == 1
 
 
-@pytest.mark.parametrize(
-    ("names", "scored"),
-    [
-        (("dev", "test"), "test.jsonl"),
-        (("dev_seen", "test_seen"), "test_seen.jsonl"),
-        (("dev_seen", "dev_unseen", "test_seen", "test_unseen"), "test_unseen.jsonl"),
-    ],
-)
-def test_both_phases_of_hateful_memes_and_their_names(memes, names, scored):
-    row = (memes / "dev.jsonl").read_text()
-    for path in (*memes.glob("dev*"), *memes.glob("test*")):
-        path.unlink()
-    for name in names:
-        write(memes / f"{name}.jsonl", row)
-    task = load("hateful_memes", "multimodal", "hateful_memes", memes)
-    assert task.notes == {"scored file": scored}
+RELEASES = {
+    None: ("dev_unseen", "test_unseen", 540, 2000),
+    "unseen": ("dev_unseen", "test_unseen", 540, 2000),
+    "seen": ("dev_seen", "test_seen", 500, 1000),
+    "original": ("dev", "test", 500, 1000),
+}
+
+
+def every_release(memes):
+    """All files of both phases, with the official numbers of lines."""
+    lines = {"train": 8500}
+    for dev, test, n_dev, n_test in RELEASES.values():
+        lines |= {dev: n_dev, test: n_test}
+    for name, count in lines.items():
+        row = f'{{"img": "img/00003.png", "label": 1, "text": "{name}"}}\n'
+        write(memes / f"{name}.jsonl", row * count)
+
+
+@pytest.mark.parametrize("split", list(RELEASES))
+def test_each_release_of_hateful_memes_has_its_name_and_its_counts(memes, root, split):
+    every_release(memes)
+    card = load_tasks(root / "params" / "tasks.yaml")["hateful_memes"]
+    assert set(card.split_counts) == set(hateful_memes.FILES)
+    task = load_task("hateful_memes", card, data_config("hateful_memes", memes, split=split))
+    dev, test, n_dev, n_test = RELEASES[split]
+    assert task.counts == {"train": 8500, "validation": n_dev, "test": n_test}
+    assert task.notes == {"scored file": f"{test}.jsonl"}
+    assert {text for text, _ in task.validation.texts} == {dev}
+    write(memes / f"{test}.jsonl", (memes / f"{test}.jsonl").read_text() * 2)
+    with pytest.raises(DataError, match=f"test: {2 * n_test} found, {n_test} expected"):
+        load_task("hateful_memes", card, data_config("hateful_memes", memes, split=split))
+
+
+def test_an_unknown_release_of_hateful_memes(memes):
+    with pytest.raises(ConfigError, match=r"unknown split 'sen'\. Did you mean 'seen'"):
+        load("hateful_memes", "multimodal", "hateful_memes", memes, split="sen")
 
 
 @pytest.mark.parametrize(
@@ -187,10 +208,12 @@ def test_missing_and_empty_meme_files(memes):
     (memes / "train.jsonl").write_text("\n")
     with pytest.raises(DataError, match=r"train.jsonl has no examples"):
         load("hateful_memes", "multimodal", "hateful_memes", memes)
-    (memes / "dev.jsonl").unlink()
-    with pytest.raises(
-        DataError, match=r"has none of dev_unseen.jsonl, dev_seen.jsonl, dev.jsonl. "
-    ):
+    (memes / "dev_unseen.jsonl").rename(memes / "dev.jsonl")
+    with pytest.raises(DataError, match=r"has no dev_unseen.jsonl. Get the set from ai.meta.com"):
+        load("hateful_memes", "multimodal", "hateful_memes", memes)
+    (memes / "test_unseen.jsonl").rename(memes / "test.jsonl")
+    wanted = r"no dev_unseen.jsonl and no test_unseen.jsonl. It has the files of `split: original`"
+    with pytest.raises(DataError, match=wanted):
         load("hateful_memes", "multimodal", "hateful_memes", memes)
 
 

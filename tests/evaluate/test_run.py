@@ -63,7 +63,11 @@ def retrieval(folder: Path) -> Path:
 
 def memes(folder: Path) -> Path:
     write_zip(folder / "images.zip", {f"{i}.png": colour_png(bool(i % 2), i) for i in range(40)})
-    for name, ids in (("train", range(24)), ("dev", range(24, 32)), ("test", range(32, 40))):
+    for name, ids in (
+        ("train", range(24)),
+        ("dev_unseen", range(24, 32)),
+        ("test_unseen", range(32, 40)),
+    ):
         rows = [{"img": f"{i}.png", "label": i % 2, "text": "some words"} for i in ids]
         write(folder / f"{name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     return folder
