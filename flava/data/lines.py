@@ -11,30 +11,34 @@ from typing import IO, Any
 
 from flava.errors import DataError
 
+CHECK_SOURCE = "Check the 'path' and 'split' of the data source."
+# What json.loads raises: also for numbers of thousands of digits, and for deep nesting.
+BAD_JSON = (ValueError, RecursionError)
 
-def open_text(path: Path) -> IO[str]:
-    """Opens a UTF-8 text file, decompressing .gz and .bz2.
+
+def open_text(path: Path, how_to_get: str = CHECK_SOURCE) -> IO[str]:
+    """Opens a UTF-8 text file, with or without a byte-order mark, decompressing .gz and .bz2.
 
     Raises:
-        DataError: it is missing.
+        DataError: it is missing; `how_to_get` says what to do.
     """
     if not path.is_file():
-        raise DataError(f"{path} is missing. Check the 'path' and 'split' of the data source.")
+        raise DataError(f"{path} is missing. {how_to_get}")
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", newline="\n")
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="\n")
     if path.suffix == ".bz2":
-        return bz2.open(path, "rt", encoding="utf-8", newline="\n")
-    return path.open(encoding="utf-8", newline="\n")
+        return bz2.open(path, "rt", encoding="utf-8-sig", newline="\n")
+    return path.open(encoding="utf-8-sig", newline="\n")
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines that are not blank, without their line end.
+def numbered_lines(path: Path, how_to_get: str = CHECK_SOURCE) -> Iterator[tuple[int, str]]:
+    """Numbered lines that are not blank, without their line end; only newline ends a line.
 
     Raises:
         DataError: the file is missing, damaged or not UTF-8; says after which line.
     """
     number = 0
-    with open_text(path) as file:
+    with open_text(path, how_to_get) as file:
         try:
             for number, line in enumerate(file, 1):
                 if line.strip():
@@ -57,21 +61,26 @@ def tab_fields(path: Path, allowed: tuple[int, ...]) -> Iterator[tuple[int, list
         yield number, fields
 
 
-def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def json_lines(path: Path, how_to_get: str = CHECK_SOURCE) -> Iterator[tuple[str, dict[str, Any]]]:
     """Objects of a JSON lines file, each with "<file>, line <number>".
 
     Raises:
         DataError: a line is no JSON object (file and line are named); as `numbered_lines`.
     """
-    for number, line in numbered_lines(path):
+    for number, line in numbered_lines(path, how_to_get):
         where = f"{path}, line {number}"
         try:
             value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{where}: not JSON ({error}).") from None
+        except BAD_JSON as error:
+            raise DataError(f"{where}: not valid JSON ({reason(error)}).") from None
         if not isinstance(value, dict):
             raise DataError(f"{where}: expected a JSON object.")
         yield where, value
+
+
+def reason(error: Exception) -> str:
+    """What a JSON text is refused for, without its place."""
+    return error.msg if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def text_field(value: Any, name: str, where: str) -> str:

@@ -38,7 +38,7 @@ def test_news_please(tmp_path: Path) -> None:
         ("1.json", "{", r"1\.json is not JSON"),
         ("1.json", "[]", r"1\.json: expected a JSON object"),
         ("1.jsonl", '{"text": "a"}\n{"title": "b"}\n', r"1\.jsonl, line 2: no article"),
-        ("1.jsonl", "nothing\n", r"1\.jsonl, line 1: not JSON"),
+        ("1.jsonl", "nothing\n", r"1\.jsonl, line 1: not valid JSON"),
         ("1.csv", "a", r"has no file \*\.json"),
     ],
 )

@@ -163,7 +163,7 @@ def test_malformed_files(tmp_path: Path, case: str) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", r"x_train\.jsonl, line 2: not JSON"),
+        ("{", r"x_train\.jsonl, line 2: not valid JSON"),
         ("[1]", "line 2: expected a JSON object"),
         ('{"dataset_id": "a", "image_id": "b"}', "line 2: 'annotator_id' is missing"),
     ],

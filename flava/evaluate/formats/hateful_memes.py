@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from flava.config import TaskData
+from flava.data.lines import json_lines
 from flava.errors import ConfigError, DataError, unknown_name
 from flava.evaluate.formats.examples import ImageTexts
-from flava.evaluate.formats.text_files import field_of, json_lines
+from flava.evaluate.formats.text_files import field_of
 from flava.evaluate.images import ImageSource, image_source
 from flava.evaluate.taskdata import LabelledTask
 
@@ -59,8 +60,7 @@ def _check_files(path: Path, split: str) -> None:
 
 def _read(path: Path, source: ImageSource) -> ImageTexts:
     examples = ImageTexts(source, str(path))
-    for number, row in json_lines(path, HOW_TO_GET):
-        where = f"{path}, line {number}"
+    for where, row in json_lines(path, HOW_TO_GET):
         if "label" not in row:
             raise DataError(
                 f"{where}: key 'label' is missing. A file that was published without labels cannot "

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from flava.config import TaskData
+from flava.data.lines import json_lines
 from flava.errors import DataError
 from flava.evaluate.formats.examples import ImageTexts
-from flava.evaluate.formats.text_files import field_of, json_lines
+from flava.evaluate.formats.text_files import field_of
 from flava.evaluate.images import EncodedImages, ImageSource, image_source
 from flava.evaluate.taskdata import LabelledTask, Split, require
 
@@ -85,6 +86,5 @@ def _rows(path: Path, parts: list[str]) -> Iterator[tuple[str, dict[str, Any], s
     """(picture, row, file and line) of every example."""
     for part in parts:
         file = path / part / f"{part}.json"
-        for number, row in json_lines(file, HOW_TO_GET):
-            where = f"{file}, line {number}"
+        for where, row in json_lines(file, HOW_TO_GET):
             yield f"{part}-{field_of(row, 'identifier', where)}-0", row, where

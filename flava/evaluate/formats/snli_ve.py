@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from flava.config import TaskData
+from flava.data.lines import json_lines
 from flava.errors import DataError
 from flava.evaluate.formats.examples import ImageTexts
-from flava.evaluate.formats.text_files import field_of, json_lines
+from flava.evaluate.formats.text_files import field_of
 from flava.evaluate.images import ImageSource, image_source
 from flava.evaluate.taskdata import LabelledTask
 
@@ -37,15 +36,10 @@ def load(path: Path, data: TaskData) -> LabelledTask:
 
 def _read(path: Path, source: ImageSource) -> ImageTexts:
     examples = ImageTexts(source, str(path))
-    for where, row in _rows(path):
+    for where, row in json_lines(path, HOW_TO_GET):
         label = field_of(row, "gold_label", where)
         if label not in CLASSES:
             raise DataError(f"{where}: gold_label '{label}' is not one of {CLASSES}.")
         image = row.get("flickr8k_file") or field_of(row, "Flickr30K_ID", where)
         examples.add(str(image), field_of(row, "sentence2", where), CLASSES.index(label), where)
     return examples
-
-
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, row in json_lines(path, HOW_TO_GET):
-        yield f"{path}, line {number}", row

@@ -1,4 +1,4 @@
-"""Text, TSV, JSON and JSON-lines files, with file and line in every error."""
+"""Text, TSV and JSON files, with file and line in every error (JSON lines: flava.data.lines)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from flava.data.lines import BAD_JSON, reason
 from flava.errors import DataError
 
 
@@ -14,7 +15,7 @@ def read_text(path: Path, how_to_get: str) -> str:
     """UTF-8 text without a byte-order mark.
 
     Raises:
-        DataError: the file is missing (`how_to_get` says what to do) or not UTF-8.
+        DataError: the file is missing (`how_to_get` says what to do), unreadable or not UTF-8.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -22,6 +23,8 @@ def read_text(path: Path, how_to_get: str) -> str:
         raise DataError(f"{path} is missing. {how_to_get}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text ({error}).") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error}). {how_to_get}") from None
 
 
 def lines(path: Path, how_to_get: str) -> Iterator[tuple[int, str]]:
@@ -41,24 +44,9 @@ def read_json(path: Path, how_to_get: str) -> Any:
     text = read_text(path, how_to_get)
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}).") from None
-
-
-def json_lines(path: Path, how_to_get: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Numbered objects of a JSON-lines file.
-
-    Raises:
-        DataError: the file is missing, or a line is not a JSON object; names the line.
-    """
-    for number, line in lines(path, how_to_get):
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: not valid JSON ({error.msg}).") from None
-        if not isinstance(value, dict):
-            raise DataError(f"{path}, line {number}: expected a JSON object.")
-        yield number, value
+    except BAD_JSON as error:
+        line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise DataError(f"{path}{line}: not valid JSON ({reason(error)}).") from None
 
 
 def field_of(value: Any, key: str, where: str, kind: type | tuple[type, ...] = str) -> Any:
