@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -11,6 +13,11 @@ from flava.errors import DataError, MissingFileError
 
 MAX_FILE_BYTES = 64_000_000
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".ppm", ".tif", ".tiff")
+# What a damaged, encrypted or unsupported member raises.
+UNREADABLE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, KeyError,
+    RuntimeError,
+)  # fmt: skip
 _SIGNATURES = (
     (b"\xff\xd8\xff", "jpg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -43,7 +50,7 @@ class Archive:
             raise DataError(f"{path} is missing. Check the 'path' of the data source.")
         try:
             self._zip = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
+        except UNREADABLE as error:
             raise DataError(f"{path} is not a readable zip archive ({error}).") from None
 
     def names(self) -> list[str]:
@@ -105,7 +112,7 @@ class Archive:
             return (self.path / member).read_bytes()
         try:
             return self._zip.read(member)
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
+        except UNREADABLE as error:
             raise DataError(f"{self.path}: '{member}' cannot be read ({error}).") from None
 
     def _size(self, member: str) -> int:

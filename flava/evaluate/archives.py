@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from flava.data.archive import UNREADABLE
 from flava.errors import DataError
 
 COMPRESSED = (b"\x1f\x8b", b"BZh9", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
@@ -52,7 +53,7 @@ def open_members(path: Path) -> Members:
         raise DataError(
             f"{path} is missing: expected a folder of images, or a zip or tar archive."
         ) from None
-    except (zipfile.BadZipFile, tarfile.TarError, OSError) as error:
+    except (*UNREADABLE, tarfile.TarError) as error:
         raise DataError(
             f"{path} is neither a folder nor a readable zip archive or tar archive ({error})."
         ) from None

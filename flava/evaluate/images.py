@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from flava.config import TaskData
+from flava.data.archive import UNREADABLE
 from flava.data.paths import expand
 from flava.data.transforms import decode_image, resize_square
 from flava.errors import DataError, FlavaError
@@ -51,6 +51,8 @@ class ImageSource:
             DataError: no member or several members fit.
         """
         wanted = PurePosixPath(name)
+        if not wanted.name:
+            raise DataError(f"{self.path}: image '{name}' is not there: it names no file.")
         stem = wanted.stem if wanted.suffix.lower() in SUFFIXES else wanted.name
         end = "/" + wanted.with_name(stem).as_posix().lstrip("./")
         fitting = [
@@ -179,7 +181,7 @@ def checked_read(members: Members, name: str, where: Path) -> bytes:
         if size > MAX_FILE_BYTES:
             raise DataError(f"{where}: '{name}' has {size} bytes, too many for a picture.")
         return members.read(name)
-    except (OSError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{where}: '{name}' cannot be read ({error}).") from None
 
 

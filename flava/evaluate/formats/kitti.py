@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from flava.config import TaskData
+from flava.data.archive import UNREADABLE
 from flava.data.video_split import by_video
 from flava.errors import DataError
 from flava.evaluate.archives import Members, open_members
@@ -117,5 +117,5 @@ def _text(path: Path, members: Members, name: str) -> str:
         return members.read(name).decode("ascii")
     except (KeyError, FileNotFoundError):
         raise DataError(f"{path / name} is missing. {HOW_TO_GET}") from None
-    except (OSError, zipfile.BadZipFile, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path / name} is no readable text ({error}).") from None
