@@ -32,7 +32,7 @@ from flava.evaluate.finetuned_tasks import hold_out
 from flava.evaluate.linear_probe import sweep
 from flava.evaluate.logistic_problem import Problem
 from flava.evaluate.metrics import METRICS, Predictions, decide
-from flava.evaluate.run import evaluate_task
+from flava.evaluate.run import context_of, headed, score_task
 from flava.evaluate.scores import Score, score_predictions
 from flava.evaluate.taskdata import IntArray, LabelledTask, SoftLabels, Split
 from flava.io import write_json
@@ -169,19 +169,17 @@ def scores_of(job: EvaluateJob, name: str, study: Study) -> Iterator[tuple[str, 
     config = run.flava or run.clip
     assert config is not None
     model = build(run.arch, config).eval().to(device())
-    for score in evaluate_task(job, name, spec, model, tokenizer):
-        yield "random", score
-    data = load_task(name, spec.task, spec.data)
-    if not isinstance(data, LabelledTask):
-        return
-    context = Context(
-        name=name, task=spec.task, model=model, tokenizer=tokenizer, seed=job.seed,
-        resamples=job.bootstrap_resamples, stand_in=spec.data.stand_in,
-    )  # fmt: skip
-    if data.train.images is not None:
-        yield "pixels", regress(context, data, pixels)
-    if data.train.texts is not None:
-        yield "words", regress(context, data, BagOfWords.of(tokenizer, data.train))
+    context = context_of(job, name, spec, model, tokenizer)
+    with headed(job, context):
+        data = load_task(name, spec.task, spec.data)
+        for score in score_task(context, spec, data):
+            yield "random", score
+        if not isinstance(data, LabelledTask):
+            return
+        if data.train.images is not None:
+            yield "pixels", regress(context, data, pixels)
+        if data.train.texts is not None:
+            yield "words", regress(context, data, BagOfWords.of(tokenizer, data.train))
 
 
 def write_baselines(study: Study, column: str, seed: int, names: list[str], output: Path) -> None:

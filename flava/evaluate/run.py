@@ -9,6 +9,8 @@ import argparse
 import gc
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -90,7 +92,21 @@ def evaluate_task(
     Raises:
         FlavaError: of the kind that occurred, its message headed by the task's name.
     """
-    context = Context(
+    context = context_of(job, name, spec, model, tokenizer, cache)
+    with headed(job, context):
+        return score_task(context, spec, load_task(name, spec.task, spec.data))
+
+
+def context_of(
+    job: EvaluateJob,
+    name: str,
+    spec: EvaluateTask,
+    model: Backbone,
+    tokenizer: Tokenizer,
+    cache: FeatureCache = NO_CACHE,
+) -> Context:
+    """What the protocols need for one task of the job."""
+    return Context(
         name=name,
         task=spec.task,
         model=model,
@@ -100,14 +116,29 @@ def evaluate_task(
         stand_in=spec.data.stand_in,
         cache=cache,
     )
+
+
+@contextmanager
+def headed(job: EvaluateJob, context: Context) -> Iterator[None]:
+    """Heads the message of an error inside with the run and the task.
+
+    Raises:
+        FlavaError: of the kind that occurred.
+    """
     try:
-        return _dispatch(context, spec, load_task(name, spec.task, spec.data))
+        yield
     except FlavaError as error:
-        heading = f"{job.column}-s{job.seed}, {context.what} ({spec.task.title})"
+        heading = f"{job.column}-s{job.seed}, {context.what} ({context.task.title})"
         raise type(error)(f"{heading}: {error}") from error
 
 
-def _dispatch(context: Context, spec: EvaluateTask, data: TaskSet) -> list[Score]:
+def score_task(context: Context, spec: EvaluateTask, data: TaskSet) -> list[Score]:
+    """Scores of one task on its data, by the protocol of its family.
+
+    Raises:
+        ConfigError: the family's settings are missing, or its adapter gives other data.
+        FlavaError: as the protocol.
+    """
     match spec.task.family, data:
         case "linear_probe", LabelledTask():
             return vision.evaluate(context, data, _needed(spec.probe, "probe", spec.task))

@@ -10,8 +10,10 @@ import pytest
 
 from flava.data.tokenizer import make_tokenizers
 from flava.data.toy.generate import generate
-from flava.errors import ConfigError
+from flava.errors import ConfigError, DataError
+from flava.evaluate import baselines, run
 from flava.evaluate.baselines import BagOfWords, pixels, regress, write_baselines
+from flava.evaluate.datasets import load_task
 from flava.evaluate.images import ArrayImages
 from flava.evaluate.taskdata import LabelledTask, SoftLabels, Split
 from flava.io import read_json
@@ -40,7 +42,11 @@ def test_every_kind_of_row_gets_its_baselines(smoke, monkeypatch):
     monkeypatch.chdir(folder)
     output = folder / "baselines.json"
     names = ["mnist", "cola", "stsb", "snli_ve", "flickr30k"]
+    read = []
+    for reader in (baselines, run):
+        monkeypatch.setattr(reader, "load_task", lambda *a: read.append(a[0]) or load_task(*a))
     write_baselines(study, "flava_mm", 0, names, output)
+    assert read == names  # each once
     found = read_json(output)
     rows = {row: set(kinds) for row, kinds in found["rows"].items()}
     assert rows["MNIST"] == {"random", "pixels"}
@@ -57,6 +63,18 @@ def test_an_unknown_task_is_refused(smoke, monkeypatch, tmp_path):
     monkeypatch.chdir(folder)
     with pytest.raises(ConfigError, match="no task 'cifar1000'; it has"):
         write_baselines(study, "flava_mm", 0, ["cifar1000"], tmp_path / "x.json")
+
+
+def test_an_error_names_the_task(smoke, monkeypatch, tmp_path):
+    folder, study = smoke
+    monkeypatch.chdir(folder)
+
+    def broken(name, *_):
+        raise DataError("no data.")
+
+    monkeypatch.setattr(baselines, "load_task", broken)
+    with pytest.raises(DataError, match=r"flava_mm-s0, task 'mnist' \(MNIST\): no data\."):
+        write_baselines(study, "flava_mm", 0, ["mnist"], tmp_path / "x.json")
 
 
 def split(texts, targets) -> Split:
