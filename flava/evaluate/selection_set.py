@@ -64,7 +64,7 @@ def _zero_shot(job: SelectionJob, spec: EvaluateTask, facts: dict[str, Any]) -> 
     if not isinstance(task, ZeroShotTask):
         raise ConfigError("selection.zero_shot must be a task of family 'zero_shot'.")
     test = task.test.limited(job.limit)
-    prompts = [template.format(name) for name in task.classes for template in task.templates]
+    prompts = [template.replace("{}", name) for name in task.classes for template in task.templates]
     arrays = {"zero_shot_pixels": _pixels(test, job), "zero_shot_labels": test.labels()}
     for name, ids in _tokens(job, [(prompt, None) for prompt in prompts]).items():
         shape = (len(task.classes), len(task.templates), -1)

@@ -104,6 +104,24 @@ def test_vqa_vocabulary_of_train_alone(vqa):
     assert "sky" not in load("vqav2", "multimodal", "vqav2", vqa, answers="train").classes
 
 
+@pytest.mark.parametrize("kind", ["annotations", "questions"])
+def test_vqa_entries_that_occur_twice(vqa, kind):
+    (path,) = vqa.glob(f"*val2014_{kind}.json")
+    entries = json.loads(path.read_text())[kind]
+    path.write_text(json.dumps({kind: entries * 2}))
+    with pytest.raises(DataError, match=rf"val2014_{kind}\.json, {kind}\[1\]: question 9 .* twice"):
+        load("vqav2", "multimodal", "vqav2", vqa)
+
+
+def test_vqa_annotations_of_another_image(vqa):
+    (path,) = vqa.glob("*val2014_annotations.json")
+    entries = json.loads(path.read_text())["annotations"]
+    path.write_text(json.dumps({"annotations": [entries[0] | {"image_id": 5}]}))
+    wanted = r"annotations\[0\]: question 9 is about image 5, in .*questions\[0\] about image 4"
+    with pytest.raises(DataError, match=wanted):
+        load("vqav2", "multimodal", "vqav2", vqa)
+
+
 def test_vqa_image_that_is_not_there(vqa):
     vqa_files(vqa, "val2014", [(9, 5, "How many?", ["2"] * 10)])
     with pytest.raises(DataError, match=r"questions\[0\]: .*COCO_val2014_000000000005' is not th"):
@@ -417,7 +435,15 @@ def test_bad_nlvr_lines_are_refused(nlvr, row, message):
         load("hateful_memes", "multimodal", "nlvr", nlvr)
 
 
-def test_nlvr_counts_need_the_object_lists(nlvr):
-    write_json_lines(nlvr / "dev" / "dev.json", [{"identifier": "3-0", "label": "true"}])
-    with pytest.raises(DataError, match=r"dev\.json, line 1: key 'structured_rep' is missing"):
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"identifier": "3-0"}, "line 1: key 'structured_rep' is missing"),
+        ({"identifier": "3-0", "structured_rep": [[], 4]}, "line 1: 'structured_rep' is no list"),
+        ({"identifier": "9-0", "structured_rep": [[]]}, "line 1: .*dev-9-0-0' is not there"),
+    ],
+)
+def test_nlvr_counts_need_the_object_lists(nlvr, row, message):
+    write_json_lines(nlvr / "dev" / "dev.json", [row])
+    with pytest.raises(DataError, match=rf"dev\.json, {message}"):
         load("clevr", "linear_probe", "nlvr_counts", nlvr)

@@ -177,6 +177,18 @@ def test_bad_karpathy(tmp_path, entries, message):
         load("coco", "retrieval", "karpathy", karpathy(tmp_path, entries))
 
 
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([entry("2.png"), entry("9.png")], r"images\[1\]: .*image '9\.png' is not there"),
+        ([entry("2.png"), entry("1.png", "train"), entry("2.png")], r"images\[2\]: .* twice"),
+    ],
+)
+def test_karpathy_entries_are_named(tmp_path, entries, message):
+    with pytest.raises(DataError, match=rf"dataset_toy\.json, {message}"):
+        load("coco", "retrieval", "karpathy", karpathy(tmp_path, entries))
+
+
 def test_bad_flickr8k_tokens(tmp_path):
     write_zip(tmp_path / "Images.zip", {"0.png": noise_png(0)})
     write(tmp_path / "Flickr_8k.testImages.txt", "0.png\n")

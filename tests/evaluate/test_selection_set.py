@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from flava.data.tokenizer import load_tokenizer
 from flava.errors import ConfigError, DataError
 from flava.evaluate.run import run
 from flava.evaluate.selection_set import write_selection
@@ -23,6 +24,7 @@ from flava.train.selection import (
     text_knn,
     zero_shot_accuracy,
 )
+from tests.evaluate.fakes import write
 from tests.evaluate.test_run import job, tasks, world  # noqa: F401 - a fixture
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
@@ -107,6 +109,21 @@ def test_knn_agrees_with_a_plain_reference() -> None:
         right += votes.argmax() == want
     found = knn_accuracy(*map(torch.from_numpy, (train, labels, test, truth)))
     assert found == pytest.approx(right / 30)
+
+
+def test_braces_of_a_template_are_text_as_in_the_evaluation(
+    world: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "prompts" / "classnames.json", '["blue", "red"]')
+    write(tmp_path / "prompts" / "templates.json", '["a {} one of {sorts}"]')
+    spec = tasks(world)["zero"]
+    zero = spec | {"data": spec["data"] | {"prompts": str(tmp_path / "prompts")}}
+    write_selection(selection_job(world, tmp_path / "selection", zero_shot=zero))
+    prompts = np.load(tmp_path / "selection" / "prompts_wordpiece.npy")
+    tokenizer = load_tokenizer(str(world / "wordpiece.json"))
+    for row, name in zip(prompts[:, 0], ("blue", "red"), strict=True):
+        assert row[row >= 0].tolist() == tokenizer.pair(f"a {name} one of {{sorts}}", None, 32)
 
 
 def test_a_task_of_another_family_is_refused(world: Path, tmp_path: Path) -> None:  # noqa: F811

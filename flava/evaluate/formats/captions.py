@@ -8,6 +8,7 @@ import numpy as np
 
 from flava.config import TaskData
 from flava.errors import DataError
+from flava.evaluate.formats.examples import found_at
 from flava.evaluate.formats.text_files import field_of, lines, read_json
 from flava.evaluate.images import EncodedImages, ImageSource, image_source
 from flava.evaluate.taskdata import RetrievalTask, require
@@ -24,21 +25,23 @@ def load_karpathy(path: Path, data: TaskData) -> RetrievalTask:
     lie in `data.images` or beside it.
 
     Raises:
-        DataError: the file or an image is missing, or an entry lacks a key.
+        DataError: the file or an image is missing, or an entry lacks a key or occurs twice.
     """
     file, split = _dataset_file(path), data.split or "test"
     entries = field_of(read_json(file, KARPATHY_URL), "images", str(file), list)
     captions: dict[str, list[str]] = {}
+    places: dict[str, str] = {}
     for number, entry in enumerate(entries):
         where = f"{file}, images[{number}]"
         if field_of(entry, "split", where) != split:
             continue
         sentences = field_of(entry, "sentences", where, list)
-        captions[field_of(entry, "filename", where)] = [
-            str(field_of(sentence, "raw", where)) for sentence in sentences
-        ]
+        name = field_of(entry, "filename", where)
+        require(name not in captions, f"{where}: image '{name}' occurs twice. Get the file anew.")
+        captions[name] = [str(field_of(sentence, "raw", where)) for sentence in sentences]
+        places[name] = where
     require(bool(captions), f"{file} has no image with split '{split}'.")
-    return _task(captions, image_source(file.parent, data))
+    return _task(captions, places, image_source(file.parent, data))
 
 
 def load_flickr8k(path: Path, data: TaskData) -> RetrievalTask:
@@ -47,8 +50,10 @@ def load_flickr8k(path: Path, data: TaskData) -> RetrievalTask:
     Raises:
         DataError: a file or an image is missing, a line is malformed, an image has no caption.
     """
-    listed = [line.strip() for _, line in lines(path / "Flickr_8k.testImages.txt", FLICKR_TEXT)]
-    captions: dict[str, list[str]] = {name: [] for name in listed if name}
+    listed = path / "Flickr_8k.testImages.txt"
+    numbered = [(number, line.strip()) for number, line in lines(listed, FLICKR_TEXT)]
+    places = {name: f"{listed}, line {number}" for number, name in numbered if name}
+    captions: dict[str, list[str]] = {name: [] for name in places}
     tokens = path / "Flickr8k.token.txt"
     for number, line in lines(tokens, FLICKR_TEXT):
         key, tab, caption = line.partition("\t")
@@ -57,21 +62,23 @@ def load_flickr8k(path: Path, data: TaskData) -> RetrievalTask:
             raise DataError(f"{tokens}, line {number}: expected <image>#<number><tab><caption>.")
         if name in captions:
             captions[name].append(caption)
-    require(bool(captions), f"{path / 'Flickr_8k.testImages.txt'} lists no image.")
-    return _task(captions, image_source(path, data))
+    require(bool(captions), f"{listed} lists no image.")
+    return _task(captions, places, image_source(path, data))
 
 
-def _task(captions: dict[str, list[str]], source: ImageSource) -> RetrievalTask:
+def _task(
+    captions: dict[str, list[str]], places: dict[str, str], source: ImageSource
+) -> RetrievalTask:
     """Keeps the first five non-empty captions of an image: COCO has a few with more."""
     names = list(captions)
     texts: list[str] = []
     image_of: list[int] = []
     for position, name in enumerate(names):
         kept = [text for text in captions[name] if text.strip()][:CAPTIONS_PER_IMAGE]
-        require(bool(kept), f"{source.path}: image '{name}' has no caption.")
+        require(bool(kept), f"{places[name]}: image '{name}' has no caption.")
         texts += kept
         image_of += [position] * len(kept)
-    images = EncodedImages(source, [source.find(name) for name in names])
+    images = EncodedImages(source, [found_at(source, name, places[name]) for name in names])
     return RetrievalTask(images, texts, np.asarray(image_of, np.int64))
 
 

@@ -9,6 +9,18 @@ from flava.evaluate.images import EncodedImages, ImageSource
 from flava.evaluate.taskdata import Split, Targets, require
 
 
+def found_at(source: ImageSource, image: str, where: str) -> str:
+    """The member that an image's name stands for.
+
+    Raises:
+        DataError: it is not in the source; names `where`.
+    """
+    try:
+        return source.find(image)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
 class ImageTexts:
     """Grows by `add`; `split` turns it into a split with each distinct image once."""
 
@@ -25,10 +37,7 @@ class ImageTexts:
         Raises:
             DataError: the image is not in the source; names `where`.
         """
-        try:
-            member = self.source.find(image)
-        except DataError as error:
-            raise DataError(f"{where}: {error}") from None
+        member = found_at(self.source, image, where)
         self._image.append(self._members.setdefault(member, len(self._members)))
         self._texts.append((text, None))
         self._labels.append(label)

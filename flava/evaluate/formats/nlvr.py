@@ -11,7 +11,7 @@ import numpy as np
 from flava.config import TaskData
 from flava.data.lines import json_lines
 from flava.errors import DataError
-from flava.evaluate.formats.examples import ImageTexts
+from flava.evaluate.formats.examples import ImageTexts, found_at
 from flava.evaluate.formats.text_files import field_of
 from flava.evaluate.images import EncodedImages, ImageSource, image_source
 from flava.evaluate.taskdata import LabelledTask, Split, require
@@ -75,7 +75,9 @@ def _read_counts(path: Path, parts: list[str], source: ImageSource) -> Split:
     names, counts = [], []
     for image, row, where in _rows(path, parts):
         boxes = field_of(row, "structured_rep", where, list)
-        names.append(source.find(image))
+        lists = all(isinstance(box, list) for box in boxes)
+        require(lists, f"{where}: 'structured_rep' is no list of boxes with their objects.")
+        names.append(found_at(source, image, where))
         counts.append(sum(len(box) for box in boxes))
     require(bool(names), f"{path}, split '{parts[0]}' has no examples. {HOW_TO_GET}")
     labels_N = np.clip(np.asarray(counts, np.int64), FEWEST, MOST) - FEWEST

@@ -11,6 +11,7 @@ import numpy as np
 
 from flava.errors import DataError
 from flava.evaluate.formats import text_files
+from flava.evaluate.formats.examples import found_at
 from flava.evaluate.images import EncodedImages, ImageSource, pictures
 from flava.evaluate.taskdata import LabelledTask, Split, check_labels
 
@@ -122,10 +123,7 @@ def listed_split(source: ImageSource, listed: Iterable[Listed], n_classes: int, 
             raise DataError(
                 f"{where}: label {label} is out of range; there are {n_classes} classes (from 0)."
             )
-        try:
-            found.append(source.find(picture))
-        except DataError as error:
-            raise DataError(f"{where}: {error}") from None
+        found.append(found_at(source, picture, where))
         labels.append(label)
     labels_N = np.asarray(labels, np.int64)
     check_labels(labels_N, n_classes, f"{source.path}: split '{name}'")

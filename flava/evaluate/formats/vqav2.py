@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,8 @@ def load(path: Path, data: TaskData) -> LabelledTask:
     train2014 alone (`data.answers`); the paper does not say.
 
     Raises:
-        DataError: a file or image is missing, an entry is malformed, a question has no
-            annotation or not ten answers (the file and the entry are named).
+        DataError: a file or image is missing, an entry is malformed or occurs twice, a question
+            has no annotation, not ten answers or another image there (file and entry are named).
     """
     train, test = _read(path, "train2014"), _read(path, "val2014")
     given = train.most_common + (test.most_common if data.answers == "train_val" else [])
@@ -66,11 +67,16 @@ def _read(path: Path, split: str) -> Questions:
     annotations: dict[int, tuple[str, dict[str, Any]]] = {}
     for number, entry in enumerate(_list(annotation_file, "annotations")):
         where = f"{annotation_file}, annotations[{number}]"
-        annotations[field_of(entry, "question_id", where, int)] = where, entry
+        identity = field_of(entry, "question_id", where, int)
+        _once(identity, annotations, where)
+        annotations[identity] = where, entry
     found = Questions(str(question_file))
+    seen: set[int] = set()
     for number, entry in enumerate(_list(question_file, "questions")):
         where = f"{question_file}, questions[{number}]"
         identity = field_of(entry, "question_id", where, int)
+        _once(identity, seen, where)
+        seen.add(identity)
         if identity not in annotations:
             raise DataError(f"{where}: question {identity} has no entry in {annotation_file}.")
         _add(found, entry, where, split, *annotations[identity])
@@ -92,9 +98,20 @@ def _add(
     found.where.append(where)
     found.texts.append(field_of(question, "question", where))
     image = field_of(question, "image_id", where, int)
+    other = field_of(annotation, "image_id", annotation_where, int)
+    if other != image:
+        raise DataError(
+            f"{annotation_where}: question {question['question_id']} is about image {other}, in "
+            f"{where} about image {image}. The files are not of one release. {HOW_TO_GET}"
+        )
     found.images.append(f"COCO_{split}_{image:012d}")
     found.answers.append(answers)
     found.most_common.append(field_of(annotation, "multiple_choice_answer", annotation_where))
+
+
+def _once(identity: int, seen: Container[int], where: str) -> None:
+    if identity in seen:
+        raise DataError(f"{where}: question {identity} occurs twice. Get the file anew.")
 
 
 def _list(path: Path, key: str) -> list[Any]:
