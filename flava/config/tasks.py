@@ -47,6 +47,11 @@ class FinetuneConfig(Strict):
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}"
             )
+        if self.warmup_updates >= self.updates:
+            raise ValueError(
+                f"warmup_updates {self.warmup_updates} are not fewer than updates {self.updates}: "
+                "the learning rate would never come to its peak"
+            )
         return self
 
 

@@ -102,8 +102,8 @@ def data_config(adapter: str, path: Path | str, **changes: Any) -> TaskData:
 
 def finetune_config(**changes: Any) -> FinetuneConfig:
     plain = {
-        "learning_rate": 0.01, "batch_size": 32, "updates": 60, "warmup_updates": 5,
-        "evaluations": 3,
+        "learning_rate": 0.01, "batch_size": 32, "updates": 60, "evaluations": 3,
+        "warmup_updates": min(5, changes.get("updates", 60) - 1),
     }  # fmt: skip
     return FinetuneConfig.model_validate(plain | changes)
 

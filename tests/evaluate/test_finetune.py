@@ -285,6 +285,11 @@ def test_the_precision_holds_in_training_and_prediction_alike(precision):
     assert all(p.dtype == torch.float32 for p in model.parameters())
 
 
+def test_a_warm_up_that_never_ends_is_refused():
+    with pytest.raises(ValueError, match="warmup_updates 60 are not fewer than updates 60"):
+        finetune_config(updates=60, warmup_updates=60)
+
+
 def test_two_layer_head_is_the_papers():
     head = finetune.make_head(24, 7, finetune_config(head_hidden=1536, dropout=0.5))
     shapes = [tuple(p.shape) for p in head.parameters()]

@@ -165,7 +165,9 @@ def test_settings_of_a_protocol_do_not_change_the_leak_check(in_copy: Path) -> N
     study = Path("params/smoke.yaml")
     text = study.read_text()
     assert text.count("updates: 6, warmup_updates: 2, evaluations: 2") == 1
-    study.write_text(text.replace("updates: 6, warmup_updates: 2, ev", "updates: 7, ev"))
+    study.write_text(
+        text.replace("updates: 6, warmup_updates: 2, ev", "updates: 7, warmup_updates: 2, ev")
+    )
     after = Plan.load("smoke").configs()
     changed = {path for path in after if after[path] != before[path]}
     assert "results/smoke/runs/mlm-s0/evaluate/nlp.config.json" in changed
