@@ -3,7 +3,7 @@
     python -m benchmarks.reading --corpus data/mini/pairs --size 224 --threads 1 2
 
 Read, decoded, cropped, resized and normalised by the functions of training, an update of 64 images
-at a time, ahead of a consumer that does nothing (`flava/train/prefetch.py`). To be set against what
+at a time, ahead of a consumer that does nothing (`flava/prefetch.py`). To be set against what
 a step needs: its images a second on the accelerator in question.
 """
 
@@ -23,7 +23,7 @@ from flava.data.corpus import ImageCorpus
 from flava.data.transforms import normalise
 from flava.errors import run_cli
 from flava.io import write_json
-from flava.train.prefetch import prefetched
+from flava.prefetch import prefetched
 
 BATCH = 64
 
@@ -31,14 +31,12 @@ BATCH = 64
 def images_a_second(corpus: ImageCorpus, size: int, threads: int, updates: int) -> float:
     """Of `updates` updates, after one a thread that does not count."""
 
-    def read(update: int, _: int) -> Tensor:
+    def read(update: int) -> Tensor:
         indices = [(update * BATCH + row) % len(corpus) for row in range(BATCH)]
         crops = [corpus.good_crop(index, size, scale_min=0.9)[1] for index in indices]
         return normalise(np.stack(crops))
 
-    arrivals = [
-        time.perf_counter() for _ in prefetched(read, range(updates + threads), 1, ahead=threads)
-    ]
+    arrivals = [time.perf_counter() for _ in prefetched(read, range(updates + threads), threads)]
     return BATCH * updates / (arrivals[-1] - arrivals[threads - 1])
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from flava.data.transforms import normalise
-from flava.evaluate.features import batches, device, pad
+from flava.evaluate.features import batches, pad
 from flava.evaluate.taskdata import Images, IntArray, PixelArray, Split
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ CACHE_BYTES = 4 * 2**30
 
 
 class ExampleBatch(NamedTuple):
-    """Some examples on the device.
+    """Some examples.
 
     Attributes:
         text_BL: ids, padded.
@@ -31,6 +32,13 @@ class ExampleBatch(NamedTuple):
     attention_BL: Tensor
     types_BL: Tensor | None
     pixels_BCHW: Tensor | None
+
+    def to(self, device: torch.device) -> ExampleBatch:
+        """The same on another device."""
+        types_BL = None if self.types_BL is None else self.types_BL.to(device)
+        pixels_BCHW = None if self.pixels_BCHW is None else self.pixels_BCHW.to(device)
+        text_BL, attention_BL = self.text_BL.to(device), self.attention_BL.to(device)
+        return ExampleBatch(text_BL, attention_BL, types_BL, pixels_BCHW)
 
 
 class Examples:
@@ -67,14 +75,13 @@ class Examples:
         return self._pixels is not None
 
     def batch(self, rows: IntArray) -> ExampleBatch:
-        """The examples at `rows`."""
+        """The examples at `rows`, in the machine's memory."""
         text_BL, attention_BL = pad([self._tokens[row] for row in rows], self._pad_id)
         types_BL = None
         if self._types is not None:
             types_BL, _ = pad([self._types[row] for row in rows], 0)
-            types_BL = types_BL.to(device())
-        pixels_BCHW = None if self._pixels is None else self._pixels.batch(rows).to(device())
-        return ExampleBatch(text_BL.to(device()), attention_BL.to(device()), types_BL, pixels_BCHW)
+        pixels_BCHW = None if self._pixels is None else self._pixels.batch(rows)
+        return ExampleBatch(text_BL, attention_BL, types_BL, pixels_BCHW)
 
 
 class PixelStore:

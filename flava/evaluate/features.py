@@ -13,6 +13,7 @@ from torch import Tensor
 from flava.data.transforms import normalise
 from flava.errors import TrainingError
 from flava.evaluate.taskdata import Images, IntArray
+from flava.prefetch import prefetched, reading_threads
 
 if TYPE_CHECKING:
     from flava.data.tokenizer import Tokenizer
@@ -39,10 +40,14 @@ def image_features(
     """
     distinct, positions = np.unique(rows, return_inverse=True)
     parts = []
+
+    def read(chosen: IntArray) -> Tensor:
+        return normalise(images.pixels(distinct[chosen], size))
+
+    ahead = reading_threads(device())
     with torch.inference_mode():
-        for chosen in batches(len(distinct)):
-            pixels_BCHW = normalise(images.pixels(distinct[chosen], size)).to(device())
-            parts.append(function(pixels_BCHW).float().cpu())
+        for _, pixels_BCHW in prefetched(read, batches(len(distinct)), ahead):
+            parts.append(function(pixels_BCHW.to(device())).float().cpu())
     return _checked(torch.cat(parts), what)[positions]
 
 

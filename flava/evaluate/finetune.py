@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 
 import numpy as np
 import torch
@@ -25,6 +27,7 @@ from flava.evaluate.features import device
 from flava.evaluate.metrics import METRICS, Predictions, decide
 from flava.evaluate.taskdata import IntArray, SoftLabels, Targets
 from flava.models.backbone import Backbone
+from flava.prefetch import prefetched, reading_threads
 from flava.train.precision import autocast
 
 BETA1 = 0.9
@@ -119,6 +122,8 @@ def _train(
         fused=True,
     )
     order = bucketed_batches(train.lengths_N, config.batch_size, context.seed)
+    read = partial(micro_batches, train, config.accumulate)
+    ready = prefetched(read, islice(order, config.updates), reading_threads(device()))
     checks = evaluation_updates(config)
     best, best_update, best_state = -math.inf, 0, model.state_dict()
     model.train()
@@ -126,7 +131,8 @@ def _train(
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate(update - 1, config)
         optimizer.zero_grad(set_to_none=True)
-        loss = backward(model, train, next(order), config)
+        _, parts = next(ready)
+        loss = backward(model, train.targets, parts, config.precision)
         if not math.isfinite(loss):
             raise TrainingError(
                 f"{context.what}: the fine-tuning loss is not finite at update {update}. Lower "
@@ -144,17 +150,35 @@ def _train(
     return Finetuned(model, metric, best, best_update, config.precision)
 
 
-def backward(model: Classifier, train: Examples, rows: IntArray, config: FinetuneConfig) -> float:
-    """Adds the gradient of the mean loss of the examples at `rows`, and returns that loss.
+def micro_batches(
+    examples: Examples, accumulate: int, rows: IntArray
+) -> list[tuple[IntArray, ExampleBatch]]:
+    """The examples at `rows` in `accumulate` parts, or as many as there are, with their rows."""
+    parts = np.array_split(rows, min(accumulate, len(rows)))
+    return [(part, examples.batch(part)) for part in parts]
 
-    Each of `config.accumulate` micro-batches counts by its share of the rows, so that loss and
-    gradient are the whole batch's. An epoch's last batches may have fewer rows than micro-batches.
+
+def backward(
+    model: Classifier,
+    targets: Targets,
+    parts: Sequence[tuple[IntArray, ExampleBatch]],
+    precision: str,
+) -> float:
+    """Adds the gradient of the mean loss of an update's examples, and returns that loss.
+
+    Each micro-batch counts by its share of the examples, so that loss and gradient are the whole
+    batch's.
+
+    Args:
+        targets: of all examples.
+        parts: positions of a micro-batch's examples, and these.
+        precision: of the forward pass.
     """
-    total = 0.0
-    for part in np.array_split(rows, min(config.accumulate, len(rows))):
-        with autocast(device(), config.precision):
-            outputs_BC = model(train.batch(part))
-        loss = loss_of(outputs_BC.float(), train.targets[part]) * (len(part) / len(rows))
+    total, size = 0.0, sum(len(rows) for rows, _ in parts)
+    for rows, batch in parts:
+        with autocast(device(), precision):
+            outputs_BC = model(batch.to(device()))
+        loss = loss_of(outputs_BC.float(), targets[rows]) * (len(rows) / size)
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
     return total
@@ -175,7 +199,7 @@ def predict(
         for start in range(0, len(by_length), PREDICT_BATCH):
             rows = by_length[start : start + PREDICT_BATCH]
             with autocast(device(), precision):
-                found_BC = model(examples.batch(rows))
+                found_BC = model(examples.batch(rows).to(device()))
             outputs_BC = found_BC.float().cpu().numpy()
             if not np.isfinite(outputs_BC).all():
                 raise TrainingError("A fine-tuned model's outputs are not finite. Lower its rate.")

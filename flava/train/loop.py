@@ -17,6 +17,7 @@ from tqdm import tqdm
 from flava.config import LoopConfig, Sharding
 from flava.errors import ConfigError
 from flava.io import sha256_json
+from flava.prefetch import prefetched, reading_threads
 from flava.train.best import Best
 from flava.train.checkpoint import Checkpoints
 from flava.train.distributed import Ranks, gather_objects, joined_ranks, scale_gradients
@@ -24,7 +25,6 @@ from flava.train.finish import finish_run
 from flava.train.log import TrainingLog
 from flava.train.optim import check_warmup, make_optimizer, set_rates
 from flava.train.precision import LossScale
-from flava.train.prefetch import prefetched, reading_threads
 from flava.train.recipe import AnyBatch, Recipe
 from flava.train.sharding import reshard, shard, skeleton, whole_state
 from flava.train.state import RunState
@@ -93,20 +93,20 @@ class Training:
             self.log_path.with_name("record.json").unlink(missing_ok=True)
             self.checkpoints.clean()
             self.log.write(self.log_path)
-        ahead = 0  # on CPU, data and model share cores
-        if self.ranks.device.type == "cuda":
-            ahead = reading_threads(min(self.ranks.world_size, torch.cuda.device_count()))
+        ahead = reading_threads(self.ranks.device, self.ranks.world_size)
         updates = progress(done, self.total, self.recipe.step, self.ranks)
         clock = time.perf_counter()
-        for update, batches in prefetched(
-            self.recipe.batch, updates, self.options.accumulate, ahead
-        ):
+        for update, batches in prefetched(self._read, updates, ahead):
             step = self._update(update, batches)
             now = time.perf_counter()
             self.log.add(str(self.kinds[update]), step, seconds=now - clock)
             clock = now
             self._after(update + 1, updates)
         self._finish(earlier_seconds)
+
+    def _read(self, update: int) -> list[AnyBatch]:
+        micro_batches = range(self.options.accumulate)
+        return [self.recipe.batch(update, micro) for micro in micro_batches]
 
     def _update(self, update: int, batches: list[AnyBatch]) -> Step:
         """Changes the weights, unless fp16 overflowed."""

@@ -236,7 +236,8 @@ def test_micro_batches_have_the_gradient_of_the_whole_batch(split, n_outputs, ac
     losses, gradients = [], []
     for config in (whole, parts):
         model.zero_grad()
-        losses.append(finetune.backward(model, examples, np.arange(31), config))
+        ready = finetune.micro_batches(examples, config.accumulate, np.arange(31))
+        losses.append(finetune.backward(model, examples.targets, ready, config.precision))
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
     assert len(gradients[0]) == len(gradients[1]) > 4
@@ -345,3 +346,15 @@ def test_too_few_examples():
     task = LabelledTask(sentences(40, 0), {"dev": sentences(40, 0).take(np.arange(0))}, ["0", "1"])
     with pytest.raises(DataError, match="split 'dev' has no examples"):
         finetuned_tasks.evaluate(context("glue"), task, finetune_config())
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_reading_ahead_changes_no_result(monkeypatch, threads):
+    split, results = soft_examples(), []
+    for ahead in (0, threads):
+        monkeypatch.setattr(finetune, "reading_threads", lambda _, ahead=ahead: ahead)
+        examples = Examples(split, FakeTokenizer(), 32, 16)
+        config = finetune_config(updates=12, batch_size=8, accumulate=2, warmup_updates=2)
+        found = finetune.finetune(context("multimodal", "vqa_score"), examples, examples, 3, config)
+        results.append(list(found.model.state_dict().values()))
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))

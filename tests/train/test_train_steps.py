@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from flava.errors import TrainingError
 from flava.train.curves import plot_curves
 from flava.train.distributed import Ranks, joined_ranks
 from flava.train.log import TrainingLog
-from flava.train.prefetch import prefetched, reading_threads
 from flava.train.step import Step, compute_gradients
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
@@ -227,51 +225,3 @@ def test_curves_of_equal_rows_are_equal_files(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     with Image.open(tmp_path / "a.png") as image:
         assert image.width == 1200  # three panels across
-
-
-@pytest.mark.parametrize("ahead", [0, 1, 5])
-def test_reading_ahead_keeps_the_order(ahead: int) -> None:
-    def read(update: int, micro: int) -> Batch:
-        return batch_of(f"{update}.{micro}")
-
-    got = [
-        (update, [batch.keys[0] for batch in batches])
-        for update, batches in prefetched(read, range(3, 7), 2, ahead)
-    ]
-    assert got == [(n, [f"{n}.0", f"{n}.1"]) for n in range(3, 7)]
-
-
-def test_reading_ahead_passes_errors_on() -> None:
-    def read(update: int, micro: int) -> Batch:
-        raise OSError(f"no update {update}")
-
-    with pytest.raises(OSError, match="no update 3"):
-        list(prefetched(read, range(3, 7), 1, ahead=2))
-
-
-def test_reading_ahead_reads_several_updates_at_once() -> None:
-    together = threading.Barrier(3)
-
-    def read(update: int, micro: int) -> Batch:
-        together.wait(timeout=30)  # passes only where three threads are here at once
-        return batch_of(str(update))
-
-    got = [update for update, _ in prefetched(read, range(6), 1, ahead=3)]
-    assert got == list(range(6))
-
-
-@pytest.mark.parametrize(
-    ("usable", "present", "ranks", "threads"),
-    [
-        (64, 64, 8, 7),  # all processors of the node are shared by its ranks
-        (8, 64, 8, 7),  # SLURM has bound this rank to eight
-        (64, 64, 1, 16),
-        (2, 2, 4, 1),
-    ],
-)
-def test_reading_threads(
-    monkeypatch: pytest.MonkeyPatch, usable: int, present: int, ranks: int, threads: int
-) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(usable)))
-    monkeypatch.setattr("os.cpu_count", lambda: present)
-    assert reading_threads(ranks) == threads
