@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import numpy as np
 import pytest
 
-from flava.data.toy import questions, reviews
+from flava.data.toy import reviews, visual_entailment, visual_questions
 from flava.data.toy import vocabulary as v
 from flava.data.toy.captions import caption, relations
 from flava.data.toy.grammar import grammatical, ungrammatical
 from flava.data.toy.scenes import NO, Thing, sample
 from flava.data.toy.seeds import generators
-from flava.data.toy.statements import hypothesis, scenes_of, state, statement
+from flava.data.toy.statements import hypothesis, reworded, scenes_of, state, statement
+from flava.data.toy.visual_entailment import LABELS
+from flava.data.toy.visual_questions import questions_of
 
 
 @pytest.fixture
@@ -108,22 +112,62 @@ def test_statements_name_both_things_with_what_is_told(rng: Random, scenes: list
             assert (v.SIZE_NAMES[thing.size][0] in words) or "size" not in fact.told
 
 
-def test_visual_answers_are_true(rng: Random):
-    batch = sample(np.random.default_rng(3), 600, (1, 3), signs=0.2)
-    rows = zip(batch.things(), batch.background.tolist(), batch.word.tolist(), strict=True)
-    kinds = set()
-    for things, background, word in rows:
-        question, answer, kind = questions.visual(rng, things, background, word)
-        kinds.add(kind)
-        words = first_names(question).split()
-        if kind == "number":
-            assert answer == str(len(things))
-        if kind == "yes/no":
-            there = any(
-                {*v.NOUNS[t.shape].singular[0].split(), v.COLOUR_NAMES[t.colour][0]} <= set(words)
-                for t in things
-            )
-            assert there == (answer == "yes"), (things, question)
-        if words[-1] == "say?" or "sign" in words:
-            assert answer == v.SIGN_WORDS[word]
-    assert kinds == {"yes/no", "number", "other"}
+def test_visual_answers_are_true_and_differ_between_the_two_pictures(rng: Random):
+    batch = visual_questions._pairs(np.random.default_rng(3), 300)
+    seen = list(zip(batch.things(), batch.background.tolist(), strict=True))
+    kinds: Counter[str] = Counter()
+    for first in range(0, len(seen), 2):
+        for kind, question, answers in questions_of(rng, *seen[first : first + 2]):
+            kinds[kind] += 1
+            assert answers[0] != answers[1]
+            words = set(first_names(question).split())
+            for (things, ground), answer in zip(seen[first : first + 2], answers, strict=True):
+                assert answer in _true_answers(kind, words, things, ground), (things, question)
+    assert min(kinds[kind] for kind in ("exists", "colour", "place", "count")) > 50
+
+
+def _true_answers(kind: str, words: set[str], things: list[Thing], ground: int) -> set[str]:
+    named = [t for t in things if v.NOUNS[t.shape].singular[0] in words]
+    if kind == "exists":
+        return {"yes" if any(v.COLOUR_NAMES[t.colour][0] in words for t in named) else "no"}
+    if kind == "colour":
+        return {v.COLOUR_NAMES[named[0].colour][0]} if len(named) == 1 else set()
+    return {str(len(things)) if kind == "count" else v.BACKGROUND_NAMES[ground]}
+
+
+def test_statements_on_pictures_have_their_labels(rng: Random):
+    """Another ground leaves open; on the same ground the colour decides."""
+    places = {phrase: i for i, names in enumerate(v.BACKGROUND_PHRASES) for phrase in names}
+    scenes = sample(np.random.default_rng(4), 300, (1, 1), shapes=np.arange(len(v.SHAPES)))
+    for things, ground in zip(scenes.things(), scenes.background.tolist(), strict=True):
+        for label in LABELS:
+            text = visual_entailment.statement(rng, things[0], ground, label)
+            told = next(i for phrase, i in places.items() if phrase in text)
+            words = first_names(text).split()
+            assert (told != ground) == (label == "neutral"), (text, ground)
+            if label != "neutral":
+                assert v.NOUNS[things[0].shape].singular[0] in words
+                true = v.COLOUR_NAMES[things[0].colour][0] in words
+                assert true == (label == "entailment"), (text, things)
+
+
+def test_a_rewording_shares_no_colour_word_and_follows_only_where_it_is_true(
+    rng: Random, scenes: list[list[Thing]]
+):
+    colours = {name for names in v.COLOUR_NAMES for name in names}
+    words: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
+    for things in scenes * 4:
+        fact = replace(statement(rng, things), told=frozenset({"colour"}))
+        if fact.a.colour == fact.b.colour:
+            continue
+        premise = state(rng, fact)
+        for true, counter in words.items():
+            text = reworded(rng, fact, premise, true)
+            said = colours & set(text.split())
+            assert len(said) == 1 and not said & set(premise.split()), (premise, text)
+            counter.update(said)
+            usual = first_names(text).split()
+            thing = next(t for t in (fact.a, fact.b) if v.NOUNS[t.shape].singular[0] in usual)
+            assert (v.COLOUR_NAMES[thing.colour][0] in usual) == true, (premise, text)
+    rare = [sum(n[names[1]] for names in v.COLOUR_NAMES) / n.total() for n in words.values()]
+    assert abs(rare[0] - rare[1]) < 0.06  # the rarer synonym does not tell the label

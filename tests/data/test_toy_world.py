@@ -176,6 +176,33 @@ def test_either_half_of_a_meme_alone_is_at_chance(world: Path):
         assert {row["label"] for row in rows} == {0, 1}
 
 
+def test_every_question_has_as_many_pictures_of_one_answer_as_of_the_other(world: Path):
+    for split in ("train2014", "val2014"):
+        folder = world / "tasks" / "vqav2"
+        asked = read_json(folder / f"v2_OpenEnded_mscoco_{split}_questions.json")["questions"]
+        told = read_json(folder / f"v2_mscoco_{split}_annotations.json")["annotations"]
+        pairs = defaultdict(list)
+        for question, annotation in zip(asked, told, strict=True):
+            assert question["question_id"] == annotation["question_id"]
+            image, number = divmod(question["question_id"], 1000)
+            answer = annotation["multiple_choice_answer"]
+            pairs[(image - 1) // 2, number].append((question["question"], answer))
+        assert len(pairs) == len(asked) // 2
+        for first, second in pairs.values():
+            assert first[0] == second[0] and first[1] != second[1]
+
+
+def test_every_picture_has_one_statement_of_each_label(world: Path):
+    for part in ("train", "dev", "test"):
+        lines = (world / "tasks" / "snli_ve" / f"snli_ve_{part}.jsonl").read_text().splitlines()
+        labels = defaultdict(list)
+        for row in map(json.loads, lines):
+            labels[row["Flickr30K_ID"]].append(row["gold_label"])
+        assert labels
+        for found in labels.values():
+            assert sorted(found) == ["contradiction", "entailment", "neutral"]
+
+
 def test_captions_say_what_the_tasks_probe(tmp_path: Path):
     config = SMOKE.model_copy(update={"pairs": 1500})
     text = " ".join(

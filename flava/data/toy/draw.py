@@ -138,14 +138,15 @@ def write(
     images: Array,
     rows: NDArray[np.int64],
     texts: list[list[str]],
+    scale: int = 1,
 ) -> None:
     """Writes lines of dark text on light boxes into images [N, S, S, 3], in place.
 
-    The boxes lie near the lower left corner. The letters are 3x5 pixels at 32 pixels a side and
-    scale with it. A line that is too wide is cut at the right edge.
+    The boxes lie near the lower left corner. The letters are 3x5 pixels at 32 pixels a side, or
+    `scale` times that, and grow with it. A line that is too wide is cut at the right edge.
     """
     size = images.shape[1]
-    zoom = max(size // 32, 1)
+    zoom = max(size // 32, 1) * scale
     for row, lines in zip(rows.tolist(), texts, strict=True):
         masks = [np.kron(line_mask(line), np.ones((zoom, zoom), bool)) for line in lines]
         height, width = (6 * len(lines) + 1) * zoom, max(mask.shape[1] for mask in masks) + 2 * zoom

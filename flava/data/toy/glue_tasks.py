@@ -21,6 +21,7 @@ from flava.data.toy.statements import (
     near_miss,
     other,
     quality,
+    reworded,
     say,
     scenes_of,
     state,
@@ -111,10 +112,13 @@ def mnli(rng: Random, source: Source, i: int) -> Row:
 
 
 def rte(rng: Random, source: Source, i: int) -> Row:
-    """Whether a second sentence follows from a first."""
-    label = "entailment" if i % 2 else rng.choice(("neutral", "contradiction"))
-    premise, text = _entailment(rng, source.things(), label)
-    return i, premise, text, "entailment" if i % 2 else "not_entailment"
+    """Whether a second sentence, in words that the first has not, follows from it."""
+    fact = replace(statement(rng, source.things()), told=COLOUR)
+    if fact.a.colour == fact.b.colour:
+        fact = replace(fact, b=changed(rng, fact.b, "colour"))
+    premise = state(rng, fact)
+    label = "entailment" if i % 2 else "not_entailment"
+    return i, premise, reworded(rng, fact, premise, i % 2 == 1), label
 
 
 def _entailment(rng: Random, things: list[Thing], label: str) -> tuple[str, str]:

@@ -1,12 +1,12 @@
-"""Questions about scenes: their answers (VQA), their paraphrases (QQP), their evidence (QNLI)."""
+"""Questions about scenes: their forms (VQA), their paraphrases (QQP), their evidence (QNLI)."""
 
 from __future__ import annotations
 
 from random import Random
 
 from flava.data.toy import vocabulary as v
-from flava.data.toy.captions import an, described, name, noun, relate, relations
-from flava.data.toy.scenes import NO, Thing
+from flava.data.toy.captions import an, described, noun, relate, relations
+from flava.data.toy.scenes import Thing
 from flava.data.toy.statements import changed, quality, say
 
 COLOUR = frozenset({"colour"})
@@ -65,65 +65,6 @@ def dialogue(rng: Random, things: list[Thing]) -> list[str]:
         [exists_question(rng, wrong), f"no , there is not {wrong} ."],
     ]
     return [line for pair in rng.sample(pairs, 2) for line in pair]
-
-
-def visual(rng: Random, things: list[Thing], background: int, word: int) -> tuple[str, str, str]:
-    """A question about a picture, its answer and its VQA answer type.
-
-    Names are asked for where they are unambiguous: a shape that occurs once.
-    """
-    once = [t for t in things if sum(t.shape == o.shape for o in things) == 1]
-    kinds = ["exists", "exists", "exists", "count", "place"]
-    if once:
-        kinds += ["colour", "colour", "texture"]
-        if len(once) > 1:
-            kinds += ["relation", "relation"]
-    if word != NO:
-        kinds += ["sign", "sign"]
-    kind = rng.choice(kinds)
-    if kind == "exists":
-        return _exists(rng, things)
-    if kind == "count":
-        return count_question(rng, rng.choice(v.THINGS)), str(len(things)), "number"
-    if kind == "place":
-        return "where is this ?", v.BACKGROUND_NAMES[background], "other"
-    if kind == "sign":
-        return "what does the sign say ?", v.SIGN_WORDS[word], "other"
-    thing = rng.choice(once)
-    the = f"the {v.NOUNS[thing.shape].singular[0]}"
-    if kind == "colour":
-        return colour_question(rng, the), v.COLOUR_NAMES[thing.colour][0], "other"
-    if kind == "texture":
-        return texture_question(rng, the), v.TEXTURES[thing.texture], "other"
-    a, b = rng.sample(once, 2)
-    question = relation_question(rng, rng.choice(relations(a, b)), _the(b, rng))
-    both = [t for t in things if set(relations(t, b)) & set(relations(a, b))]
-    if len(both) > 1:  # more than one thing lies there: ask for its colour by name instead
-        return colour_question(rng, _the(a, rng)), v.COLOUR_NAMES[a.colour][0], "other"
-    return question, v.NOUNS[a.shape].singular[0], "other"
-
-
-def _the(thing: Thing, rng: Random) -> str:
-    return f"the {name(rng, v.NOUNS[thing.shape].singular)}"
-
-
-def _exists(rng: Random, things: list[Thing]) -> tuple[str, str, str]:
-    """Half the answers are yes; a no differs in one attribute from something there."""
-    thing = rng.choice(things)
-    attributes = COLOUR | ({"texture"} if thing.texture and rng.random() < 0.4 else set())
-    if rng.random() < 0.5:
-        return exists_question(rng, say(rng, thing, attributes)), "yes", "yes/no"
-    present = {(t.shape, t.colour) for t in things}
-    while True:
-        wrong = _near_miss(rng, thing)
-        if (wrong.shape, wrong.colour) not in present:
-            return exists_question(rng, say(rng, wrong, attributes)), "no", "yes/no"
-
-
-def _near_miss(rng: Random, thing: Thing) -> Thing:
-    if rng.random() < 0.5:
-        return changed(rng, thing, "colour")
-    return changed(rng, thing, "shape")
 
 
 def duplicates(rng: Random, things: list[Thing]) -> tuple[str, str, bool]:

@@ -143,6 +143,27 @@ def hypothesis(rng: Random, fact: Statement, label: str) -> str:
     return f"the {_noun(a)} is {quality(rng, a, attribute)} ."
 
 
+def reworded(rng: Random, fact: Statement, premise: str, true: bool) -> str:
+    """A sentence on one of the fact's things that follows, or has another colour.
+
+    Its colour is never a word of the premise: only who knows that crimson is red can tell. A third
+    of the false sentences have the colour of the fact's other thing, the others one of neither.
+    fact: of things of two colours.
+    """
+    a, b = rng.sample((fact.a, fact.b), 2)
+    colour = a.colour
+    if not true:
+        colour = b.colour
+        if rng.random() < 2 / 3:
+            colour = other(rng, colour, len(v.COLOURS), (a.colour,))
+    first, second = v.COLOUR_NAMES[colour]
+    said = premise.split()
+    present = first in said or (second not in said and name(rng, (first, second)) == first)
+    noun = name(rng, v.NOUNS[a.shape].singular)
+    word = second if present else first
+    return rng.choice((f"the {noun} is {word} .", f"there is {an(f'{word} {noun}')} ."))
+
+
 def _across(relation: str) -> tuple[str, str]:
     return ("above", "below") if relation in ("left", "right") else ("left", "right")
 

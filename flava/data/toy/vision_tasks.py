@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -51,13 +52,27 @@ def _main(
 
 
 TOP = s.SLOTS - 1
+WIDE = 0.24  # shift of a main object that may be anywhere: as far out as a cell of captioned scenes
+
+
+def _usual(rng: Rng, colour: Ints) -> Ints:
+    """The given colours in four of five cases, else any."""
+    some = rng.integers(len(COLOUR), size=colour.shape)
+    return np.where(rng.random(colour.shape) < 0.8, colour, some)
+
+
+def _own_colours(rng: Rng, kind: Ints) -> Ints:
+    """Mostly one of the two colours that things of a kind have, as animals do; kinds share them."""
+    return _usual(rng, (kind * 3 + 4 * rng.integers(2, size=len(kind))) % len(COLOUR))
+
+
 # Every colour and every shape is in three or two of the classes: neither alone tells the class.
 IMAGENET = [(colour, (colour * 3 + step * 4) % 10) for colour in range(8) for step in range(3)]
 
 
-def imagenet(rng: Rng, label: Ints) -> Scenes:
+def imagenet(rng: Rng, label: Ints, shift: float = 0.08) -> Scenes:
     """A shape of a colour among one or two small others."""
-    scenes = _main(rng, len(label), (1, 2), (0.22, 0.3), 0.08)
+    scenes = _main(rng, len(label), (1, 2), (0.22, 0.3), shift)
     pair = np.array(IMAGENET)[label]
     scenes.colour[:, TOP], scenes.shape[:, TOP] = pair[:, 0], pair[:, 1]
     return s.paint(rng, scenes)
@@ -76,29 +91,31 @@ def food101(rng: Rng, label: Ints) -> Scenes:
 
 
 def cifar10(rng: Rng, label: Ints) -> Scenes:
-    """The shape of one object, any style, noisy."""
-    scenes = _main(rng, len(label), radius=(0.22, 0.32), shift=0.06)
-    scenes.shape[:, TOP] = label
+    """One object anywhere, noisy: its shape, and the two colours of its kind."""
+    scenes = _main(rng, len(label), radius=(0.2, 0.3), shift=WIDE)
+    scenes.shape[:, TOP], scenes.colour[:, TOP] = label, _own_colours(rng, label)
     scenes.noise = rng.uniform(4, 16, len(label)).astype(np.float32)
-    return scenes
+    return s.paint(rng, scenes)
 
 
 def cifar100(rng: Rng, label: Ints) -> Scenes:
-    """Shape and texture of one object, noisy."""
-    scenes = _main(rng, len(label), radius=(0.22, 0.34), shift=0.08)
-    scenes.shape[:, TOP], scenes.texture[:, TOP] = label // 4, label % 4
+    """One object anywhere, noisy: one of five shapes, mostly in one of eight colours."""
+    scenes = _main(rng, len(label), radius=(0.2, 0.3), shift=WIDE)
+    scenes.colour[:, TOP] = _usual(rng, label // 5)
+    scenes.shape[:, TOP] = np.array([0, 1, 2, 5, 9])[label % 5]
     scenes.noise = rng.uniform(5, 18, len(label)).astype(np.float32)
-    return scenes
+    return s.paint(rng, scenes)
 
 
 def cars(rng: Rng, label: Ints) -> Scenes:
-    """A dome on two wheels: its texture and whether the wheels are discs or rings."""
-    scenes = _main(rng, len(label), radius=(0.26, 0.32), shift=0.05)
-    scenes.shape[:, TOP], scenes.texture[:, TOP] = 9, label % 6
+    """A dome on two wheels, anywhere: its body (six) and wheels (two) in usual colours."""
+    scenes = _main(rng, len(label), radius=(0.24, 0.3), shift=0.18)
+    scenes.shape[:, TOP], scenes.colour[:, TOP] = 9, _usual(rng, label % 6)
     scenes.angle[:, TOP] = 0
+    wheels = _usual(rng, 6 + label // 6)
     for slot, side in ((0, -1), (1, 1)):
-        scenes.shape[:, slot] = np.where(label < 6, 0, 6)
-        scenes.texture[:, slot], scenes.colour[:, slot] = 0, 7
+        scenes.shape[:, slot], scenes.colour[:, slot] = 0, wheels
+        scenes.texture[:, slot] = 0
         scenes.radius[:, slot] = scenes.radius[:, TOP] * 0.36
         scenes.x[:, slot] = scenes.x[:, TOP] + side * 0.55 * scenes.radius[:, TOP]
         scenes.y[:, slot] = scenes.y[:, TOP] + 0.7 * scenes.radius[:, TOP]
@@ -123,35 +140,34 @@ def dtd(rng: Rng, label: Ints) -> Scenes:
 
 
 def pets(rng: Rng, label: Ints) -> Scenes:
-    """Which animal (heart, moon, star) with which fur (four textures), between other things."""
-    scenes = _main(rng, len(label), (0, 1), (0.22, 0.3))
+    """Which animal (heart, moon, star) with which fur (four colours), beside another thing."""
+    scenes = _main(rng, len(label), (0, 1), (0.2, 0.28), WIDE)
     scenes.shape[:, TOP] = np.array([8, 7, 4])[label // 4]
-    scenes.texture[:, TOP] = label % 4
-    return scenes
+    scenes.colour[:, TOP] = _usual(rng, np.array([1, 2, 5, 7])[label % 4])
+    return s.paint(rng, scenes)
 
 
 def caltech101(rng: Rng, label: Ints) -> Scenes:
-    """Shapes and arrows in every style."""
-    scenes = _main(rng, len(label), (0, 1), (0.2, 0.34))
-    scenes.shape[:, TOP] = label
-    return scenes
+    """Shapes and arrows, each in the two colours of its kind, in every style."""
+    scenes = _main(rng, len(label), (0, 1), (0.2, 0.34), 0.15)
+    scenes.shape[:, TOP], scenes.colour[:, TOP] = label, _own_colours(rng, label)
+    return s.paint(rng, scenes)
 
 
 def flowers(rng: Rng, label: Ints) -> Scenes:
-    """The number of petals of a flower with a round middle, in two groups of colours."""
-    scenes = _main(rng, len(label), (0, 1), (0.26, 0.36), 0.08)
+    """The number of petals of a flower and its colour: one of three warm or three cold ones."""
+    scenes = _main(rng, len(label), (0, 1), (0.24, 0.34), 0.18)
     scenes.shape[:, TOP] = v.FLOWER0 + PETALS[0] + label // 2
-    warm, cold = rng.integers(3, size=len(label)), 3 + rng.integers(3, size=len(label))
-    scenes.colour[:, TOP] = np.where(label % 2, warm, cold)
+    scenes.colour[:, TOP] = _usual(rng, label // 2 % 3 + 3 * (label % 2))
     scenes.angle[:, TOP] = rng.uniform(-3, 3, len(label))
     return s.paint(rng, scenes)
 
 
 def stl10(rng: Rng, label: Ints) -> Scenes:
-    """The shape of a large object in front of others."""
-    scenes = _main(rng, len(label), (1, 3), (0.24, 0.34))
-    scenes.shape[:, TOP] = label
-    return scenes
+    """A large object, of a shape and the two colours of its kind, in front of others."""
+    scenes = _main(rng, len(label), (1, 3), (0.24, 0.32), WIDE)
+    scenes.shape[:, TOP], scenes.colour[:, TOP] = label, _own_colours(rng, label)
+    return s.paint(rng, scenes)
 
 
 def eurosat(rng: Rng, label: Ints) -> Scenes:
@@ -163,13 +179,13 @@ def eurosat(rng: Rng, label: Ints) -> Scenes:
 
 
 def gtsrb(rng: Rng, label: Ints) -> Scenes:
-    """A sign: its outline (four) and the arrow on it (four)."""
-    scenes = _main(rng, len(label), (0, 1), (0.15, 0.19), 0.08)
+    """A sign: its outline, which has a colour of its own (four), and the arrow on it (four)."""
+    scenes = _main(rng, len(label), (0, 1), (0.17, 0.21), 0.18)
     board = TOP - 1
     scenes.shape[:, TOP], scenes.texture[:, TOP] = v.ARROW0 + label % 4, 0
     scenes.shape[:, board] = np.array([0, 1, 3, 8])[label // 4]
     scenes.texture[:, board] = 0
-    scenes.colour[:, board] = np.where(rng.random(len(label)) < 0.5, 7, 2)
+    scenes.colour[:, board] = _usual(rng, np.array([7, 2, 1, 6])[label // 4])
     scenes.colour[:, TOP] = np.array([0, 3, 4, 5])[rng.integers(4, size=len(label))]
     for field, factor in (("x", 1), ("y", 1), ("angle", 1), ("radius", 1.9)):
         getattr(scenes, field)[:, board] = getattr(scenes, field)[:, TOP] * factor
@@ -188,32 +204,36 @@ def kitti(rng: Rng, label: Ints) -> Scenes:
     return scenes
 
 
+STAINS = np.array([2, 3])  # dotted, checked
+
+
 def pcam(rng: Rng, label: Ints) -> Scenes:
-    """Whether the middle one of five cells is odd: a ring among discs or a disc among rings."""
+    """Whether the large cell in the middle is stained, of any colour; those around it may be."""
     scenes = s.sample(rng, len(label), (4, 4), shapes=range(1))
-    kind = rng.integers(2, size=len(label))
-    scenes.shape[:, :TOP] = np.where(kind, 6, 0)[:, None]
-    scenes.shape[:, TOP] = np.where(kind ^ label, 6, 0)
-    scenes.colour[:] = scenes.colour[:, :1]
-    scenes.texture[:] = 0
+    scenes.shape[:, TOP] = 0
+    stained = rng.integers(2, size=scenes.texture.shape)
+    stained[:, TOP] = label
+    scenes.texture = stained * rng.choice(STAINS, stained.shape)
+    scenes.colour = rng.integers(len(COLOUR), size=scenes.colour.shape)
     s.lay_out(rng, scenes)
-    scenes.radius[:] = rng.uniform(0.1, 0.16, scenes.radius.shape)
-    scenes.x[:, TOP] = scenes.y[:, TOP] = 0.5
-    scenes.noise = rng.uniform(8, 24, len(label)).astype(np.float32)
+    scenes.radius[:] = rng.uniform(0.09, 0.12, scenes.radius.shape)
+    scenes.radius[:, TOP] = rng.uniform(0.22, 0.28, len(label))
+    for place in (scenes.x, scenes.y):
+        place[:, :TOP] = 0.5 + (place[:, :TOP] - 0.5) * 1.4
+        place[:, TOP] = 0.5 + rng.uniform(-0.05, 0.05, len(label))
+    scenes.noise = rng.uniform(4, 16, len(label)).astype(np.float32)
     return scenes
 
 
-ACTORS = ((4, 6), (8, 1), (5, 7))
+ACTORS = ((0, 0), (1, 4), (4, 2), (7, 5), (5, 3), (8, 6))  # shape and colour
+COUPLES = [(a, b) for a in range(6) for b in range(a) if (a - b) != 3]  # 12
 
 
 def ucf101(rng: Rng, label: Ints) -> Scenes:
-    """Who is where: one of three couples, and the first one left of, right of, above, below."""
+    """Which two of six actors, each of its shape and mostly its colour, are in the picture."""
     scenes = s.sample(rng, len(label), (2, 2), shapes=range(1))
-    couple = np.array(ACTORS)[label // 4]
-    scenes.shape[:, 0], scenes.shape[:, 1] = couple[:, 0], couple[:, 1]
-    ends = np.array([[[0, 1], [2, 3]], [[1, 0], [3, 2]], [[0, 2], [1, 3]], [[2, 0], [3, 1]]])
-    scenes.cell[:, :2] = ends[label % 4, rng.integers(2, size=len(label))]
-    scenes.colour = rng.integers(len(COLOUR), size=scenes.colour.shape)
+    actors = np.array(ACTORS)[np.array(COUPLES)[label]]
+    scenes.shape[:, :2], scenes.colour[:, :2] = actors[:, :, 0], _usual(rng, actors[:, :, 1])
     return s.lay_out(rng, scenes)
 
 
@@ -269,25 +289,30 @@ def _names(*parts: Sequence[str]) -> list[str]:
 
 
 PLACES = [phrases[0] for phrases in v.BACKGROUND_PHRASES]
-WAYS = ("left of", "right of", "above", "below")
 VISION_TASKS = {
-    "imagenet": VisionTask([f"{COLOUR[c][0]} {SHAPE[k]}" for c, k in IMAGENET], imagenet),
+    "imagenet": VisionTask(
+        [f"{COLOUR[c][0]} {SHAPE[k]}" for c, k in IMAGENET], partial(imagenet, shift=WIDE)
+    ),
     "food101": VisionTask(_names([c[0] for c in COLOUR], v.TEXTURES[1:3]), food101),
     "cifar10": VisionTask(SHAPE[:10], cifar10),
-    "cifar100": VisionTask(_names(SHAPE[:10], v.TEXTURES[:4]), cifar100),
-    "cars": VisionTask(_names(("disc wheels", "ring wheels"), v.TEXTURES), cars),
+    "cifar100": VisionTask(
+        _names([c[0] for c in COLOUR], [SHAPE[k] for k in (0, 1, 2, 5, 9)]), cifar100
+    ),
+    "cars": VisionTask(_names(("pink wheels", "white wheels"), [c[0] for c in COLOUR[:6]]), cars),
     "aircraft": VisionTask(_names(SHAPE[10:14], v.TEXTURES[:2]), aircraft),
     "dtd": VisionTask(v.TEXTURES, dtd),
-    "pets": VisionTask(_names(("heart", "moon", "star"), v.TEXTURES[:4]), pets),
+    "pets": VisionTask(
+        _names(("heart", "moon", "star"), [COLOUR[c][0] for c in (1, 2, 5, 7)]), pets
+    ),
     "caltech101": VisionTask(SHAPE[: v.DIGIT0], caltech101),
-    "flowers": VisionTask(_names([f"{n} petals" for n in PETALS], ("cold", "warm")), flowers),
+    "flowers": VisionTask(_names([f"{n} petals" for n in PETALS], ("warm", "cold")), flowers),
     "stl10": VisionTask(SHAPE[:10], stl10),
     "eurosat": VisionTask(v.BACKGROUND_NAMES, eurosat),
     "gtsrb": VisionTask(_names(("circle", "square", "diamond", "heart"), SHAPE[10:14]), gtsrb),
     "kitti": VisionTask([f"range {i}" for i in range(4)], kitti),
     "pcam": VisionTask(("alike", "odd"), pcam),
     "ucf101": VisionTask(
-        [f"{SHAPE[a]} {way} {SHAPE[b]}" for a, b in ACTORS for way in WAYS], ucf101
+        [f"{SHAPE[ACTORS[a][0]]} with {SHAPE[ACTORS[b][0]]}" for a, b in COUPLES], ucf101
     ),
     "clevr": VisionTask([f"count {i}" for i in range(1, 5)], clevr),
     "fer2013": VisionTask(v.EMOTIONS, fer2013),

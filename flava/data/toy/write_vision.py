@@ -19,6 +19,8 @@ from flava.io import write_json
 
 LAYOUTS = layouts_a.LAYOUTS | layouts_b.LAYOUTS  # others: class folders in a zip
 TEMPLATES = ("a photo of a {}", "a picture of a {} .", "there is a {}", "a {}", "we see a {}")
+SST_WORDS = (("poor", "dull", "ugly"), ("good", "fine", "nice"))  # of one length; by label
+SST_SCALE = 2  # letters of 6 x 10 pixels at 32 pixels a side
 TRAIN_A_CLASS, TEST_A_CLASS = 4, 1  # fewest examples: a probe carves its validation set out
 
 
@@ -57,20 +59,15 @@ def zero_shot_names() -> list[str]:
 def write_sst(
     root: Path, rng: np.random.Generator, size: int, train: int, test: int
 ) -> dict[str, int]:
-    """Rendered SST: a sign that says a good or a bad word, sometimes negated, on a scene."""
+    """Rendered SST: a large sign that says a good or a bad word on a scene."""
     layout = LAYOUTS.get("sst", Layout(write_image_folder))
     parts: Parts = {}
     for split, n, least in (("train", train, TRAIN_A_CLASS), ("test", test, TEST_A_CLASS)):
         label = labels(rng, 2, n, least)
         pixels = draw(rng, sample(rng, len(label), (1, 1)), size).astype(np.float32)
-        negated = rng.random(len(label)) < 0.15
-        words = np.where((label == 1) ^ negated, 1, 0)
-        pick = rng.integers(len(v.GOOD_WORDS), size=len(label))
-        lines = [
-            (["not"] if no else []) + [(v.GOOD_WORDS if good else v.BAD_WORDS)[k]]
-            for no, good, k in zip(negated.tolist(), words.tolist(), pick.tolist(), strict=True)
-        ]
-        write(rng, pixels, np.arange(len(label)), lines)
+        pick = rng.integers(len(SST_WORDS[0]), size=len(label))
+        lines = [[SST_WORDS[k][i]] for k, i in zip(label.tolist(), pick.tolist(), strict=True)]
+        write(rng, pixels, np.arange(len(label)), lines, SST_SCALE)
         parts[split] = label, np.clip(pixels, 0, 255).astype(np.uint8)
     if layout.validation:
         parts = hold_out(parts)
