@@ -12,7 +12,10 @@ min_version("9.0")
 
 try:
     plan = Plan.load(
-        config.get("study", "toy"), config.get("budget"), seeds=config.get("seeds")
+        config.get("study", "toy"),
+        config.get("budget"),
+        seeds=config.get("seeds"),
+        release=config.get("release"),
     )
     plan.write()
     if workflow.is_main_process:

@@ -269,6 +269,9 @@ class ReportJob(Strict):
         description="training that runs start from, encoders and image tokenizer -> its record",
     )
     leaks: str | None = Field(None, description="result of the leak check; none: it was not run")
+    release: bool = Field(
+        False, description="refuse results from a dirty working tree or of several commits"
+    )
     published: str = Field(description="folder of the paper's tables")
     output: str = Field(description="folder: results/<study>/report")
 

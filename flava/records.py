@@ -1,10 +1,14 @@
-"""Records: the JSON beside every result that says where it came from (git, data, software)."""
+"""Records: the JSON beside every result that says where it came from (git, data, software).
+
+What is in one and how it is checked: docs/records.md.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -12,22 +16,31 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from flava.config import NonNegativeFloat, Strict
 from flava.errors import DataError
 from flava.io import read_json, sha256_file, sha256_json
 
 PACKAGES = ("torch", "numpy", "pillow", "tokenizers", "safetensors", "scikit-learn", "pydantic")
+Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
-class ManifestUse(Strict):
-    """A prepared corpus that a step read."""
+class DataUse(Strict):
+    """Data that a step read: a prepared corpus by its manifest, a task by its examples."""
 
-    sha256: str
-    counts: dict[str, int] = Field(description="the manifest's own totals")
+    sha256: Sha256
+    counts: dict[str, int] = Field(description="the manifest's totals, the task's examples")
 
 
 class Hardware(Strict):
@@ -41,14 +54,16 @@ class Hardware(Strict):
 class Record(Strict):
     """Where a result came from; written last, so its presence means the step finished."""
 
-    format: int = 1
+    format: Literal[2] = 2
     step: str
+    command: str | None = Field(description="as the process was started; None: by a launcher")
     git_commit: str = Field(description="'unknown' outside a git repository")
     git_dirty: bool | None = Field(description="tracked files differ from the commit")
-    config_sha256: str
+    config_sha256: Sha256
     seed: NonNegativeInt | None
-    manifests: dict[str, ManifestUse]
-    parents: dict[str, str] = Field(description="record path -> its sha256")
+    manifests: dict[str, DataUse] = Field(description="path of a corpus's manifest -> what it was")
+    tasks: dict[str, DataUse] = Field(description="task -> its examples, images included")
+    parents: dict[str, Sha256] = Field(description="path of a record -> its sha256")
     python: str
     packages: dict[str, str]
     hardware: Hardware
@@ -57,9 +72,20 @@ class Record(Strict):
     gpu_hours: NonNegativeFloat
     peak_memory_bytes: NonNegativeInt = Field(description="largest resident set of rank 0")
     ranks: PositiveInt
-    job_id: str | None = Field(description="SLURM_JOB_ID")
+    jobs: list[str] = Field(description="the scheduler's ids: FLAVA_JOB_IDS, SLURM_JOB_ID")
     requeues: NonNegativeInt = Field(description="SLURM_RESTART_COUNT")
     extra: dict[str, Any] = Field(description="what only this step knows")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_format(cls, value: Any) -> Any:
+        """Format 1 had one job and neither command nor tasks."""
+        if not isinstance(value, dict) or value.get("format") != 1 or "job_id" not in value:
+            return value
+        job = value["job_id"]
+        rest = {key: part for key, part in value.items() if key != "job_id"}
+        jobs = [job] if job else []
+        return {**rest, "format": 2, "command": None, "tasks": {}, "jobs": jobs}
 
 
 def make_record(
@@ -70,6 +96,7 @@ def make_record(
     manifests: Sequence[Path | str] = (),
     extra: Mapping[str, Any] | None = None,
     earlier_seconds: float = 0.0,
+    tasks: Mapping[str, DataUse] | None = None,
 ) -> dict[str, Any]:
     """The record of a step that is about to write its last file.
 
@@ -81,9 +108,11 @@ def make_record(
         manifests: manifests of the corpora that were read.
         extra: plain JSON data that only this step knows.
         earlier_seconds: work of earlier processes that this one continued, in seconds.
+        tasks: task -> its examples, where tasks were read.
 
     Raises:
-        DataError: a parent or manifest is missing or not JSON.
+        DataError: a parent or manifest is missing or not JSON, or the scheduler's count of
+            requeues is no number.
     """
     plain = config.model_dump(mode="json") if isinstance(config, BaseModel) else dict(config)
     commit, dirty = git_state()
@@ -92,11 +121,13 @@ def make_record(
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     record = Record(
         step=step,
+        command=_command(),
         git_commit=commit,
         git_dirty=dirty,
         config_sha256=sha256_json(plain),
         seed=plain.get("seed"),
         manifests={str(path): _manifest(Path(path)) for path in manifests},
+        tasks=dict(tasks or {}),
         parents={str(path): _parent(Path(path)) for path in parents},
         python=platform.python_version(),
         packages=_packages(),
@@ -106,8 +137,8 @@ def make_record(
         gpu_hours=round(seconds * ranks / 3600, 4) if hardware.gpus else 0.0,
         peak_memory_bytes=_peak_memory(),
         ranks=ranks,
-        job_id=os.environ.get("SLURM_JOB_ID"),
-        requeues=int(os.environ.get("SLURM_RESTART_COUNT", "0")),
+        jobs=_jobs(),
+        requeues=_requeues(),
         extra=dict(extra or {}),
     )
     return record.model_dump(mode="json")
@@ -157,11 +188,35 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def _manifest(path: Path) -> ManifestUse:
+def _command() -> str | None:
+    """The process's command line, interpreter by name alone; None where a launcher started it."""
+    given = os.environ.get("FLAVA_COMMAND")
+    if given:
+        return given
+    if "SUBMITIT_EXECUTOR" in os.environ:
+        return None
+    return shlex.join(["python", *sys.orig_argv[1:]])
+
+
+def _jobs() -> list[str]:
+    names = [*os.environ.get("FLAVA_JOB_IDS", "").split(","), os.environ.get("SLURM_JOB_ID", "")]
+    return list(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
+def _requeues() -> int:
+    text = os.environ.get("SLURM_RESTART_COUNT", "0")
+    if not text.isdecimal():
+        raise DataError(
+            f"SLURM_RESTART_COUNT is '{text}', not a number of requeues. Unset it or correct it."
+        )
+    return int(text)
+
+
+def _manifest(path: Path) -> DataUse:
     value = read_json(path)
     counts = value.get("counts", value) if isinstance(value, dict) else {}
     whole = {k: v for k, v in counts.items() if isinstance(v, int) and not isinstance(v, bool)}
-    return ManifestUse(sha256=sha256_file(path), counts=whole)
+    return DataUse(sha256=sha256_file(path), counts=whole)
 
 
 def _parent(path: Path) -> str:

@@ -35,7 +35,7 @@ from workflow.evaluation import evaluate_jobs
 from workflow.fingerprint import fingerprint
 from workflow.leaks import hash_jobs, leaks_job
 from workflow.modules import IMPORT_FILES, MODULES, RUN_FILES
-from workflow.reporting import report_job
+from workflow.reporting import release_mode, report_job
 from workflow.selection import selection_arrays, selection_job
 
 LARGE_PAIRS = "large_pairs"  # of the CLIP that stands in for the released one
@@ -48,20 +48,32 @@ class Plan:
     """All steps of one study.
 
     Attributes:
+        release: whether pages refuse results that no single commit can make again.
         run_files: what training leaves in its folder.
         import_files: what an import leaves in its folder.
     """
 
     study: Study
+    release: bool = False
     run_files: ClassVar[list[str]] = RUN_FILES
     import_files: ClassVar[list[str]] = IMPORT_FILES
 
     @classmethod
     def load(
-        cls, study: str, budget: str | None = None, params: str = "params", seeds: object = None
+        cls,
+        study: str,
+        budget: str | None = None,
+        params: str = "params",
+        seeds: object = None,
+        release: object = None,
     ) -> Plan:
-        """Loads a study and checks all of it, before any job starts; `seeds` as `load_study`."""
-        return cls(load_study(Path(params), study, budget, seeds))
+        """Loads a study and checks all of it, before any job starts.
+
+        Args:
+            seeds: as `load_study`.
+            release: as `release_mode`.
+        """
+        return cls(load_study(Path(params), study, budget, seeds), release_mode(release))
 
     @property
     def name(self) -> str:
@@ -320,6 +332,7 @@ class Plan:
             kept += init.inputs
             kept += [f"{init.job.output}/{name}" for name in RUN_FILES]
         kept += self.tokens.values()
+        kept += [f"{folder}/record.json" for folder in self.corpora.values()]
         kept += [*self.earlier.values(), *self.codebook_files]
         if self.uses_selection:
             kept += [*self.selection_arrays, f"{self.data}/selection/record.json"]
@@ -340,7 +353,8 @@ class Plan:
         """Resolved report."""
         runs = {run: config.output for run, config in self.models.items()}
         leaks = self.leaks.output if self.leaks else None
-        return report_job(self.study, runs, list(self.imports), self.earlier, leaks)
+        imports, release = list(self.imports), self.release
+        return report_job(self.study, runs, imports, self.earlier, leaks, release)
 
     def configs(self) -> dict[str, Any]:
         """Path -> plain data of every resolved configuration and code fingerprint."""

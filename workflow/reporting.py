@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from flava.errors import ConfigError
 from flava.jobs import ReportJob
+from flava.records import git_state
 from flava.studies import Study, unavailable
 
 
@@ -14,6 +16,7 @@ def report_job(
     imported: Sequence[str],
     earlier: Mapping[str, str],
     leaks: str | None,
+    release: bool = False,
 ) -> ReportJob:
     """What the pages show.
 
@@ -22,6 +25,7 @@ def report_job(
         imported: those of `runs` that have published weights.
         earlier: training that runs start from -> its record.
         leaks: result of the leak check, where the study has one.
+        release: whether pages refuse results that no single commit can make again.
     """
     config, ran = study.config, set(study.config.columns)
     return ReportJob(
@@ -43,9 +47,33 @@ def report_job(
         stand_ins=stand_in_models(study),
         earlier=dict(earlier),
         leaks=leaks,
+        release=release,
         published="params/paper",
         output=f"results/{config.name}/report",
     )
+
+
+def release_mode(value: object) -> bool:
+    """The value of `--config release=...`.
+
+    Raises:
+        ConfigError: it is neither true nor false, or true in a working tree that is dirty or no
+            git checkout.
+    """
+    if value is None or isinstance(value, bool):
+        release = bool(value)
+    elif isinstance(value, str) and value.lower() in ("true", "false"):
+        release = value.lower() == "true"
+    else:
+        raise ConfigError(f"release={value} is neither true nor false.")
+    commit, dirty = git_state() if release else ("", False)
+    if release and (dirty or commit == "unknown"):
+        state = "has uncommitted changes" if dirty else "is no git checkout"
+        raise ConfigError(
+            f"release=true: the working tree {state}, so nobody could make these tables again. "
+            "Commit everything first, or leave out release=true."
+        )
+    return release
 
 
 def stand_in_models(study: Study) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,7 @@ from flava.data.tokenizer import Tokenizer, load_tokenizer
 from flava.errors import ConfigError, DataError, run_cli, unknown_name
 from flava.io import atomic_directory, sha256_file, write_json
 from flava.jobs import PrepareJob, load_job
+from flava.records import make_record
 
 TEXTS_A_CALL = 1024
 IMAGES_A_CALL = 256
@@ -235,12 +237,14 @@ def prepare(job: PrepareJob) -> None:
         raise ConfigError(unknown_name("kind", job.kind, list(PREPARE), "prepare"))
     if any(source.max_shortfall is not None for source in job.sources):
         check(job.sources, count(job.sources))
+    started = time.time()
     with atomic_directory(job.output) as directory:
         rows = PREPARE[job.kind](job, directory)
         for row in rows:
             if not row["counts"].get(COUNTED[job.kind]):
                 raise DataError(f"Source '{row['name']}' of {job.kind} gave nothing to use: {row}.")
         write_json(directory / "manifest.json", _manifest(job, directory, rows))
+        write_json(directory / "record.json", _record(job, directory, started))
     for row in rows:
         print(f"{row['name']}: {row['counts']}, skipped {row['skipped']}")
     if job.kind == "pairs":
@@ -270,6 +274,15 @@ def _manifest(job: PrepareJob, directory: Path, rows: list[dict[str, Any]]) -> d
             for path in files
         },
     }
+
+
+def _record(job: PrepareJob, directory: Path, started: float) -> dict[str, Any]:
+    """The record names the corpus's own manifest, and the toy world's where sources lie in it."""
+    raw = Path("data", job.study, "raw")
+    generated = any(Path(source.path).is_relative_to(raw) for source in job.sources)
+    manifests = [raw / "manifest.json"] if generated and (raw / "manifest.json").is_file() else []
+    extra = {"manifest_sha256": sha256_file(directory / "manifest.json")}
+    return make_record("prepare", job, started, manifests=manifests, extra=extra)
 
 
 def main() -> None:

@@ -23,15 +23,16 @@ from flava.errors import CheckpointError, ConfigError, FlavaError, run_cli
 from flava.evaluate import finetuned_tasks, retrieval, vision, zero_shot
 from flava.evaluate.context import Context
 from flava.evaluate.datasets import load_task
+from flava.evaluate.digest import task_use
 from flava.evaluate.feature_cache import NO_CACHE, FeatureCache
 from flava.evaluate.features import device
 from flava.evaluate.scores import Score
 from flava.evaluate.taskdata import LabelledTask, RetrievalTask, TaskSet, ZeroShotTask
-from flava.io import write_json
+from flava.io import sha256_file, write_json
 from flava.jobs import EvaluateJob, EvaluateTask, load_job
 from flava.models import Clip, Flava, load_model
 from flava.models.backbone import Backbone
-from flava.records import make_record
+from flava.records import DataUse, make_record
 
 SettingsT = TypeVar("SettingsT", bound=Strict)
 
@@ -63,17 +64,19 @@ def run(job: EvaluateJob) -> None:
     cache = FeatureCache.of(job.features, Path(job.model))
     scores: list[Score] = []
     seconds: dict[str, float] = {}
+    tasks: dict[str, DataUse] = {}
     for name, spec in sorted(job.tasks.items()):
         begun = time.monotonic()
-        scores += evaluate_task(job, name, spec, model, tokenizer, cache)
+        found, tasks[name] = evaluate_task(job, name, spec, model, tokenizer, cache)
+        scores += found
         seconds[name] = round(time.monotonic() - begun, 3)
         print(f"{name}: {seconds[name]:.1f} s", file=sys.stderr, flush=True)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    record = make_record(
-        "evaluate", job, started, parents=[job.parent_record], extra={"task_seconds": seconds}
-    )
+    read = sha256_file(Path(job.model) / "model.safetensors")
+    facts = {"task_seconds": seconds, "model_sha256": read}
+    record = make_record("evaluate", job, started, [job.parent_record], tasks=tasks, extra=facts)
     identity = {"study": job.study, "column": job.column, "seed": job.seed, "job": job.job}
     plain = [score.model_dump(mode="json") for score in scores]
     write_json(job.output, {**identity, "scores": plain, "record": record})
@@ -86,15 +89,16 @@ def evaluate_task(
     model: Backbone,
     tokenizer: Tokenizer,
     cache: FeatureCache = NO_CACHE,
-) -> list[Score]:
-    """Scores of one task.
+) -> tuple[list[Score], DataUse]:
+    """Scores of one task, and the hash of its examples.
 
     Raises:
         FlavaError: of the kind that occurred, its message headed by the task's name.
     """
     context = context_of(job, name, spec, model, tokenizer, cache)
     with headed(job, context):
-        return score_task(context, spec, load_task(name, spec.task, spec.data))
+        data = load_task(name, spec.task, spec.data)
+        return score_task(context, spec, data), task_use(data)
 
 
 def context_of(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from flava.errors import DataError
 from flava.jobs import ReportJob
+from flava.report.origins import check_origins
 from flava.report.published import PublishedTable, load_table_c1
 from flava.report.scores import Score, load_scores
 
@@ -102,8 +103,14 @@ class Comparison:
 
 
 def load_comparison(job: ReportJob) -> Comparison:
-    """Reads the study's scores and the paper's table and joins them."""
-    return compare(job, load_table_c1(job.published), load_scores(job.results, job.study))
+    """Reads the study's scores and the paper's table and joins them.
+
+    Raises:
+        DataError: a file is missing or damaged, or a score's record is refused (`check_origins`).
+    """
+    scores = load_scores(job.results, job.study)
+    check_origins(job, scores)
+    return compare(job, load_table_c1(job.published), scores)
 
 
 def compare(job: ReportJob, published: PublishedTable, scores: Sequence[Score]) -> Comparison:

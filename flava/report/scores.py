@@ -32,6 +32,7 @@ class Score:
     n_examples: int
     stand_in: str | None
     record: str
+    record_sha256: str
 
 
 def load_scores(path: Path | str, study: str) -> tuple[Score, ...]:
@@ -59,7 +60,7 @@ def load_scores(path: Path | str, study: str) -> tuple[Score, ...]:
 
 def _score(line: dict[str, Any], path: Path) -> Score:
     where = f"{path}: column '{line['column']}', seed {line['seed']}, row '{line['row']}'"
-    if not line["record"]:
+    if not line["record"] or not line["record_sha256"]:
         raise DataError(f"{where} has no record of where it came from. Evaluate that run again.")
     value = _number(line["value"])
     if value is None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from flava.jobs import EncoderJob
 from flava.models.encoder_files import Part, load_encoder_state, save_encoder
 from flava.models.encoders import ImageEncoder, TextEncoder
+from flava.train import identity
 from flava.train.distributed import Ranks
 from flava.train.finish import check_equal
 from flava.train.recipe import Recipe
@@ -77,6 +78,10 @@ class EncoderRecipe(Recipe):
     @abstractmethod
     def knn(self) -> float | None:
         """k-NN accuracy of the encoder's features; None without labelled data."""
+
+    def parents(self) -> list[Path]:
+        """Record of the selection set."""
+        return identity.selection_records(self.job.selection)
 
     @property
     def diagnostics(self) -> Sequence[str]:

@@ -53,6 +53,11 @@ def token_records(image_tokens: Mapping[str, str]) -> list[Path]:
     return sorted({Path(path).with_name("record.json") for path in image_tokens.values()})
 
 
+def selection_records(selection: str | None) -> list[Path]:
+    """Record of the selection set in this folder; none without one."""
+    return [] if selection is None else [Path(selection) / "record.json"]
+
+
 def _hash(path: Path) -> str:
     try:
         return sha256_file(path)

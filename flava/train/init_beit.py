@@ -109,8 +109,8 @@ class BeitRecipe(EncoderRecipe):
         return hashes | identity.token_hashes({"images": self.job.image_tokens})
 
     def parents(self) -> list[Path]:
-        """Record of the codebook."""
-        return identity.token_records({"images": self.job.image_tokens})
+        """Records of the codebook and the selection set."""
+        return [*super().parents(), *identity.token_records({"images": self.job.image_tokens})]
 
     def manifests(self) -> list[Path]:
         """Manifest of the images."""

@@ -209,6 +209,10 @@ class DinoRecipe(Recipe):
         """Hash of the images' manifest."""
         return dict(identity.file_hashes(self.manifests()))
 
+    def parents(self) -> list[Path]:
+        """Record of the selection set."""
+        return identity.selection_records(self.job.selection)
+
     def manifests(self) -> list[Path]:
         """Manifest of the images."""
         return identity.manifests({"images": self.job.images})

@@ -126,8 +126,10 @@ class PretrainRecipe(Recipe):
         return hashes | identity.model_hashes(init_records(run.init))
 
     def parents(self) -> list[Path]:
-        """Records of the codebook and the initial encoders."""
-        return [*identity.token_records(self.run.image_tokens), *init_records(self.run.init)]
+        """Records of the codebook, the initial encoders and the selection set."""
+        tokens = identity.token_records(self.run.image_tokens)
+        chosen_by = identity.selection_records(self.run.selection)
+        return [*tokens, *init_records(self.run.init), *chosen_by]
 
     def manifests(self) -> list[Path]:
         """Manifests of the corpora in use."""

@@ -73,7 +73,7 @@ def test_manifest(corpus: Path) -> None:
         assert about == {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
         assert about["bytes"] <= 6000 + 10240 or not name.endswith(".tar")
     assert {path.name for path in (corpus / "pairs").iterdir()} == {
-        "shards", "manifest.json", "index.npy", "keys.npy", "pair_image.npy",
+        "shards", "manifest.json", "record.json", "index.npy", "keys.npy", "pair_image.npy",
         "tokens_wordpiece.npy", "offsets_wordpiece.npy", "tokens_bpe.npy", "offsets_bpe.npy",
     }  # fmt: skip
 

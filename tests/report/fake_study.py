@@ -10,9 +10,11 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
+from flava.io import sha256_json
 from flava.jobs import ImportJob, ReportJob, RunConfig
+from flava.report.compare import Comparison, compare
 from flava.report.published import load_table_c1
-from flava.report.scores import Score
+from flava.report.scores import Score, load_scores
 
 REPO = Path(__file__).parents[2]
 PAPER = REPO / "params" / "paper"
@@ -77,6 +79,7 @@ def fake_scores(rows=ROWS, columns=NUMBERS, seeds=(0,), stand_in=True, drop=(), 
                         "n_examples": 1000,
                         "stand_in": f"fake: made-up data {i}" if stand_in else None,
                         "record": f"{root}/runs/{column}-s{seed}/evaluate/vision.json",
+                        "record_sha256": sha256_json(record("evaluate", seed, 9.0)),
                     }
                 )
     return lines
@@ -135,6 +138,11 @@ def write_study(root: Path, seeds=(0,), columns=NUMBERS, lines=None, **more) -> 
     return job
 
 
+def compared(job: ReportJob) -> Comparison:
+    """The study's scores joined with the paper's, where no records are written beside them."""
+    return compare(job, load_table_c1(job.published), load_scores(job.results, job.study))
+
+
 def write_json(path: Path, value) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value), encoding="utf-8")
@@ -181,7 +189,7 @@ def write_run(root: Path, column: str, seed: int) -> None:
     write_json(folder / "config.json", config.model_dump(mode="json"))
     write_json(folder / "record.json", record("pretrain", seed, 75.0))
     write_json(
-        folder / "evaluate" / "vision.json", {"scores": [], "record": record("eval", seed, 9.0)}
+        folder / "evaluate" / "vision.json", {"scores": [], "record": record("evaluate", seed, 9.0)}
     )
     write_json(folder / "evaluate" / "vision.config.json", {})
     names = [f"{kind}.{name}" for kind, parts in objectives.items() for name in parts]
@@ -209,13 +217,15 @@ def write_import(root: Path, column: str, seed: int) -> None:
 def record(step: str, seed: int, seconds: float):
     """A valid record of a step that never ran."""
     return {
-        "format": 1,
+        "format": 2,
         "step": step,
+        "command": None,
         "git_commit": "0123456789abcdef0123456789abcdef01234567",
         "git_dirty": True,
         "config_sha256": "0" * 64,
         "seed": seed,
         "manifests": {},
+        "tasks": {},
         "parents": {},
         "python": "3.11",
         "packages": {},
@@ -225,7 +235,7 @@ def record(step: str, seed: int, seconds: float):
         "gpu_hours": 0.0,
         "peak_memory_bytes": 2**30,
         "ranks": 1,
-        "job_id": None,
+        "jobs": [],
         "requeues": 0,
         "extra": {},
     }

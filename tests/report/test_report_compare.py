@@ -7,16 +7,23 @@ import math
 import pytest
 
 from flava.errors import DataError
-from flava.report.compare import compare, load_comparison
+from flava.report.compare import compare
 from flava.report.published import load_table_c1
 from flava.report.scores import load_scores
 from flava.report.summary import MACRO_TABLE_C1, full_average, partial_average
-from tests.report.fake_study import NUMBERS, PAPER, fake_job, fake_scores, write_scores
+from tests.report.fake_study import (
+    NUMBERS,
+    PAPER,
+    compared,
+    fake_job,
+    fake_scores,
+    write_scores,
+)
 
 
 def comparison_of(tmp_path, lines, seeds=(0,), columns=NUMBERS, **more):
     write_scores(tmp_path / "results.parquet", lines)
-    return load_comparison(fake_job(tmp_path, seeds, columns, **more))
+    return compared(fake_job(tmp_path, seeds, columns, **more))
 
 
 def test_cell_holds_ours_the_papers_and_the_difference(tmp_path):

@@ -24,6 +24,7 @@ from tests.report.fake_study import (
     NUMBERS,
     PAPER,
     REPO,
+    compared,
     fake_job,
     fake_scores,
     write_scores,
@@ -37,7 +38,7 @@ SCORES = st.floats(0, 100, allow_nan=False)
 def directions(tmp_path, lines, seeds=(0,), columns=NUMBERS):
     write_scores(tmp_path / "results.parquet", lines)
     job = fake_job(tmp_path, seeds, columns)
-    found = load_directions(job, load_comparison(job))
+    found = load_directions(job, compared(job))
     return {(d.column, d.baseline, d.domain): d for d in found}
 
 
@@ -74,7 +75,7 @@ def test_averages_and_differences_over_seeds_are_numpys(tmp_path, seeds):
     assert found.std_error == pytest.approx(difference.std(ddof=1) / np.sqrt(len(seeds)))
     assert list(found.by_seed.values()) == pytest.approx(difference.tolist())
     assert found.quantile == pytest.approx(student.ppf(0.975, len(seeds) - 1))
-    cell = partial_average(load_comparison(fake_job(tmp_path, seeds)), "macro").cells["flava_c"]
+    cell = partial_average(compared(fake_job(tmp_path, seeds)), "macro").cells["flava_c"]
     assert cell.ours.mean == pytest.approx(macro("flava_c").mean())
     assert cell.ours.std_error == pytest.approx(macro("flava_c").std(ddof=1) / np.sqrt(len(seeds)))
     assert cell.ours.error_source == "seeds"
@@ -143,7 +144,7 @@ def test_the_papers_sign_over_the_same_rows_is_the_direction(tmp_path):
 
 def load_comparison_of_all(tmp_path):
     write_scores(tmp_path / "results.parquet", fake_scores())
-    return load_comparison(fake_job(tmp_path))
+    return compared(fake_job(tmp_path))
 
 
 def test_claims_are_those_of_the_issue_and_as_the_paper_says(tmp_path):
@@ -191,7 +192,7 @@ def test_a_claim_of_ones_own(tmp_path):
     lines = fake_scores(columns=columns, seeds=seeds)
     write_scores(tmp_path / "results.parquet", lines)
     job = fake_job(tmp_path, seeds, columns, published=str(tmp_path / "paper"))
-    found = load_directions(job, load_comparison(job))
+    found = load_directions(job, compared(job))
     assert [d.domain for d in found] == ["nlp", "vision", "multimodal", "macro"]
     assert {d.word for d in found} == {"no direction"}
     assert all(d.ours is not None and d.paper_all is None for d in found)
@@ -239,6 +240,6 @@ def test_average_over_incomplete_seeds_has_no_error_over_seeds(tmp_path):
     lines = fake_scores(rows=("COLA", "RTE"), columns=["flava_c"], seeds=(0, 1))
     lines = [x for x in lines if (x["row"], x["seed"]) != ("RTE", 1)]
     write_scores(tmp_path / "results.parquet", lines)
-    comparison = load_comparison(fake_job(tmp_path, (0, 1)))
+    comparison = compared(fake_job(tmp_path, (0, 1)))
     found = average_estimate(comparison, "flava_c", {"nlp": ("COLA", "RTE")})
     assert found.error_source == "none"

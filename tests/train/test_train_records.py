@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -50,7 +53,7 @@ def test_earlier_seconds_and_ranks_count(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
     record = make_record("pretrain", {}, time.time(), earlier_seconds=100.0)
     assert record["wall_seconds"] >= 100
-    assert (record["ranks"], record["job_id"], record["requeues"]) == (4, "77", 2)
+    assert (record["ranks"], record["jobs"], record["requeues"]) == (4, ["77"], 2)
     assert record["seed"] is None
 
 
@@ -94,3 +97,51 @@ def test_record_that_is_a_list_is_refused(tmp_path: Path) -> None:
     write_json(tmp_path / "record.json", [1])
     with pytest.raises(DataError, match="not a valid record"):
         load_record(tmp_path / "record.json")
+
+
+def test_first_format_is_read_as_the_second(tmp_path: Path) -> None:
+    new = make_record("pretrain", {}, time.time())
+    old = {k: v for k, v in new.items() if k not in ("jobs", "command", "tasks")}
+    write_json(tmp_path / "record.json", {**old, "format": 1, "job_id": "12"})
+    record = load_record(tmp_path / "record.json")
+    assert (record.format, record.jobs, record.command, record.tasks) == (2, ["12"], None, {})
+    write_json(tmp_path / "record.json", {**old, "format": 1})
+    with pytest.raises(DataError, match=r"record.json is not a valid record: format"):
+        load_record(tmp_path / "record.json")
+
+
+def test_job_ids_of_a_launcher_come_first_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLAVA_JOB_IDS", "70, 71,77")
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    assert make_record("pretrain", {}, time.time())["jobs"] == ["70", "71", "77"]
+
+
+def test_wrong_requeue_count_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "twice")
+    with pytest.raises(DataError, match="SLURM_RESTART_COUNT is 'twice'"):
+        make_record("pretrain", {}, time.time())
+
+
+def test_command_is_the_process_s_own(tmp_path: Path) -> None:
+    code = (
+        "import json, time; from flava.records import make_record; "
+        "print(json.dumps(make_record('pretrain', {}, time.time())['command']))"
+    )
+
+    def command(**environment: str) -> str | None:
+        names = ("SUBMITIT_EXECUTOR", "FLAVA_COMMAND")
+        kept = {name: value for name, value in os.environ.items() if name not in names}
+        done = subprocess.run(
+            [sys.executable, "-c", code, "--config", "a b.json"],
+            env={**kept, **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found: str | None = json.loads(done.stdout)
+        return found
+
+    own = command()
+    assert own is not None and own.startswith("python -c ") and own.endswith("--config 'a b.json'")
+    assert command(SUBMITIT_EXECUTOR="local") is None
+    assert command(SUBMITIT_EXECUTOR="local", FLAVA_COMMAND="launch it") == "launch it"

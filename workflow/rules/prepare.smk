@@ -42,6 +42,7 @@ rule prepare:
         code=plan.code_path("prepare"),
     output:
         f"{plan.data}/{{kind}}/manifest.json",
+        f"{plan.data}/{{kind}}/record.json",
     log:
         f"logs/{plan.name}/prepare_{{kind}}.log",
     priority: 100

@@ -1,0 +1,96 @@
+"""What tables ask of the records behind their numbers, before they show any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from flava.errors import DataError
+from flava.io import read_json, sha256_json
+from flava.jobs import ReportJob
+from flava.records import Record, parse_record
+from flava.report.scores import Score
+
+NAMED = 3  # files named in a refusal, the rest is counted
+
+
+def check_origins(job: ReportJob, scores: Sequence[Score]) -> None:
+    """Refuses scores whose record is missing, damaged or another one.
+
+    With `job.release`, also results from a dirty working tree, from no commit or from several.
+
+    Raises:
+        DataError: names the files.
+    """
+    records: dict[str, Record] = {}
+    for score in scores:
+        if score.record not in records:
+            records[score.record] = load_evaluation(score)
+    if job.release:
+        runs = [f"{folder}/record.json" for folder in job.runs.values()]
+        check_release(with_parents(records, [*runs, *job.earlier.values()]))
+
+
+def load_evaluation(score: Score) -> Record:
+    """The record of the evaluation that the score was collected from.
+
+    Raises:
+        DataError: it is missing, damaged or not the one that was there when scores were collected.
+    """
+    value = read_json(score.record)
+    plain = value.get("record") if isinstance(value, dict) else None
+    record = parse_record(plain, score.record)
+    if sha256_json(plain) != score.record_sha256:
+        raise DataError(
+            f"{score.record} was written again after the scores of column '{score.column}', seed "
+            f"{score.seed}, were collected: its record is another one. Collect the scores again."
+        )
+    return record
+
+
+def with_parents(records: dict[str, Record], more: Iterable[str] = ()) -> dict[str, Record]:
+    """Path -> record, of these, of those at the paths `more` and of all that came before them.
+
+    Raises:
+        DataError: one of them is missing or damaged.
+    """
+    found = dict(records)
+    pending = [*more, *(path for record in records.values() for path in record.parents)]
+    while pending:
+        path = pending.pop()
+        if path not in found:
+            found[path] = parse_record(read_json(path), path)
+            pending += found[path].parents
+    return found
+
+
+def check_release(records: dict[str, Record]) -> None:
+    """Refuses what nobody could make again from one commit.
+
+    Raises:
+        DataError: names the records from a dirty tree, from no commit, or of each commit.
+    """
+    dirty = [path for path, record in records.items() if record.git_dirty]
+    unknown = [path for path, record in records.items() if record.git_commit == "unknown"]
+    commits: dict[str, list[str]] = {}
+    for path, record in records.items():
+        commits.setdefault(record.git_commit, []).append(path)
+    problems = []
+    if dirty:
+        problems.append(f"uncommitted changes in the working tree of {_named(dirty)}")
+    if unknown:
+        problems.append(f"no commit known of {_named(unknown)}")
+    if len(commits) > 1:
+        each = "; ".join(f"{commit[:12]}: {_named(paths)}" for commit, paths in commits.items())
+        problems.append(f"results of {len(commits)} commits ({each})")
+    if problems:
+        raise DataError(
+            f"Release mode refuses these results: {'. Also: '.join(problems)}. Run them again from "
+            "one commit with nothing uncommitted, or leave out release=true."
+        )
+
+
+def _named(paths: Sequence[str]) -> str:
+    shown = [Path(path).as_posix() for path in sorted(paths)[:NAMED]]
+    rest = len(paths) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest else "")

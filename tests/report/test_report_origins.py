@@ -1,0 +1,112 @@
+"""Tables refuse numbers whose records are missing, changed or, for a release, not of one commit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flava.errors import DataError
+from flava.io import sha256_json
+from flava.jobs import ReportJob
+from flava.report.compare import load_comparison
+from tests.report.fake_study import fake_scores, record, write_scores, write_study
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+COLUMNS = {"mim": 1, "flava_c": 4}
+
+
+def change(path: Path, **fields: object) -> None:
+    """Sets fields of a record, alone or inside a result."""
+    value = json.loads(path.read_text())
+    value.get("record", value).update(fields)
+    path.write_text(json.dumps(value))
+
+
+def collect_again(root: Path) -> None:
+    """Scores of the evaluations as they are now."""
+    lines = fake_scores(columns=COLUMNS, root=root)
+    for line in lines:
+        value = json.loads(Path(line["record"]).read_text())
+        line["record_sha256"] = sha256_json(value["record"])
+    write_scores(root / "results.parquet", lines)
+
+
+@pytest.fixture
+def released(tmp_path: Path) -> ReportJob:
+    """A study of one clean commit, in release mode."""
+    job = write_study(tmp_path, columns=COLUMNS, release=True)
+    for path in tmp_path.glob("runs/*/*/vision.json"):
+        change(path, git_dirty=False)
+    for path in tmp_path.glob("runs/*/record.json"):
+        change(path, git_dirty=False)
+    collect_again(tmp_path)
+    return job
+
+
+def evaluation(root: Path, column: str = "flava_c") -> Path:
+    return root / f"runs/{column}-s0/evaluate/vision.json"
+
+
+def test_score_without_its_file_or_record_is_refused(tmp_path: Path) -> None:
+    job = write_study(tmp_path, columns=COLUMNS)
+    path = evaluation(tmp_path)
+    path.write_text('{"scores": []}')
+    with pytest.raises(DataError, match=r"flava_c-s0/evaluate/vision.json is not a valid record"):
+        load_comparison(job)
+    path.unlink()
+    with pytest.raises(DataError, match=r"flava_c-s0/evaluate/vision.json is missing"):
+        load_comparison(job)
+
+
+def test_score_of_another_record_is_refused(tmp_path: Path) -> None:
+    job = write_study(tmp_path, columns=COLUMNS)
+    change(evaluation(tmp_path), wall_seconds=1.5)
+    with pytest.raises(DataError, match=r"vision.json was written again .* 'flava_c', seed 0"):
+        load_comparison(job)
+
+
+def test_line_without_the_hash_of_a_record_is_refused(tmp_path: Path) -> None:
+    lines = fake_scores(columns=COLUMNS, root=tmp_path)
+    lines[0]["record_sha256"] = ""
+    job = write_study(tmp_path, columns=COLUMNS, lines=lines)
+    with pytest.raises(DataError, match="has no record of where it came from"):
+        load_comparison(job)
+
+
+def test_one_clean_commit_is_released(released: ReportJob) -> None:
+    assert load_comparison(released).ran()
+
+
+def test_dirty_results_are_shown_but_not_released(tmp_path: Path) -> None:
+    job = write_study(tmp_path, columns=COLUMNS)
+    assert load_comparison(job).ran()
+    with pytest.raises(DataError, match=r"uncommitted changes .*flava_c-s0/.* and 1 more"):
+        load_comparison(job.model_copy(update={"release": True}))
+
+
+def test_dirty_training_is_not_released(released: ReportJob, tmp_path: Path) -> None:
+    change(tmp_path / "runs/mim-s0/record.json", git_dirty=True)
+    with pytest.raises(DataError, match=r"uncommitted changes in .*mim-s0/record.json. Run them"):
+        load_comparison(released)
+
+
+def test_mixed_commits_are_named(released: ReportJob, tmp_path: Path) -> None:
+    change(evaluation(tmp_path), git_commit="f" * 40)
+    collect_again(tmp_path)
+    says = rf"results of 2 commits \({COMMIT[:12]}: .*; {'f' * 12}: .*flava_c-s0/evaluate/vision"
+    with pytest.raises(DataError, match=says):
+        load_comparison(released)
+
+
+def test_what_a_run_started_from_counts_too(released: ReportJob, tmp_path: Path) -> None:
+    parent = tmp_path / "codebook" / "record.json"
+    parent.parent.mkdir()
+    parent.write_text(json.dumps(record("codebook", 0, 1.0) | {"git_commit": "unknown"}))
+    change(tmp_path / "runs/flava_c-s0/record.json", parents={str(parent): "0" * 64})
+    with pytest.raises(DataError, match=r"no commit known of .*codebook/record.json"):
+        load_comparison(released)
+    parent.unlink()
+    with pytest.raises(DataError, match=r"codebook/record.json is missing"):
+        load_comparison(released)
