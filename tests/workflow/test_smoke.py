@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -80,6 +81,121 @@ def test_second_call_has_nothing_to_do(project: Project) -> None:
     result = project.snakemake("--cores", "2")
     assert result.returncode == 0
     assert "Nothing to be done" in result.stdout + result.stderr
+
+
+def test_every_cell_of_every_table_resolves(project: Project) -> None:
+    done = project.python("-m", "workflow.trace", "--all", "--data", "--study", "smoke", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert found["broken"] == {} and found["pages"] == []
+    for table in ("Table C.1", "Averages", "Directions"):
+        assert found["tables"][table]["cells"] == found["tables"][table]["resolve"] > 4
+
+
+def test_a_number_is_traced_to_commands_configurations_and_data(project: Project) -> None:
+    done = trace(project, "table_c1", "flava_dino", "ImageNet", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    (score,) = found["scores"]
+    assert score["definition"] == "Share of examples whose class is right."
+    assert score["protocol"]["data"]["path"] == "data/smoke/raw/tasks/imagenet/images.zip"
+    by_step = {step["record"]["step"]: step for step in found["steps"]}
+    assert set(by_step) == {
+        *("evaluate", "pretrain", "init_dino", "init_mlm", "codebook", "selection", "prepare"),
+    }
+    run = by_step["pretrain"]
+    assert run["command"] == (
+        "python -m workflow.launch pretrain --config results/smoke/runs/flava_dino-s0/config.json "
+        "--ranks 1 --threads 1 --sharding none"
+    )
+    assert run["config"]["path"] == "results/smoke/runs/flava_dino-s0/config.json"
+    assert {corpus["path"] for corpus in run["corpora"]} == {
+        f"data/smoke/{kind}/manifest.json" for kind in ("pairs", "images", "texts")
+    }
+    assert set(by_step["evaluate"]["record"]["tasks"]) == {"imagenet", "mnist"}
+    prepared = [step for step in found["steps"] if step["record"]["step"] == "prepare"]
+    assert {step["corpora"][0]["path"] for step in prepared} == {"data/smoke/raw/manifest.json"}
+    text = trace(project, "Table C.1", "12", "imagenet").stdout
+    assert "commit unknown: not run from a git checkout" in text
+    assert "Every link holds" in text
+
+
+def trace(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return project.python("-m", "workflow.trace", *arguments, "--study", "smoke")
+
+
+RUN = "results/smoke/runs/flava_dino-s0"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [
+        (f"{RUN}/record.json", '"seed": 0', '"seed": 1', "record.json is not the one that"),
+        (f"{RUN}/record.json", '"seed"', '"sed"', "record.json is not a valid record: seed: F"),
+        (f"{RUN}/config.json", '"seed": 0', '"seed": 1', f"{RUN}/config.json is not the one"),
+        (f"{RUN}/evaluate/vision.json", '"value": ', '"value": 1', "value is "),
+        (f"{RUN}/evaluate/vision.json", '"seed": 0', '"seed": 1', "is not the one of that score"),
+        ("data/smoke/pairs/manifest.json", "toy pairs", "toy pears", "pairs/manifest.json is not"),
+        ("data/smoke/images/record.json", '"seed"', '"sed"', "images/record.json is not a valid"),
+        ("data/smoke/tokenizers/wordpiece.json", '"[PAD]"', '"[PAT]"', "wordpiece.json is not the"),
+        ("results/smoke/inits/dino-s0/record.json", '"wall', '"val', "not a valid record: "),
+        (f"{RUN}/model/model.safetensors", None, None, "model.safetensors is not the one that"),
+        ("data/smoke/codebook/pairs.npy", None, None, "codebook/pairs.npy is not the one that"),
+        ("data/smoke/pairs/shards/000000.tar", None, None, "000000.tar has"),
+    ],
+)
+def test_a_changed_link_is_named(
+    project: Project, name: str, old: str | None, new: str | None, says: str
+) -> None:
+    path = project.path / name
+    kept = path.read_bytes()
+    if old is None or new is None:
+        path.write_bytes(kept + b"x")
+    else:
+        assert old.encode() in kept
+        path.write_bytes(kept.replace(old.encode(), new.encode()))
+    try:
+        one = trace(project, "Table C.1", "flava_dino", "ImageNet")
+        every = trace(project, "--all")
+    finally:
+        path.write_bytes(kept)
+    for done in (one, every):
+        assert done.returncode == 1, done.stderr
+        assert says in done.stdout[done.stdout.index("\nBROKEN") :]
+
+
+def test_a_page_that_shows_another_number_is_named(project: Project) -> None:
+    path = project.path / "results/smoke/report/table_c1.html"
+    kept = path.read_text()
+    first = kept.index('<span class="ours"')
+    place = kept.index(">", first) + 1
+    path.write_text(kept[:place] + "9" + kept[place:])
+    try:
+        done = trace(project, "--all")
+    finally:
+        path.write_text(kept)
+    assert done.returncode == 1
+    assert "table_c1.html shows" in done.stdout and "Render the report again" in done.stdout
+
+
+def test_what_cannot_be_traced_is_said(project: Project) -> None:
+    for arguments, code, says in (
+        (("Table C.1", "mim", "SNLI-VE"), 3, "no number of ours stands there"),
+        (("Table C.1", "mim", "ImageNett"), 3, "Did you mean 'ImageNet'?"),
+        (("Table C.1", "mim"), 2, "give a table, a column and a row"),
+        (("Table C.1", "mim", "ImageNet", "--seed", "7"), 3, "seeds [0], not 7"),
+    ):
+        done = trace(project, *arguments)
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+        assert says in done.stderr
+
+
+def test_release_needs_a_clean_checkout(project: Project) -> None:
+    for value, says in (("true", "is no git checkout"), ("maybe", "neither true nor false")):
+        command = ["-m", "snakemake", "-n", "--config", "study=smoke", f"release={value}"]
+        done = project.python(*command)
+        assert done.returncode != 0
+        assert says in done.stdout + done.stderr
 
 
 def test_touched_files_replan_nothing(project: Project) -> None:

@@ -1,0 +1,187 @@
+"""A traced cell as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from flava.report.html import duration, quantity
+from workflow.provenance.cells import Cell
+from workflow.provenance.chain import Corpus, Node
+from workflow.provenance.links import Link
+from workflow.provenance.score import TracedScore
+
+WIDTH = 14
+LISTED = 8  # of a step's output files, the rest is counted
+
+
+def as_text(study: str, cell: Cell, traced: Sequence[TracedScore]) -> str:
+    """Number, scores, then every step once, nearest first; broken links at the end."""
+    seeds = sorted({score.seed for score in cell.scores})
+    lines = [
+        f"{cell.table}, {cell.column}, {cell.row}, study {study}: {cell.value:.2f}",
+        f"  {cell.formula}; {'seed' if len(seeds) == 1 else 'seeds'} "
+        + ", ".join(str(seed) for seed in seeds),
+    ]
+    whole = len(traced) <= 4
+    for each in traced:
+        lines += _score(each) if whole else [_short(each)]
+    for node in steps(traced):
+        lines += ["", *_node(node)]
+    broken = broken_links(traced)
+    lines.append("")
+    if broken:
+        lines.append(f"BROKEN: {quantity(len(broken), 'link')} of this number's chain")
+        lines += [f"  {problem}" for problem in broken]
+    else:
+        lines.append(f"Every link holds: {quantity(len(steps(traced)), 'record')} verified.")
+    return "\n".join(lines)
+
+
+def as_plain(study: str, cell: Cell, traced: Sequence[TracedScore]) -> dict[str, Any]:
+    """The same as plain JSON data."""
+    return {
+        "study": study,
+        **{key: getattr(cell, key) for key in ("table", "column", "row", "value", "formula")},
+        "scores": [
+            {
+                **asdict(each.score),
+                "definition": each.definition,
+                "details": each.found.get("details", {}),
+                "protocol": each.task,
+            }
+            for each in traced
+        ],
+        "steps": [_plain(node) for node in steps(traced)],
+        "broken": broken_links(traced),
+    }
+
+
+def steps(traced: Sequence[TracedScore]) -> list[Node]:
+    """Every step behind the scores once, nearest first."""
+    found = {node.path: node for each in traced for node in each.node.walk()}
+    order = {"evaluate": 0, "pretrain": 1, "import": 1, "prepare": 9}
+    return sorted(
+        found.values(), key=lambda node: order.get(node.record.step if node.record else "", 5)
+    )
+
+
+def broken_links(traced: Sequence[TracedScore]) -> list[str]:
+    """Broken links of all scores, each once."""
+    return list(dict.fromkeys(problem for each in traced for problem in each.broken()))
+
+
+def _plain(node: Node) -> dict[str, Any]:
+    return {
+        "path": node.path,
+        "record": node.record.model_dump(mode="json") if node.record else None,
+        "command": node.command,
+        "config": asdict(node.config) if node.config else None,
+        "outputs": [asdict(link) for link in node.outputs],
+        "corpora": [
+            {**{k: v for k, v in vars(c).items() if k != "prepared"}} for c in node.corpora
+        ],
+        "parents": [parent.path for parent in node.parents],
+        "notes": node.notes,
+        "problems": node.problems,
+    }
+
+
+def _line(name: str, value: str) -> str:
+    return f"  {name:<{WIDTH}}{value}"
+
+
+def _short(each: TracedScore) -> str:
+    score = each.score
+    name = f"{score.column}-s{score.seed} {score.row}"
+    return f"  {score.value:8.2f}  {name:<36} {score.metric}, {score.record}"
+
+
+def _score(each: TracedScore) -> Iterator[str]:
+    score, task = each.score, each.task
+    error = "" if score.std_error is None else f" ± {score.std_error:.2f} (test set)"
+    yield f"score of {score.column}, seed {score.seed}, {score.row}: {score.value}{error}"
+    yield _line("metric", f"{score.metric}: {each.definition}")
+    yield _line("examples", f"{score.n_examples:,} of task '{score.task}'")
+    if score.stand_in:
+        yield _line("stand-in", score.stand_in)
+    data, protocol = task.get("data", {}), task.get("task", {})
+    if task:
+        yield _line("data", f"{data.get('path')} (adapter {data.get('adapter')})")
+        settings = task.get("finetune") or task.get("probe") or {}
+        shown = ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None)
+        yield _line("protocol", f"{protocol.get('family')}{f': {shown}' if shown else ''}")
+    use = each.node.record.tasks.get(score.task) if each.node.record else None
+    if use:
+        counts = ", ".join(f"{n:,} {name}" for name, n in use.counts.items())
+        yield _line("examples are", f"sha256 {use.sha256} ({counts})")
+    for key, value in each.found.get("details", {}).items():
+        yield _line("", f"{key}: {value}")
+
+
+def _node(node: Node) -> Iterator[str]:
+    record = node.record
+    if record is None:
+        yield f"NO RECORD: {node.path}"
+        return
+    yield f"{record.step}: {node.path}"
+    dirty = " with uncommitted changes" if record.git_dirty else ""
+    yield _line("commit", f"{record.git_commit}{dirty}")
+    yield _line("command", str(node.command))
+    if node.config:
+        yield _line("configuration", _shown(node.config))
+    seed = "none" if record.seed is None else str(record.seed)
+    yield _line("seed", seed)
+    for link in node.outputs[:LISTED]:
+        yield _line(link.what, _shown(link))
+    if len(node.outputs) > LISTED:
+        yield _line("", f"and {len(node.outputs) - LISTED} more files")
+    for corpus in node.corpora:
+        yield from _corpus(corpus)
+    for parent in node.parents:
+        yield _line("made from", parent.path)
+    for part, init in record.extra.get("init", {}).items():
+        yield _line(f"{part} init", f"{init.get('kind')} from {init.get('source')}")
+    yield _line("ran", _ran(node))
+    for text in node.notes:
+        yield _line("note", text)
+    for text in node.problems:
+        yield _line("BROKEN", text)
+
+
+def _ran(node: Node) -> str:
+    record = node.record
+    assert record is not None
+    gpus = record.hardware.gpus
+    machine = f"{len(gpus)} x {gpus[0]}" if gpus else record.hardware.cpu
+    parts = [record.started, duration(record.wall_seconds), quantity(record.ranks, "rank"), machine]
+    if record.gpu_hours:
+        parts.append(f"{record.gpu_hours:g} GPU-hours")
+    if record.jobs:
+        parts.append(f"job {', '.join(record.jobs)}")
+    if record.requeues:
+        parts.append(quantity(record.requeues, "requeue"))
+    packages = record.packages
+    parts.append(f"Python {record.python}, torch {packages.get('torch', '?')}")
+    return ", ".join(parts)
+
+
+def _corpus(corpus: Corpus) -> Iterator[str]:
+    counts = ", ".join(f"{n:,} {name}" for name, n in corpus.counts.items())
+    parts = [counts, quantity(corpus.files, "file") if corpus.files else ""]
+    shown = ", ".join(part for part in parts if part)
+    shown = f" ({shown})" if shown else ""
+    yield _line("data", f"{corpus.path}  sha256 {corpus.sha256[:12]}{shown}")
+    for source in corpus.sources:
+        stand_in = source.get("stand_in_for")
+        yield _line("", f"{source.get('name')} {source.get('version')}, {source.get('path')}"
+                    + (f", stand-in for {stand_in}" if stand_in else ""))  # fmt: skip
+    for text in corpus.notes:
+        yield _line("note", text)
+    for text in corpus.problems:
+        yield _line("BROKEN", text)
+
+
+def _shown(link: Link) -> str:
+    return f"{link.path}  sha256 {link.sha256[:12]}{' BROKEN' if link.problem else ''}"

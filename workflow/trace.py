@@ -1,0 +1,103 @@
+"""From a number of ours back to what it was made of.
+
+    python -m workflow.trace "Table C.1" flava_dino VQAv2 --study toy
+    python -m workflow.trace --all --study toy
+
+Prints metric, evaluation, model, configurations, data, commits and commands, verifies the hash of
+each link and says which are broken (docs/records.md). Exit code 1 where one is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from flava.errors import ConfigError, run_cli
+from flava.report.html import quantity
+from workflow.provenance.cells import TABLES, Cell, Tables
+from workflow.provenance.chain import Chain
+from workflow.provenance.pages import page_problems
+from workflow.provenance.score import trace_cell
+from workflow.provenance.show import as_plain, as_text, broken_links
+
+BROKEN = 1  # exit code
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow.trace",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("table", nargs="?", help=f"one of {', '.join(TABLES)}")
+    parser.add_argument("column", nargs="?", help="name or number; of Directions: '<a> - <b>'")
+    parser.add_argument("row", nargs="?", help="row of the table, or average, e.g. 'NLP Avg.'")
+    parser.add_argument("--study", default="toy", help="name of a finished study, with its budget")
+    parser.add_argument("--seed", type=int, help="this seed's scores alone; default: all")
+    parser.add_argument("--all", action="store_true", help="every cell of every table")
+    parser.add_argument("--data", action="store_true", help="hash prepared data too, not its sizes")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    given = parser.parse_args()
+    named = [given.table, given.column, given.row]
+    if given.all == any(named) or (not given.all and None in named):
+        raise ConfigError('workflow.trace: give a table, a column and a row ("Table C.1" '
+                          "flava_dino VQAv2), or --all alone.")  # fmt: skip
+    tables, chain = Tables.load(given.study), Chain(deep=given.data)
+    if given.all:
+        raise SystemExit(check_all(given.study, tables, chain, given.json))
+    cell = tables.find(given.table, given.column, given.row)
+    if given.seed is not None:
+        cell = cell.of_seed(given.seed)
+    raise SystemExit(show(given.study, cell, chain, given.json))
+
+
+def show(study: str, cell: Cell, chain: Chain, as_json: bool) -> int:
+    """Prints one cell's chain; the exit code."""
+    traced = trace_cell(chain, cell)
+    if as_json:
+        print(json.dumps(as_plain(study, cell, traced), indent=1, ensure_ascii=False))
+    else:
+        print(as_text(study, cell, traced))
+    return BROKEN if broken_links(traced) else 0
+
+
+def check_all(study: str, tables: Tables, chain: Chain, as_json: bool) -> int:
+    """Prints how many cells of each table resolve, and every broken link; the exit code."""
+    affected: dict[str, int] = {}
+    counts = {}
+    for table in TABLES:
+        cells, whole = tables.cells(table), 0
+        for cell in cells:
+            broken = broken_links(trace_cell(chain, cell))
+            whole += not broken
+            for problem in broken:
+                affected[problem] = affected.get(problem, 0) + 1
+        counts[table] = {"cells": len(cells), "resolve": whole}
+    pages = page_problems(tables)
+    empty = not any(each["cells"] for each in counts.values())
+    if as_json:
+        print(json.dumps({"study": study, "tables": counts, "broken": affected, "pages": pages},
+                         indent=1, ensure_ascii=False))  # fmt: skip
+    else:
+        _print_all(study, counts, affected, pages)
+    return BROKEN if affected or pages or empty else 0
+
+
+def _print_all(
+    study: str, counts: dict[str, dict[str, int]], affected: dict[str, int], pages: list[str]
+) -> None:
+    for table, each in counts.items():
+        print(f"{table}, study {study}: {each['resolve']:,} of {each['cells']:,} cells resolve")
+    if affected:
+        print(f"BROKEN: {quantity(len(affected), 'link')}")
+    for problem, cells in affected.items():
+        print(f"  {problem} ({quantity(cells, 'cell')})")
+    if pages:
+        print(f"PAGES: {quantity(len(pages), 'problem')}")
+    for problem in pages:
+        print(f"  {problem}")
+
+
+if __name__ == "__main__":
+    run_cli(main)
