@@ -6,6 +6,7 @@ from snakemake.utils import min_version
 
 from flava.errors import FlavaError
 from workflow.cost import announce
+from workflow.estimate import check_budget
 from workflow.plan import Plan
 
 min_version("9.0")
@@ -17,6 +18,7 @@ try:
         seeds=config.get("seeds"),
         release=config.get("release"),
     )
+    check_budget(plan, config.get("budget_gpu_hours"))
     plan.write()
     if workflow.is_main_process:
         announce(plan)

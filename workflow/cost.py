@@ -1,7 +1,8 @@
 """What a study costs before it runs: `python -m workflow.cost paper`; needs no data.
 
-Prints updates, samples, FLOPs and GPU-hours of each column and of what it starts from. Dry runs
-(`snakemake -n --config study=paper`) print the same.
+Prints updates, samples, FLOPs and GPU-hours of each column and of what it starts from, the jobs,
+the wall time of training and the disk that all of it takes; refuses what a limit on GPU-hours does
+not cover. Dry runs (`snakemake -n --config study=paper`) print the same.
 """
 
 from __future__ import annotations
@@ -14,34 +15,20 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
-from flava.cost.corpora import caption_words, image_count
-from flava.cost.runs import NOTHING, JobCost, codebook_cost, encoder_cost, run_cost
-from flava.errors import ConfigError, run_cli
+from flava.cost.corpora import caption_words
+from flava.cost.runs import NOTHING, JobCost, codebook_cost, encoder_cost
+from flava.errors import run_cli
+from workflow.assumptions import (
+    Assumptions,
+    check,
+    corpus_images,
+    pretraining_cost,
+    shown_hours,
+)
+from workflow.estimate import check_budget, schedule_lines
 from workflow.plan import Plan
 
 DRY_RUN = {"-n", "--dry-run", "--dryrun"}
-
-
-@dataclass(frozen=True)
-class Assumptions:
-    """What turns FLOPs into hours, and words into tokens.
-
-    Attributes:
-        gpu: whose peak it is.
-        peak: FLOP/s of dense bf16 matrix products.
-        utilisation: share of the peak that training reaches.
-        pieces_per_word: tokens of a word of a caption. With BERT's vocabulary and CLIP's: 1.04 and
-            1.03 on Flickr8k's clean captions, 1.33 on news; PMD's lie between.
-    """
-
-    gpu: str = "H100 SXM, dense bf16"
-    peak: float = 989e12
-    utilisation: float = 0.40
-    pieces_per_word: float = 1.25
-
-    def hours(self, flops: float) -> float:
-        """GPU-hours of so many FLOPs."""
-        return flops / (self.peak * self.utilisation) / 3600
 
 
 @dataclass(frozen=True)
@@ -59,18 +46,33 @@ def main() -> None:
     default = Assumptions()
     parser = argparse.ArgumentParser(prog="python -m workflow.cost", description=__doc__)
     parser.add_argument("study", help="a study of params/")
-    parser.add_argument("--budget", help="one of its budgets")
+    parser.add_argument("--budget", help="one of its budgets, a smaller version of the study")
+    parser.add_argument(
+        "--budget-gpu-hours",
+        help="refuse (exit code 2) if training that has not run yet needs more",
+    )
     parser.add_argument("--seeds", help="number of seeds; default: the study's")
     parser.add_argument("--gpu", default=default.gpu, help="name of the GPU, for the caption")
     parser.add_argument("--peak-tflops", type=float, default=default.peak / 1e12)
     parser.add_argument("--utilisation", type=float, default=default.utilisation, help="0 to 1")
     parser.add_argument("--pieces-per-word", type=float, default=default.pieces_per_word)
+    parser.add_argument(
+        "--image-bytes",
+        type=float,
+        default=default.image_bytes,
+        help="mean size of the images of pairs that are not prepared yet",
+    )
     given = parser.parse_args()
     plan = Plan.load(given.study, given.budget, seeds=given.seeds)
     assumed = Assumptions(
-        given.gpu, given.peak_tflops * 1e12, given.utilisation, given.pieces_per_word
+        given.gpu,
+        given.peak_tflops * 1e12,
+        given.utilisation,
+        given.pieces_per_word,
+        given.image_bytes,
     )
-    print(cost_table(plan, assumed))
+    print(whole_plan(plan, assumed))
+    check_budget(plan, given.budget_gpu_hours, assumed)
 
 
 def announce(plan: Plan) -> None:
@@ -80,11 +82,23 @@ def announce(plan: Plan) -> None:
     """
     if plan.study.config.data.toy_world:
         return
-    table = cost_table(plan)
     if DRY_RUN & set(sys.argv):
-        atexit.register(print, table, file=sys.stderr)
+        atexit.register(print, whole_plan(plan, Assumptions()), file=sys.stderr)
     else:
-        print(table, file=sys.stderr)
+        print(cost_table(plan), file=sys.stderr)
+
+
+def whole_plan(plan: Plan, assumed: Assumptions) -> str:
+    """Cost, jobs, wall time and disk as plain text.
+
+    Raises:
+        ConfigError: an assumption is out of range.
+        DataError: a manifest or the paper's Table 2 is damaged.
+    """
+    from workflow.disk import disk_lines  # imports torch, which not every call should wait for
+
+    parts = [[cost_table(plan, assumed)], schedule_lines(plan, assumed), disk_lines(plan, assumed)]
+    return "\n".join(line for part in parts for line in part)
 
 
 def cost_table(plan: Plan, assumed: Assumptions | None = None) -> str:
@@ -108,22 +122,6 @@ def cost_table(plan: Plan, assumed: Assumptions | None = None) -> str:
     return "\n".join([title, *_aligned([head, *body]), *_footer(plan, assumed)])
 
 
-def check(assumed: Assumptions) -> None:
-    """Refuses what is impossible.
-
-    Raises:
-        ConfigError: the peak or the pieces a word are not positive, or utilisation not in (0, 1].
-    """
-    if not 0 < assumed.utilisation <= 1:
-        raise ConfigError(
-            f"utilisation {assumed.utilisation} is not a share of the peak. Give a number above 0 "
-            "and at most 1, e.g. 0.4."
-        )
-    for name, value in (("peak", assumed.peak), ("pieces per word", assumed.pieces_per_word)):
-        if not 0 < value < float("inf"):
-            raise ConfigError(f"{name} {value} must be a positive number.")
-
-
 def codebook_lines(plan: Plan) -> list[Line]:
     """The image tokenizer, where any run reads image tokens."""
     if not plan.uses_codebook:
@@ -133,17 +131,6 @@ def codebook_lines(plan: Plan) -> list[Line]:
     cost = codebook_cost(plan.codebook_job(), sum(count or 0 for count in counts.values()))
     note = f"without the tokens of {unknown}: not prepared yet" if unknown else ""
     return [Line("image tokenizer", cost, note)]
-
-
-def corpus_images(plan: Plan, corpus: str) -> int | None:
-    """Images of a corpus: from its manifest, else as the study expects them, else None."""
-    data = plan.study.config.data
-    found = image_count(f"{plan.data}/{corpus}")
-    if found is None and data.toy_world:
-        found = data.toy_world.pairs if corpus == "pairs" else data.toy_world.images
-    if found is None and corpus == "pairs":
-        found = sum(source.expected_pairs or 0 for source in data.pairs) or None
-    return found
 
 
 def init_lines(plan: Plan, seed: int) -> list[Line]:
@@ -162,7 +149,7 @@ def column_lines(plan: Plan, assumed: Assumptions) -> list[Line]:
     for column in sorted(plan.study.config.columns, key=lambda c: plan.study.columns[c].number):
         run, number = f"{column}-s{seed}", plan.study.columns[column].number
         imported = run in plan.imports
-        cost = NOTHING if imported else _run_cost(plan, run, assumed)
+        cost = NOTHING if imported else pretraining_cost(plan, run, assumed)
         released = plan.study.columns[column].arch == "clip_released"
         note = "published weights, evaluated only" if imported else "a stand-in" * released
         lines.append(Line(f"{number:2d} {column}", cost, note))
@@ -174,14 +161,8 @@ def all_seeds(plan: Plan, assumed: Assumptions) -> JobCost:
     codebook = plan.study.config.codebook
     costs = [line.cost for line in codebook_lines(plan)]
     costs += [encoder_cost(init.job, codebook) for init in plan.inits.values()]
-    costs += [_run_cost(plan, run, assumed) for run in plan.runs]
+    costs += [pretraining_cost(plan, run, assumed) for run in plan.runs]
     return _sum(costs)
-
-
-def _run_cost(plan: Plan, run: str, assumed: Assumptions) -> JobCost:
-    config = plan.runs[run]
-    words, _ = caption_words(config.corpora.get("pairs", ""), plan.study.params / "paper")
-    return run_cost(config, words, assumed.pieces_per_word)
 
 
 def _sum(costs: Iterable[JobCost]) -> JobCost:
@@ -195,15 +176,11 @@ def _cells(line: Line, assumed: Assumptions) -> list[str]:
     updates = " + ".join(f"{count:,} {kind}" for kind, count in cost.updates.items())
     if line.total:
         updates = f"{sum(cost.updates.values()):,} of all kinds"
-    hours = [_hours(assumed.hours(flops)) for flops in (cost.flops, cost.flops_padded)]
+    hours = [shown_hours(assumed.hours(flops)) for flops in (cost.flops, cost.flops_padded)]
     shown = hours[0] if hours[0] == hours[1] else " to ".join(hours)
     cells = [line.name, updates, f"{cost.samples:,}"]
     cells += [f"{cost.flops:.2e}", f"{cost.flops_padded:.2e}", shown]
     return cells if not line.note else [*cells[:-1], f"{shown} ({line.note})"]
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from train_helpers import Tree, clean_log, job, read_log, run_jobs
 from flava.config import DinoInitConfig, SourceConfig
 from flava.data import prepare
 from flava.errors import ConfigError, DataError, TrainingError
-from flava.io import write_json
+from flava.io import sha256_file, write_json
 from flava.jobs import DinoJob, PrepareJob, load_job
 from flava.models.encoder_files import load_encoder_state
 from flava.models.transformer import Block
-from flava.records import load_record
+from flava.records import load_record, make_record
 from flava.train.distributed import Ranks
 from flava.train.init_dino import (
     DinoRecipe,
@@ -67,6 +68,7 @@ def selection(tmp_path: Path) -> Path:
         pixels = rng.integers(0, 90, (40, 16, 16, 3)) + 120 * labels[:, None, None, None]
         np.save(folder / f"images_{half}_pixels.npy", pixels.astype(np.uint8))
         np.save(folder / f"images_{half}_labels.npy", labels)
+    write_json(folder / "record.json", make_record("selection", {}, time.time()))
     return folder
 
 
@@ -101,6 +103,8 @@ def test_it_leaves_the_teacher_a_log_and_a_record(dino_tree: Tree, selection: Pa
     config = write(dino_tree)
     pretrain_image(config)
     record = load_record(Path(dino_tree["output"]) / "record.json")
+    of_selection = selection / "record.json"
+    assert record.parents == {str(of_selection): sha256_file(of_selection)}
     assert record.step == "init_dino" and record.extra["exported"] == "teacher"
     assert 0 <= record.extra["knn_accuracy_random_weights"] <= 1
     modules = newest(dino_tree)["modules"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from train_helpers import Tree, clean_log, job, read_log, run_jobs, run_ranks
 
 from flava.config import LoopConfig
 from flava.errors import ConfigError
-from flava.io import read_json
+from flava.io import read_json, write_json
 from flava.jobs import RunConfig
 from flava.models import load_model
-from flava.records import load_record
+from flava.records import load_record, make_record
 from flava.train.distributed import Ranks
 from flava.train.loop import check_split
 from flava.train.pretrain import PretrainRecipe, pretrain
@@ -169,6 +170,7 @@ def test_zero_shot_selection_chooses_alike(tree: Tree, write_run: Write, tmp_pat
     np.save(folder / "zero_shot_pixels.npy", rng.integers(0, 255, (7, 16, 16, 3), np.uint8))
     np.save(folder / "zero_shot_labels.npy", rng.integers(0, 3, 7))
     np.save(folder / "prompts_wordpiece.npy", rng.integers(5, 60, (3, 2, 6)))
+    write_json(folder / "record.json", make_record("selection", {}, time.time()))
     tree |= {"selection": str(folder)}
     tree["pretrain"]["select_updates"] = 3
     trees = [moved(tree, tmp_path / name) for name in ("none", "fsdp")]

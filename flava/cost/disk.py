@@ -1,0 +1,144 @@
+"""Bytes that training and evaluation leave on disk, from the models' own sizes.
+
+Models are built without memory (torch's device "meta"), so the numbers of parameters are exact.
+Torch is imported where it is needed: who plans without asking for bytes does not wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flava.config import LoopConfig
+from flava.jobs import BeitJob, CodebookJob, DinoJob, EvaluateJob, MlmJob, RunConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FLOAT = 4  # weights, both moments of AdamW and features are float32
+MOMENTS = 2
+PROBED = ("linear_probe", "retrieval", "zero_shot")  # families whose image features are kept
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Parameters of a training job.
+
+    Attributes:
+        trained: that the optimiser holds moments of.
+        held: in the state as a whole, a teacher included.
+        exported: in the model that it leaves.
+    """
+
+    trained: int
+    held: int
+    exported: int
+
+    @property
+    def checkpoint(self) -> int:
+        """Bytes of one checkpoint, at most: a parameter that no loss reads has no moments."""
+        return FLOAT * (self.held + MOMENTS * self.trained)
+
+    @property
+    def model(self) -> int:
+        """Bytes of the exported model."""
+        return FLOAT * self.exported
+
+    def checkpoints(self, settings: LoopConfig, selects: bool) -> int:
+        """Bytes of all checkpoints, at most: one more than is kept, while it is written.
+
+        Args:
+            selects: whether the best weights so far are kept beside each.
+        """
+        best = FLOAT * self.held if selects else 0
+        return (settings.keep_checkpoints + 1) * (self.checkpoint + best)
+
+
+def run_weights(run: RunConfig) -> Weights:
+    """Of a column's pretraining."""
+    from flava.models.registry import build
+
+    config = run.flava if run.arch == "flava" else run.clip
+    assert config is not None
+    count = _count((run.arch, config), lambda: build(run.arch, config))
+    return Weights(count, count, count)
+
+
+def encoder_weights(job: MlmJob | BeitJob | DinoJob) -> Weights:
+    """Of an encoder's pretraining: the encoder alone is exported."""
+    from flava.models.dino import DinoNetwork
+    from flava.models.encoders import ImageEncoder, TextEncoder
+    from flava.models.unimodal import MaskedImageModel, MaskedTextModel
+
+    flava = job.flava
+    if isinstance(job, MlmJob):
+        trained = _count(("mlm", flava), lambda: MaskedTextModel(flava))
+        return Weights(trained, trained, _count(("text", flava), lambda: TextEncoder(flava)))
+    encoder = _count(("image", flava), lambda: ImageEncoder(flava))
+    if isinstance(job, DinoJob):
+        recipe = job.recipe
+        trained = _count(("dino", flava, recipe), lambda: DinoNetwork(flava, recipe))
+        return Weights(trained, 2 * trained, encoder)
+    trained = _count(("mim", flava), lambda: MaskedImageModel(flava))
+    return Weights(trained, trained, encoder)
+
+
+def codebook_weights(job: CodebookJob) -> Weights:
+    """Of the image tokenizer."""
+    from flava.models.dvae import DiscreteVAE
+
+    config = job.codebook
+    count = _count(("dvae", config), lambda: DiscreteVAE(config))
+    return Weights(count, count, count)
+
+
+def token_bytes(job: CodebookJob, images: int) -> int:
+    """Of the image tokens of so many images: two bytes each, four with a large codebook."""
+    each = 2 if job.codebook.codebook_size <= 1 << 16 else 4
+    return images * job.grid**2 * each
+
+
+def feature_bytes(
+    job: EvaluateJob, width: int, stand_in_images: int | None
+) -> tuple[int, set[str]]:
+    """(bytes, names of tasks left out) of the frozen image features that an evaluation job keeps.
+
+    Args:
+        width: of the image encoder.
+        stand_in_images: images of a stand-in task; None: not known, such tasks are left out.
+    """
+    total = 0
+    unknown: set[str] = set()
+    for name, spec in job.tasks.items():
+        if spec.task.family not in PROBED:
+            continue
+        images = stand_in_images if spec.data.stand_in else _official(spec.task.counts)
+        if images is None:
+            unknown.add(name)
+            continue
+        limits = (spec.data.train_limit, spec.data.test_limit)
+        if None not in limits:
+            images = min(images, sum(limit or 0 for limit in limits))
+        total += images * width * FLOAT
+    return total, unknown
+
+
+def _official(counts: dict[str, int]) -> int | None:
+    others = ("captions", "classes", "templates")
+    images = {key: n for key, n in counts.items() if key not in others}
+    return sum(images.values()) if images else None
+
+
+_known: dict[object, int] = {}
+
+
+def _count(key: object, make: Callable[[], nn.Module]) -> int:
+    """Parameters of a model, built once for each configuration."""
+    import torch
+
+    name = repr(key)
+    if name not in _known:
+        with torch.device("meta"):
+            _known[name] = sum(parameter.numel() for parameter in make().parameters())
+    return _known[name]
