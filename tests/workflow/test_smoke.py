@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from tests.workflow.smoke import Project
+from workflow.disk import all_features, tokens, training_bytes
+from workflow.plan import Plan
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +190,22 @@ def test_what_cannot_be_traced_is_said(project: Project) -> None:
         done = trace(project, *arguments)
         assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
         assert says in done.stderr
+
+
+def test_disk_is_as_estimated(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.path)
+    plan = Plan.load("smoke")
+    checkpoints, models = training_bytes(plan)
+    written = sum(f.stat().st_size for f in Path("checkpoints/smoke").rglob("*.pt"))
+    assert 0.3 * checkpoints < written < checkpoints  # at most; MIM and MLM train a third of FLAVA
+    exported = [*Path("results/smoke").glob("*/*/model/*.safetensors")]
+    exported += Path("data/smoke/codebook/model").glob("*.safetensors")
+    assert sum(f.stat().st_size for f in exported) == pytest.approx(models, rel=0.1)
+    tokens_written = sum(f.stat().st_size for f in Path("data/smoke/codebook").glob("*.npy"))
+    assert tokens_written == pytest.approx(tokens(plan), rel=0.05)
+    features, unknown = all_features(plan)
+    cached = sum(f.stat().st_size for f in Path("cache/smoke/features").glob("*.npy"))
+    assert unknown == 0 and cached == pytest.approx(features, rel=0.3)
 
 
 def test_release_needs_a_clean_checkout(project: Project) -> None:

@@ -1,0 +1,162 @@
+"""Jobs, wall time, disk and the limit on GPU-hours: what is said before anything runs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flava.errors import ConfigError
+from flava.io import write_json
+from flava.records import make_record
+from tests.workflow.smoke import Project
+from workflow.assumptions import Assumptions
+from workflow.disk import disk_lines, prepared_bytes, size_text, training_bytes
+from workflow.estimate import (
+    budget_hours,
+    check_budget,
+    job_counts,
+    longest,
+    schedule_lines,
+    trainings,
+)
+from workflow.plan import Plan
+
+ASSUMED = Assumptions()
+
+
+@pytest.fixture
+def in_copy(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Works in a folder with a copy of params/ and no data."""
+    shutil.copytree(root / "params", tmp_path / "params")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FLAVA_DATA", raising=False)
+    return tmp_path
+
+
+def left(plan: Plan) -> float:
+    """Padded GPU-hours of what has not run."""
+    jobs = trainings(plan, ASSUMED).values()
+    return sum(ASSUMED.hours(job.cost.flops_padded) for job in jobs if job.ran is None)
+
+
+def test_jobs_are_those_of_a_dry_run(root: Path, tmp_path: Path, monkeypatch) -> None:
+    project = Project.copy(root, tmp_path)
+    planned = project.planned()
+    monkeypatch.chdir(tmp_path)
+    counts = job_counts(Plan.load("smoke"))
+    assert sum(counts.values()) == len(planned)
+    for rule, word in (("pretrain", "pretrain "), ("evaluate", "evaluate "), ("init", "init ")):
+        assert counts[rule] == sum(line.startswith(word) for line in planned) > 1
+
+
+def test_the_chain_that_takes_longest_is_the_wall_time_side_by_side(in_copy: Path) -> None:
+    plan = Plan.load("paper")
+    jobs = trainings(plan, ASSUMED)
+    assert longest(jobs, ASSUMED) == ["init dino-s0", "flava_dino-s0"]
+    assert jobs["flava_beit-s0"].before == ("codebook", "init beit-s0", "init mlm-s0")
+    lines = schedule_lines(plan, ASSUMED)
+    assert lines[0].endswith("17 of 17 trainings to run.")
+    (side,) = [line for line in lines if "side by side" in line]
+    assert side == "  all side by side: 467 to 532 h (init dino-s0 > flava_dino-s0)"
+
+
+def test_ranks_divide_the_wall_time(in_copy: Path) -> None:
+    path = Path("params/paper.yaml")
+    text = path.read_text()
+    assert "\nresources:" not in text
+    path.write_text(text + "\nresources: {pretrain: {ranks: 64}}\n")
+    (line,) = [
+        line for line in schedule_lines(Plan.load("paper"), ASSUMED) if "flava_dino-s0 " in line
+    ]
+    assert line.endswith("4.8 to 5.8 h on 64 ranks")
+
+
+def test_what_has_run_is_not_counted_again(in_copy: Path) -> None:
+    plan = Plan.load("paper")
+    before, run = left(plan), plan.runs["flava_dino-s0"]
+    record = make_record("pretrain", run, time.time() - 90)
+    write_json(f"{run.output}/record.json", record)
+    after = left(plan)
+    cost = trainings(plan, ASSUMED)["flava_dino-s0"].cost
+    assert before - after == pytest.approx(ASSUMED.hours(cost.flops_padded))
+    assert any("it ran in 90 s" in line for line in schedule_lines(plan, ASSUMED))
+    check_budget(plan, after + 1)
+    with pytest.raises(ConfigError, match="still needs about"):
+        check_budget(plan, after - 1)
+    write_json(f"{run.output}/record.json", record | {"config_sha256": "0" * 64})
+    assert left(plan) == before  # of another configuration: to be run again
+
+
+@pytest.mark.parametrize("value", ["many", "-3", "nan", "inf", True, []])
+def test_a_limit_that_is_no_number_is_refused(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"budget_gpu_hours=.* is not a number of GPU-hours"):
+        budget_hours(value)
+
+
+def test_a_study_above_the_limit_stops_before_anything_is_written(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FLAVA_DATA", raising=False)
+    project = Project.copy(root, tmp_path)
+
+    def plan(limit: str) -> subprocess.CompletedProcess[str]:
+        config = ["--config", "study=paper", f"budget_gpu_hours={limit}"]
+        return project.python("-m", "snakemake", "-n", *config)
+
+    for limit, says in (("100", "still needs about 3,000 GPU-hours"), ("x", "is not a number of")):
+        done = plan(limit)
+        assert done.returncode != 0 and says in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "results").exists()
+    done = plan("4000")
+    assert done.returncode == 0, done.stderr
+    for words in ("Jobs: 156", "all side by side", "Disk, estimated"):
+        assert words in done.stderr
+
+
+def test_command_line_refuses_above_the_limit(root: Path, in_copy: Path) -> None:
+    def run(limit: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "workflow.cost", "paper", "--budget-gpu-hours", limit]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(root)}
+        )
+
+    done = run("100")
+    assert done.returncode == ConfigError.exit_code
+    assert "more than budget_gpu_hours=100. The largest: flava_" in done.stderr
+    assert "Jobs: 156" in done.stdout  # the plan is shown all the same
+    assert run("5000").returncode == 0
+
+
+def test_disk_of_the_paper_without_data(in_copy: Path) -> None:
+    lines = disk_lines(Plan.load("paper"), ASSUMED)
+    assert re.search(r"prepared data +1.5 TB", lines[1])
+    assert "images, which are not prepared yet" in lines[-1]
+
+
+def test_prepared_corpora_are_taken_from_their_manifests(in_copy: Path) -> None:
+    plan = Plan.load("paper")
+    for kind in ("images", "texts"):
+        value = {"bytes": 5_000_000_000, "sources": [{"counts": {"images": 10}}]}
+        write_json(f"{plan.data}/{kind}/manifest.json", value)
+    total, left_out = prepared_bytes(plan, ASSUMED)
+    pairs = sum(source.expected_pairs or 0 for source in plan.study.config.data.pairs)
+    assert total == 10_000_000_000 + int(pairs * ASSUMED.image_bytes)
+    assert left_out == []
+
+
+def test_more_seeds_leave_more_checkpoints(in_copy: Path) -> None:
+    one, two = (training_bytes(Plan.load("toy", seeds=n)) for n in (1, 2))
+    for single, double in zip(one, two, strict=True):
+        assert 1.9 * single < double < 2 * single  # the image tokenizer is shared
+
+
+def test_sizes_have_units() -> None:
+    shown = [size_text(size) for size in (12, 1500, 188e9, 1.54e12, 20e15, 5e18)]
+    assert shown == ["12 B", "1.5 kB", "188 GB", "1.5 TB", "20 PB", "5000 PB"]
