@@ -70,6 +70,7 @@ def fit(
             break
         if not exact and (length == 0 or decrease <= COARSE * value):
             exact = True
+            newton.near()
             logits_NP = problem.logits(weights_PE, torch.float64)
     return problem.model(weights_PE, used, converged)
 

@@ -20,9 +20,10 @@ from flava.evaluate.preconditioner import Curvature, Preconditioner
 MAX_PRODUCTS = 1000  # of the Hessian, in one step
 SMALL = 1 << 22  # multiplications of a product that float64 makes about as quickly as float32
 DIRECT_WEIGHTS = 2560  # more make a Hessian of more than 52 MB
-DIRECT_PRODUCTS = 250  # a step that takes so many is found more quickly from the whole Hessian
+# A step that takes more products than this share of the weights is found more quickly directly.
+DIRECT_SHARE, DIRECT_LEAST = 6, 30
 DIRECT_ROWS = 2048
-LEAST_CURVATURE = 1e-13  # relative to the largest
+LEAST_CURVATURE = 1e-12  # relative to the largest
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,14 @@ class Newton:
     def __init__(self, problem: Problem, penalty: float) -> None:
         self.problem, self.penalty = problem, penalty
         examples, width = problem.inputs_ND.shape
-        weights = len(problem.present_P) * (width + 1)
-        self.dtype = torch.float64 if examples * weights <= SMALL else torch.float32
-        self.few = weights <= DIRECT_WEIGHTS
+        self.weights = len(problem.present_P) * (width + 1)
+        self.dtype = torch.float64 if examples * self.weights <= SMALL else torch.float32
+        self.few = self.weights <= DIRECT_WEIGHTS
         self.direct = False
+
+    def near(self) -> None:
+        """The minimum is near: steps of few weights are solved for directly from now on."""
+        self.direct = self.few
 
     def step(self, at: Slope, enough: float) -> Tensor:
         """The step (P, E), float64.
@@ -104,7 +109,10 @@ class Newton:
         all (Nash and Sofer 1990), the gain being what the objective's quadratic model falls by.
         """
         if self.direct:
-            return direct_step(self.problem, self.penalty, at)
+            step_PE = direct_step(self.problem, self.penalty, at)
+            if step_PE is not None:
+                return step_PE
+            self.few = self.direct = False
         return self._conjugate_gradients(at, enough)
 
     def _conjugate_gradients(self, at: Slope, enough: float) -> Tensor:
@@ -117,7 +125,7 @@ class Newton:
         norm = float((residual_PE * towards_PE).sum())
         gain = total = norm
         products = 0
-        most = DIRECT_PRODUCTS if self.few else MAX_PRODUCTS
+        most = max(DIRECT_LEAST, self.weights // DIRECT_SHARE) if self.few else MAX_PRODUCTS
         with fast_products():
             while (
                 norm > 0 and products < most and (not products or products * gain > enough * total)
@@ -136,14 +144,14 @@ class Newton:
                 scaled_PE = precondition(residual_PE)
                 before, norm = norm, float((residual_PE * scaled_PE).sum())
                 towards_PE = scaled_PE + norm / before * towards_PE
-        self.direct = self.few and products == most
+        self.direct = self.direct or (self.few and products == most)
         if products and not step_PE.any():
             step_PE = towards_PE
         return step_PE.double() * size
 
 
-def direct_step(problem: Problem, penalty: float, at: Slope) -> Tensor:
-    """The whole Hessian's step (P, E), float64."""
+def direct_step(problem: Problem, penalty: float, at: Slope) -> Tensor | None:
+    """The whole Hessian's step (P, E), float64; None where rounding leaves it indefinite."""
     n_classes, inputs = at.gradient_PE.shape
     hessian_WW = torch.zeros(n_classes * inputs, n_classes * inputs, dtype=torch.float64)
     hessian_WW = hessian_WW.to(at.gradient_PE.device)
@@ -156,19 +164,20 @@ def direct_step(problem: Problem, penalty: float, at: Slope) -> Tensor:
         varied_BP = others_BP * (1 - others_BP)
         varied_BP.scatter_(1, label_B1, own_B1 * (1 - own_B1))
         weighted_BW = (all_BP[:, :, None] * inputs_BE[:, None, :]).flatten(1)
-        hessian_WW.addmm_(weighted_BW.T, weighted_BW, alpha=-1)
-        # The diagonal blocks anew: p - p^2 would lose the digits of a nearly certain label.
-        for number in range(n_classes):
-            block = slice(number * inputs, (number + 1) * inputs)
-            same_BE = all_BP[:, number, None] * inputs_BE
-            hessian_WW[block, block].addmm_(same_BE.T, same_BE)
-            hessian_WW[block, block].addmm_((varied_BP[:, number, None] * inputs_BE).T, inputs_BE)
+        for number in range(n_classes):  # the lower triangle is enough
+            first, after = number * inputs, (number + 1) * inputs
+            own_BE, below_BV = weighted_BW[:, first:after], weighted_BW[:, after:]
+            hessian_WW[after:, first:after].addmm_(below_BV.T, own_BE, alpha=-1)
+            varied_BE = varied_BP[:, number, None] * inputs_BE
+            hessian_WW[first:after, first:after].addmm_(varied_BE.T, inputs_BE)
     diagonal_PE = hessian_WW.diagonal().view(n_classes, inputs)
     # All intercepts may move together: a direction that nothing holds, along which no gradient is.
     floor = LEAST_CURVATURE * diagonal_PE.max()
     diagonal_PE[:, :-1] += penalty
     diagonal_PE += floor
-    factor_WW = torch.linalg.cholesky(hessian_WW)
+    factor_WW, failed = torch.linalg.cholesky_ex(hessian_WW)
+    if failed:
+        return None
     step_W1 = torch.cholesky_solve(-at.gradient_PE.reshape(-1, 1), factor_WW)
     return step_W1.view_as(at.gradient_PE)
 
