@@ -18,7 +18,8 @@ try:
         seeds=config.get("seeds"),
         release=config.get("release"),
     )
-    check_budget(plan, config.get("budget_gpu_hours"))
+    if workflow.is_main_process:
+        check_budget(plan, config.get("budget_gpu_hours"))
     plan.write()
     if workflow.is_main_process:
         announce(plan)

@@ -34,6 +34,7 @@ from flava.io import read_json, sha256_file, sha256_json
 
 PACKAGES = ("torch", "numpy", "pillow", "tokenizers", "safetensors", "scikit-learn", "pydantic")
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+Commit = Annotated[str, StringConstraints(pattern="^([0-9a-f]{40}|[0-9a-f]{64}|unknown)$")]
 
 
 class DataUse(Strict):
@@ -57,7 +58,7 @@ class Record(Strict):
     format: Literal[2] = 2
     step: str
     command: str | None = Field(description="as the process was started; None: by a launcher")
-    git_commit: str = Field(description="'unknown' outside a git repository")
+    git_commit: Commit = Field(description="'unknown' outside a git repository")
     git_dirty: bool | None = Field(description="tracked files differ from the commit")
     config_sha256: Sha256
     seed: NonNegativeInt | None
@@ -177,6 +178,11 @@ def git_state() -> tuple[str, bool | None]:
     if not tracked or not commit:  # e.g. installed in a virtual environment inside another checkout
         return "unknown", None
     return commit, bool(_git("status", "--porcelain", "--untracked-files=no", ":/"))
+
+
+def has_commit(commit: str) -> bool:
+    """Whether the checkout that this package lies in has a commit of that name."""
+    return _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
 
 
 def _git(*arguments: str) -> str | None:

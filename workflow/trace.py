@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 
 from flava.errors import ConfigError, run_cli
 from flava.report.html import quantity
@@ -36,13 +37,17 @@ def main() -> None:
     parser.add_argument("--study", default="toy", help="name of a finished study, with its budget")
     parser.add_argument("--seed", type=int, help="this seed's scores alone; default: all")
     parser.add_argument("--all", action="store_true", help="every cell of every table")
-    parser.add_argument("--data", action="store_true", help="hash prepared data too, not its sizes")
+    parser.add_argument(
+        "--data", action="store_true", help="hash corpora, read tasks' examples again"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
     named = [given.table, given.column, given.row]
     if given.all == any(named) or (not given.all and None in named):
         raise ConfigError('workflow.trace: give a table, a column and a row ("Table C.1" '
                           "flava_dino VQAv2), or --all alone.")  # fmt: skip
+    if hasattr(signal, "SIGPIPE"):  # `| head` ends it without a traceback
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     tables, chain = Tables.load(given.study), Chain(deep=given.data)
     if given.all:
         raise SystemExit(check_all(given.study, tables, chain, given.json))

@@ -84,7 +84,12 @@ def test_missing_parent_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"surprise": 1}, "surprise"), ({"ranks": 0}, "ranks"), ({"step": 4}, "step")],
+    [
+        ({"surprise": 1}, "surprise"),
+        ({"git_commit": "--help"}, "git_commit"),
+        ({"ranks": 0}, "ranks"),
+        ({"step": 4}, "step"),
+    ],
 )
 def test_malformed_record_is_refused(tmp_path: Path, change: dict[str, object], named: str) -> None:
     path = tmp_path / "record.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 from pathlib import Path
@@ -164,6 +165,20 @@ def test_a_changed_link_is_named(
     for done in (one, every):
         assert done.returncode == 1, done.stderr
         assert says in done.stdout[done.stdout.index("\nBROKEN") :]
+
+
+def test_changed_examples_of_a_task_are_named(project: Project) -> None:
+    path = project.path / "data/smoke/raw/tasks/mnist/t10k-labels-idx1-ubyte.gz"
+    kept = path.read_bytes()
+    labels = gzip.decompress(kept)
+    path.write_bytes(gzip.compress(labels[:-1] + bytes([labels[-1] ^ 1])))
+    try:
+        done = trace(project, "Table C.1", "mim", "MNIST", "--data")
+    finally:
+        path.write_bytes(kept)
+    assert done.returncode == 1
+    assert "the examples of task 'mnist' are not those that results/smoke/runs/mim" in done.stdout
+    assert trace(project, "Table C.1", "mim", "MNIST", "--data").returncode == 0
 
 
 def test_a_page_that_shows_another_number_is_named(project: Project) -> None:

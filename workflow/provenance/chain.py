@@ -11,6 +11,7 @@ from flava.errors import DataError
 from flava.io import read_json, sha256_json
 from flava.records import Record, parse_record
 from workflow.provenance.links import (
+    Commits,
     Files,
     Link,
     command_of,
@@ -19,6 +20,7 @@ from workflow.provenance.links import (
     manifest_links,
     output_links,
 )
+from workflow.provenance.tasks import TaskExamples
 
 
 @dataclass
@@ -88,12 +90,13 @@ class Chain:
     """Reads records and what they name, each file once.
 
     Args:
-        deep: whether files of prepared corpora are hashed, not only measured.
+        deep: whether files of prepared corpora are hashed, not only measured, and tasks' examples
+            read again.
     """
 
     def __init__(self, deep: bool = False) -> None:
         self.deep = deep
-        self.files = Files()
+        self.files, self.tasks, self.commits = Files(), TaskExamples(), Commits()
         self._nodes: dict[str, Node] = {}
         self._corpora: dict[str, Corpus] = {}
 
@@ -120,7 +123,7 @@ class Chain:
         node.command = command_of(record, config)
         node.outputs = output_links(self.files, path, record)
         node.problems += [link.problem for link in (node.config, *node.outputs) if link.problem]
-        node.notes += _notes(record)
+        node.notes += _notes(record, self.commits)
         node.corpora = [
             self.corpus(name, use.sha256, node.path) for name, use in record.manifests.items()
         ]
@@ -171,11 +174,13 @@ def record_sha256(node: Node) -> str | None:
     return sha256_json(node.content["record"]) if "record" in node.content else None
 
 
-def _notes(record: Record) -> list[str]:
+def _notes(record: Record, commits: Commits) -> list[str]:
     hashed = record.step != "evaluate" or record.tasks
     notes = [] if hashed else ["the examples of its tasks were not hashed (first format)"]
     if record.git_commit == "unknown":
         notes.append("commit unknown: not run from a git checkout")
+    elif not commits.known(record.git_commit):
+        notes.append("this checkout has no such commit: fetch it, or ask who ran this")
     if record.git_dirty:
         notes.append("the working tree had uncommitted changes: the commit alone does not say all")
     return notes

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flava.errors import DataError
 from flava.io import read_json, sha256_file, sha256_json
-from flava.records import Record
+from flava.records import Record, git_state, has_commit
 from workflow.modules import MODULES
 
 WEIGHTS = "model/model.safetensors"
@@ -46,6 +46,19 @@ class Files:
         """The link to a file whose hash `by` recorded."""
         found = self.sha256(path)
         return Link(what, str(path), recorded, _problem(str(path), found, recorded, by))
+
+
+@dataclass
+class Commits:
+    """Which commits this checkout has, each asked for once."""
+
+    _known: dict[str, bool] = field(default_factory=dict)
+
+    def known(self, commit: str) -> bool:
+        """Whether the commit is here; True where there is no git checkout to ask."""
+        if commit not in self._known:
+            self._known[commit] = git_state()[0] == "unknown" or has_commit(commit)
+        return self._known[commit]
 
 
 def json_link(what: str, path: Path | str, recorded: str, by: str) -> Link:

@@ -53,9 +53,11 @@ def trace_score(chain: Chain, score: Score) -> TracedScore:
         lines = node.content.get("scores", [])
         found = next((line for line in lines if line.get("row") == score.row), {})
         problems = _compare(score, node, found)
-    return TracedScore(
-        score, definition(score.metric), found, _task(node, score.task), node, problems
-    )
+    task = _task(node, score.task)
+    if chain.deep and node.record is not None:
+        changed = chain.tasks.problem(score.task, task, node.record, node.path)
+        problems += [changed] if changed else []
+    return TracedScore(score, definition(score.metric), found, task, node, problems)
 
 
 def trace_cell(chain: Chain, cell: Cell) -> list[TracedScore]:
