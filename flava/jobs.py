@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 
@@ -13,6 +13,7 @@ from flava.config import (
     BeitInitConfig,
     ClipConfig,
     CodebookConfig,
+    ColumnConfig,
     ContrastiveConfig,
     DinoInitConfig,
     FinetuneConfig,
@@ -244,6 +245,14 @@ class CollectJob(Strict):
     output: str = Field(description="results/<study>/results.parquet")
 
 
+class ReportSettings(Strict):
+    """What pages show of a study's settings; tables read them, nothing runs by them."""
+
+    study: dict[str, Any] = Field(description="the study file, resolved, its tasks' recipes too")
+    columns: dict[str, ColumnConfig] = Field(description="all columns, resolved")
+    bases: dict[str, str] = Field(description="column -> the one that its entry builds on")
+
+
 class ReportJob(Strict):
     """Tables and the report site of a study."""
 
@@ -273,6 +282,7 @@ class ReportJob(Strict):
         False, description="refuse results from a dirty working tree or of several commits"
     )
     published: str = Field(description="folder of the paper's tables")
+    settings: str = Field(description="the study's settings: results/<study>/configs/settings.json")
     output: str = Field(description="folder: results/<study>/report")
 
 

@@ -8,7 +8,7 @@ config = "results/toy/configs/report.json"
 from IPython.display import HTML
 
 from flava.jobs import ReportJob, load_job
-from flava.report import curves, sections, tables
+from flava.report import sections, tables
 from flava.report.compare import load_comparison
 from flava.report.runs import load_earlier, load_runs
 
@@ -18,7 +18,7 @@ runs = load_runs(job, comparison.records)
 HTML(sections.banner(job, comparison))
 
 # %%
-HTML(tables.table_c1(comparison))
+HTML(tables.results_table(comparison))
 
 # %%
 HTML(sections.extra_rows(comparison))
@@ -34,14 +34,6 @@ HTML(sections.stand_ins(comparison))
 
 # %%
 HTML(sections.not_run(comparison))
-
-# %% [markdown]
-# ## Training losses
-#
-# One panel a loss, one line a run; each point is the mean since the one before.
-
-# %%
-HTML(curves.loss_curves(runs, comparison))
 
 # %% [markdown]
 # ## Cost

@@ -35,11 +35,16 @@ from workflow.evaluation import evaluate_jobs
 from workflow.fingerprint import fingerprint
 from workflow.leaks import hash_jobs, leaks_job
 from workflow.modules import IMPORT_FILES, MODULES, RUN_FILES
-from workflow.reporting import release_mode, report_job
+from workflow.reporting import release_mode, report_job, report_settings, settings_path
 from workflow.selection import selection_arrays, selection_job
 
 LARGE_PAIRS = "large_pairs"  # of the CLIP that stands in for the released one
-PAGES = ["table_c1"]
+PAGES = (
+    *(f"table_{number}" for number in range(1, 6)),
+    *("table_a1", "table_a2", "table_c1", "table_d1", "figure_4"),
+    *("directions", "audit", "training_curves"),
+)
+COLUMN_PAGE = "column_"
 RESOURCES: dict[str, int | str] = {"ranks": 1, "threads": 1, "sharding": "none"}
 
 
@@ -295,9 +300,23 @@ class Plan:
         return f"{self.results}/directions.json"
 
     @property
+    def page_names(self) -> list[str]:
+        """The tables, the figure, the checks, and a page of each column."""
+        return [*PAGES, *(f"{COLUMN_PAGE}{name}" for name in self.study.config.columns)]
+
+    @property
     def pages(self) -> list[str]:
         """Rendered notebooks."""
-        return [f"{self.results}/report/{page}.html" for page in PAGES]
+        return [f"{self.results}/report/{name}.html" for name in self.page_names]
+
+    def notebook(self, page: str) -> str:
+        """The notebook of a page; the pages of columns share one."""
+        return f"notebooks/{'column' if page.startswith(COLUMN_PAGE) else page}.py"
+
+    def page_parameters(self, page: str) -> str:
+        """Arguments of the renderer beyond the report's configuration."""
+        column = page.removeprefix(COLUMN_PAGE)
+        return f"--parameter column={column}" if column != page else ""
 
     @property
     def report_inputs(self) -> list[str]:
@@ -311,6 +330,7 @@ class Plan:
         for job in self.imports.values():
             files += [f"{job.output}/{name}" for name in ("config.json", "record.json")]
         files += [*self.earlier.values(), *([self.leaks.output] if self.leaks else [])]
+        files += [settings_path(self.study), str(self.study.params / "tasks.yaml")]
         return list(dict.fromkeys([*files, "flava/report/style.css"]))
 
     @property
@@ -384,6 +404,7 @@ class Plan:
             files[path] = evaluation.model_dump()
         files[self.config_path("collect")] = self.collect_job().model_dump()
         files[self.config_path("report")] = self.report_job().model_dump()
+        files[settings_path(self.study)] = report_settings(self.study).model_dump(mode="json")
         return files
 
     def write(self) -> None:

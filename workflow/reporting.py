@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from flava.errors import ConfigError
-from flava.jobs import ReportJob
+from flava.jobs import ReportJob, ReportSettings
+from flava.params import read_yaml
 from flava.records import git_state
 from flava.studies import Study, unavailable
 
@@ -49,6 +50,7 @@ def report_job(
         leaks=leaks,
         release=release,
         published="params/paper",
+        settings=settings_path(study),
         output=f"results/{config.name}/report",
     )
 
@@ -74,6 +76,24 @@ def release_mode(value: object) -> bool:
             "Commit everything first, or leave out release=true."
         )
     return release
+
+
+def settings_path(study: Study) -> str:
+    """Where the report finds the study's settings."""
+    return f"results/{study.config.name}/configs/settings.json"
+
+
+def report_settings(study: Study) -> ReportSettings:
+    """The resolved study, the recipes of its tasks in the place of what the study changes there."""
+    tree = study.config.model_dump(mode="json")
+    for name in study.config.tasks:
+        task = study.evaluate_task(name)
+        for part in ("finetune", "probe"):
+            recipe = getattr(task, part)
+            tree["tasks"][name][part] = recipe.model_dump(mode="json") if recipe else None
+    entries = read_yaml(study.params / "columns.yaml")
+    bases = {name: entry["base"] for name, entry in entries.items() if "base" in entry}
+    return ReportSettings(study=tree, columns=study.columns, bases=bases)
 
 
 def stand_in_models(study: Study) -> dict[str, str]:

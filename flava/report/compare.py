@@ -1,4 +1,4 @@
-"""Joins a study's scores with the paper's Table C.1, cell by cell."""
+"""Joins a study's scores with a table of the paper, Table C.1 or 4, cell by cell."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from flava.errors import DataError
 from flava.jobs import ReportJob
 from flava.report.origins import check_origins
-from flava.report.published import PublishedTable, load_table_c1
+from flava.report.printed_tables import load_published
+from flava.report.published import PublishedTable
 from flava.report.scores import Score, load_scores
 
 
@@ -76,7 +77,7 @@ class RowInfo:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Table C.1 with a study's results.
+    """A table of the paper with a study's results.
 
     Attributes:
         extra_rows: scored rows that the paper's table lacks.
@@ -102,15 +103,16 @@ class Comparison:
         return tuple(column for column in self.columns if column.name in with_score)
 
 
-def load_comparison(job: ReportJob) -> Comparison:
-    """Reads the study's scores and the paper's table and joins them.
+def load_comparison(job: ReportJob, table: str = "table_c1") -> Comparison:
+    """Reads the study's scores and the paper's table ('table_c1', 'table_4') and joins them.
 
     Raises:
+        ConfigError: there is no such table.
         DataError: a file is missing or damaged, or a score's record is refused (`check_origins`).
     """
     scores = load_scores(job.results, job.study)
     check_origins(job, scores)
-    return compare(job, load_table_c1(job.published), scores)
+    return compare(job, load_published(job.published, table), scores)
 
 
 def compare(job: ReportJob, published: PublishedTable, scores: Sequence[Score]) -> Comparison:
@@ -188,12 +190,16 @@ def _check_declared(job: ReportJob, scores: Sequence[Score]) -> None:
 
 
 def _columns(job: ReportJob, published: PublishedTable) -> tuple[ColumnInfo, ...]:
-    numbers = {column.name: column.number for column in published.columns} | dict(job.columns)
+    numbers = {column.name: column.number for column in published.columns}
+    headings = {column.name: column.title for column in published.columns if column.title}
+    if not headings:  # Table C.1: every column of the study has its place there
+        numbers |= dict(job.columns)
     infos = []
     for name, number in sorted(numbers.items(), key=lambda item: (item[1], item[0])):
         inside = name in job.columns
         reason = job.not_run.get(name, "not one of this study's columns")
-        title, why_not = job.titles.get(name, name), None if inside else reason
+        title = headings.get(name) or job.titles.get(name, name)
+        why_not = None if inside else reason
         stand_in = job.stand_ins.get(name)
         infos.append(ColumnInfo(name, number, title, inside, why_not, stand_in))
     return tuple(infos)
@@ -234,7 +240,7 @@ def _why_no_ours(column: ColumnInfo, row_ran: bool) -> str:
 
 def _why_no_paper(column: ColumnInfo, printed: Mapping[str, float | None] | None) -> str:
     if printed is None:
-        return "the paper's Table C.1 has no such row"
+        return "the paper has no such row"
     if column.name not in printed:
         return "the paper has no such column"
     return "a dash in the paper"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flava.report.compare import Comparison
-from flava.report.html import text
+from flava.report.html import paragraph, text
 from flava.report.runs import Curve, Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, told apart by colour-blind readers; the dash pattern changes after them.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -37,6 +40,25 @@ def loss_curves(runs: Sequence[Run], comparison: Comparison) -> str:
     return f'<ul class="keys">{keys}</ul><div class="curves">{panels}</div>'
 
 
+def earlier_curves(losses: Mapping[str, Mapping[str, Curve]]) -> str:
+    """A panel a training that runs start from; its seeds share a panel and its line style.
+
+    Args:
+        losses: "<what> <name>-s<seed>", or a name without a seed -> losses.
+    """
+    groups: dict[str, list[tuple[str, Curve]]] = {}
+    for name, curves in losses.items():
+        for loss, curve in curves.items():
+            title = f"{name.rpartition('-s')[0] or name}, {loss.partition('.')[2] or loss}"
+            groups.setdefault(title, []).append(("", curve))
+    panels = "".join(
+        f"<figure><figcaption>{text(title.replace('_', ' '))}</figcaption>"
+        f"{_panel(lines, {'': _style(0)})}</figure>"
+        for title, lines in groups.items()
+    )
+    return f'<div class="curves">{panels}</div>' if panels else paragraph("Nothing earlier.")
+
+
 def thin(curve: Curve, limit: int = MAX_POINTS) -> Curve:
     """At most about `limit` points: means over equal runs of neighbours."""
     step = -(-len(curve) // limit)
@@ -59,13 +81,10 @@ def _key(title: str, style: tuple[str, str]) -> str:
     return f"<li>{line}{text(title)}</li>"
 
 
-def _panel(lines: Sequence[tuple[str, Curve]], styles: Mapping[str, tuple[str, str]]) -> str:
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    settings: Any = {
-        "svg.hashsalt": "flava",  # equal figures give equal text
+def svg_settings() -> dict[str, Any]:
+    """Matplotlib settings of all pictures: equal figures give equal text."""
+    return {
+        "svg.hashsalt": "flava",
         "svg.fonttype": "none",
         "font.family": ["DejaVu Sans"],
         "font.size": 8.5,
@@ -73,6 +92,25 @@ def _panel(lines: Sequence[tuple[str, Curve]], styles: Mapping[str, tuple[str, s
         "axes.spines.right": False,
         "axes.edgecolor": "#8b95a3",
     }
+
+
+def inline_svg(figure: Figure) -> str:
+    """The svg element alone, in the page's font: no document type, no metadata."""
+    buffer = io.StringIO()
+    metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    figure.savefig(buffer, format="svg", metadata=metadata, transparent=True)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    return svg.replace("'DejaVu Sans'", "system-ui, sans-serif")
+
+
+def _panel(lines: Sequence[tuple[str, Curve]], styles: Mapping[str, tuple[str, str]]) -> str:
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    settings: Any = svg_settings()
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=(4.2, 2.5), layout="constrained")
         FigureCanvasSVG(figure)
@@ -84,14 +122,4 @@ def _panel(lines: Sequence[tuple[str, Curve]], styles: Mapping[str, tuple[str, s
         axes.set_xlabel("update", color="#5d6877")
         axes.tick_params(colors="#5d6877", length=3)
         axes.grid(axis="y", color="#e3e7ec", linewidth=0.8)
-        buffer = io.StringIO()
-        metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(buffer, format="svg", metadata=metadata, transparent=True)
-    return _inline(buffer.getvalue())
-
-
-def _inline(svg: str) -> str:
-    """The svg element alone, in the page's font: no document type, no metadata."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    return svg.replace("'DejaVu Sans'", "system-ui, sans-serif")
+        return inline_svg(figure)

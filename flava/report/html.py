@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 STYLE = Path(__file__).with_name("style.css")
@@ -66,6 +66,33 @@ def table(head: Sequence[str], body: Iterable[Sequence[str]], css: str = "plain 
     return (
         f'<div class="scroll" tabindex="0"><table class="{css}"><thead><tr>{top}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def wide_table(
+    head: Sequence[str], groups: Mapping[str, Iterable[Sequence[str]]], css: str = ""
+) -> str:
+    """A table too wide for a phone: it scrolls, its heading and first column stay.
+
+    Args:
+        head: ready HTML.
+        groups: heading of a group of rows (none if empty) -> rows of ready HTML cells.
+        css: more classes.
+    """
+    corner, *rest = head
+    top = f'<th class="corner">{corner}</th>'
+    top += "".join(f'<th scope="col">{cell}</th>' for cell in rest)
+    body = ""
+    for title, rows in groups.items():
+        if title:
+            body += f'<tr class="domain"><th scope="rowgroup">{title}</th>'
+            body += f'<td colspan="{len(rest)}"></td></tr>'
+        for first, *cells in rows:
+            shown = "".join(f"<td>{cell}</td>" for cell in cells)
+            body += f'<tr><th scope="row">{first}</th>{shown}</tr>'
+    return (
+        f'<div class="scroll" tabindex="0"><table class="results {css}"><thead><tr>{top}</tr>'
+        f"</thead><tbody>{body}</tbody></table></div>"
     )
 
 

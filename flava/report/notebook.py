@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import html
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -157,12 +159,19 @@ def to_html(node: NotebookNode, home: str | None = None) -> str:
 
 
 def title_of(node: NotebookNode) -> str:
-    """The first level-one heading of the notebook's text."""
+    """The first level-one heading of the notebook's text, or of what a cell gave."""
     for cell in node.cells:
         for line in cell.source.splitlines() if cell.cell_type == "markdown" else ():
             if line.startswith("# "):
                 return str(line[2:].strip())
-    return "Notebook"
+    shown = [
+        str(output.data.get("text/html", ""))
+        for cell in node.cells
+        for output in cell.get("outputs", ())
+        if "data" in output
+    ]
+    match = re.search(r"<h1>(.*?)</h1>", "".join(shown), re.DOTALL)
+    return html.unescape(match[1].strip()) if match else "Notebook"
 
 
 def _execute(

@@ -1,4 +1,4 @@
-"""Typed access to the paper's Table C.1 (`params/paper/table_c1.csv`)."""
+"""Typed access to the paper's tables of scores: Table C.1, and what tables like it share."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ AVERAGE_ROWS = {
 
 @dataclass(frozen=True)
 class PublishedColumn:
-    """A column of Table C.1: its printed number and this project's name for it."""
+    """A printed column: its number, this project's name for it, its heading where data has one."""
 
     number: int
     name: str
+    title: str | None = None
 
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A row of Table C.1; `values` is keyed by column name, None where print has a dash."""
+    """A printed row; `values` is keyed by column name, None where print has a dash."""
 
     name: str
     domain: str
@@ -40,11 +41,20 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """Table C.1: metric rows in print order, and the printed averages (nlp, ..., macro)."""
+    """Metric rows in print order, and the printed averages (nlp, ..., macro).
+
+    Attributes:
+        title: of the table in the paper.
+        macro_domains: those whose averages the printed macro average is the mean of.
+        public: columns that were trained on public data, which the paper's bold type is about.
+    """
 
     columns: tuple[PublishedColumn, ...]
     rows: tuple[PublishedRow, ...]
     printed_averages: Mapping[str, Mapping[str, float | None]]
+    title: str = "Table C.1"
+    macro_domains: tuple[str, ...] = ("nlp", "vision")
+    public: frozenset[str] = frozenset()
 
     def row_names(self, domain: str | None = None) -> tuple[str, ...]:
         """Row names in print order, of one domain or of all."""

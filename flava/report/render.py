@@ -8,7 +8,22 @@ from flava.errors import ConfigError, run_cli
 from flava.jobs import ReportJob, load_job
 
 # What notebooks call: a page is made anew when it changes (workflow/fingerprint.py).
-from flava.report import compare, curves, runs, sections, tables  # noqa: F401
+from flava.report import (  # noqa: F401
+    average_tables,
+    column,
+    compare,
+    corpora,
+    curves,
+    directions,
+    figure,
+    methods,
+    runs,
+    sections,
+    settings,
+    signs,
+    tables,
+)
+from flava.report.audit import page, run  # noqa: F401
 from flava.report.notebook import render
 
 

@@ -83,6 +83,15 @@ def load_earlier(job: ReportJob) -> dict[str, Record]:
     return {name: load_record(path) for name, path in job.earlier.items()}
 
 
+def load_earlier_losses(job: ReportJob) -> dict[str, dict[str, Curve]]:
+    """Name -> losses of the training that runs start from; their logs lie beside their records.
+
+    Raises:
+        DataError: a log is missing or damaged.
+    """
+    return {name: load_losses(Path(path).with_name("log.csv")) for name, path in job.earlier.items()}
+
+
 def load_losses(path: Path) -> dict[str, Curve]:
     """Points (update, loss) of each "<kind>.<objective>" column of log.csv, gaps left out."""
     try:
@@ -97,9 +106,10 @@ def load_losses(path: Path) -> dict[str, Curve]:
 
 def load_sources(runs: Sequence[Run]) -> tuple[Source, ...]:
     """Sources of every corpus that a run read, from the corpora's manifests."""
-    folders = {kind: path for run in runs for kind, path in run.corpora.items()}
+    folders = dict.fromkeys(path for run in runs for path in run.corpora.values())
     sources = []
-    for kind, folder in folders.items():
+    for folder in folders:
+        kind = Path(folder).name  # the stand-in for the released CLIP reads other pairs
         path = Path(folder) / "manifest.json"
         manifest = read_json(path)
         listed = manifest.get("sources") if isinstance(manifest, dict) else None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import html
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,23 +14,12 @@ from flava.records import Record
 from flava.report import sections
 from flava.report.claims import Direction
 from flava.report.compare import Comparison, load_comparison
-from flava.report.directions import directions_table, load_directions, note, summary
+from flava.report.directions import load_directions, summary
 from flava.report.headline import headline
 from flava.report.html import duration, page, paragraph, quantity, text
 from flava.report.leaks import leaks_section
+from flava.report.overview import claims_overview, page_links
 from flava.report.runs import Run, load_earlier, load_runs, load_sources
-
-PAGES = (
-    *(f"table_{number}" for number in range(1, 6)),
-    "table_a1",
-    "table_a2",
-    "table_c1",
-    "table_d1",
-    "figure_4",
-    "directions",
-    "audit",
-)
-
 
 def main() -> None:
     """Writes index.html into the report's folder."""
@@ -64,13 +51,12 @@ def write_index(job: ReportJob, dag: Path | None = None) -> None:
         ),
         sections.banner(job, comparison),
         facts(comparison, directions, runs, earlier),
-        "<h2>Averages</h2>",
-        headline(comparison),
-        "<h2>The paper's directions</h2>",
-        paragraph(note(comparison, directions), "small"),
-        directions_table(comparison, directions),
+        "<h2>Which of the paper's claims it supports</h2>",
+        claims_overview(directions),
         "<h2>Pages</h2>",
         page_links(folder),
+        "<h2>Averages</h2>",
+        headline(comparison),
         "<h2>How it was made</h2>",
         pipeline(comparison, runs),
         _dag(dag),
@@ -122,24 +108,6 @@ def commits(runs: Sequence[Run]) -> str:
             state = " with uncommitted changes" if dirty else ""
             shown.append(f"commit <code>{text(commit[:12])}</code>{state}")
     return "; ".join(shown) or "no run"
-
-
-def page_links(folder: Path) -> str:
-    """Links to the pages that lie beside the index, the known ones first."""
-    found = {path.stem: path for path in sorted(folder.glob("*.html")) if path.stem != "index"}
-    names = [name for name in PAGES if name in found]
-    names += [name for name in found if name not in names]
-    items = "".join(
-        f'<li><a href="{text(found[name].name)}">{text(page_title(found[name]))}</a></li>'
-        for name in names
-    )
-    return f'<ul class="pages">{items}</ul>' if items else paragraph("None was rendered yet.")
-
-
-def page_title(path: Path) -> str:
-    """Title element of an HTML file, or its name."""
-    match = re.search(r"<title>(.*?)</title>", path.read_text(encoding="utf-8"), re.DOTALL)
-    return html.unescape(match[1].strip()) if match else path.stem
 
 
 def pipeline(comparison: Comparison, runs: Sequence[Run]) -> str:

@@ -158,7 +158,7 @@ def _nested(scores: Mapping[str, float | None], rows: Mapping[str, Sequence[str]
 def printed_average(comparison: Comparison, key: str, column: str) -> float | None:
     """The paper's average as printed; of three domains: the mean of the printed ones."""
     printed = comparison.published.printed_averages
-    if key == MACRO_TABLE_C1:
+    if key == MACRO_TABLE_C1 or (key == MACRO and comparison.published.macro_domains == DOMAINS):
         return printed.get(MACRO, {}).get(column)
     domains = {domain: printed.get(domain, {}).get(column) for domain in DOMAINS}
     # Table C.1 does not print the mean of three; it follows from the averages it prints.

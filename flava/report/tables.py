@@ -1,12 +1,14 @@
-"""Table C.1 as HTML: per cell ours, the paper's and the difference."""
+"""Tables C.1 and 4 as HTML: per cell ours, the paper's and the difference."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from flava.report.compare import Cell, ColumnInfo, Comparison, Estimate, RowInfo
-from flava.report.html import DASH, number, quantity, signed, span, text
+from flava.report.compare import Cell, ColumnInfo, Comparison, RowInfo
+from flava.report.html import DASH, number, quantity, span, text
+from flava.report.marked import delta_span, ours_span
+from flava.report.marks import best_marks
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import (
     MACRO_TABLE_C1,
@@ -23,21 +25,24 @@ AVERAGE_TITLES = DOMAIN_TITLES | {
 }
 MACRO_NOTES = {MACRO: "mean of three domains, ", MACRO_TABLE_C1: "mean of NLP and vision, "}
 STAND_IN_MARK = "\N{LOZENGE}"
+NOT_RUN = "not run"
 
 
-def table_c1(comparison: Comparison) -> str:
+def results_table(comparison: Comparison) -> str:
     """The whole table with its switches and legend."""
     body = "".join(_domain(comparison, domain) for domain in DOMAINS)
     body += _group("All domains", comparison)
-    for key in (MACRO, MACRO_TABLE_C1):
+    same = comparison.published.macro_domains == DOMAINS
+    for key in (MACRO,) if same else (MACRO, MACRO_TABLE_C1):
         body += _averages(comparison, key)
+    title = text(comparison.published.title)
     switches = (
         '<div class="switches"><label><input type="checkbox" id="hide-columns"> '
         "hide columns that did not run</label> "
         '<label><input type="checkbox" id="hide-rows"> hide rows that did not run</label></div>'
     )
     return (
-        f'{switches}<div class="scroll tall" tabindex="0" role="region" aria-label="Table C.1">'
+        f'{switches}<div class="scroll tall" tabindex="0" role="region" aria-label="{title}">'
         f'<table class="results"><thead>{_head(comparison)}</thead>{body}</table></div>'
         f"{legend(comparison)}"
     )
@@ -65,13 +70,17 @@ def legend(comparison: Comparison) -> str:
         error_note(comparison),
         f"{STAND_IN_MARK}: a stand-in for the paper's, of a row its test set, of a column its "
         "model; the difference to the paper is grey, because it measures something else.",
-        "Shaded columns and rows did not run (reasons below the table); only the paper's numbers "
-        f"stand there. <b>{DASH}*</b>: the column ran and the row ran, but not together. "
-        f"Small {DASH}: the paper has no number.",
+        "Shaded columns and rows did not run (reasons below the table). "
+        '<span class="none">not run</span>: the paper has a number, this study has none. '
+        f"{DASH}: neither has; small {DASH}: the paper has none.",
+        '<span class="best">Underlined</span>: the best of its row; <span class="best-public">bold'
+        "</span>: the best on public data. Ours and the paper's are marked apart, by the rule of "
+        "the paper's caption, which knows no errors.",
         "An average with a missing row is missing. Where only some rows ran, a second line "
         "averages the rows that every column with scores in the domain ran; the paper's number "
         "beside it is over the same rows.",
-        "\N{DOUBLE DAGGER}: as printed, but the paper's own cells do not give this average.",
+        "\N{DOUBLE DAGGER}: as printed, but the paper's own cells do not give this average; the "
+        '<a href="audit.html">audit</a> lists what else in print disagrees with itself.',
     ]
     return f'<ul class="legend">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
 
@@ -123,60 +132,48 @@ def _row(comparison: Comparison, row: RowInfo) -> str:
     if row.chance is not None:
         facts.append(f"chance {number(row.chance, 1)}")
     sub = span("sub", text(", ".join(facts)))
-    cells = "".join(
-        _cell(comparison.cells[row.name, column.name], column, row, comparison)
-        for column in comparison.columns
-    )
+    cells = {c.name: comparison.cells[row.name, c.name] for c in comparison.columns}
+    shown = _cells(comparison, cells, ran=row.task is not None, grey=bool(row.stand_in))
     css = "" if row.task else ' class="row-not-run"'
-    return f'<tr{css}><th scope="row">{text(row.name)}{mark}{sub}</th>{cells}</tr>'
+    return f'<tr{css}><th scope="row">{text(row.name)}{mark}{sub}</th>{shown}</tr>'
 
 
-def _cell(cell: Cell, column: ColumnInfo, row: RowInfo, comparison: Comparison) -> str:
-    # A row that did not run says so in its heading: a dash before the paper's number on one line
-    # would read as a minus.
-    expected = column.in_study and row.task is not None
-    ours = _ours(cell, expected, len(comparison.seeds)) if row.task else ""
-    paper = _paper(cell, grey=bool(row.stand_in or column.stand_in))
-    return f'<td class="{_column_css(column)}">{ours}{paper}</td>'
+def _cells(comparison: Comparison, cells: Mapping[str, Cell], ran: bool, grey: bool) -> str:
+    """The cells of a row; ours is left out of a row that did not run: its heading says so."""
+    public = comparison.published.public
+    ours = best_marks({name: c.ours.mean if c.ours else None for name, c in cells.items()}, public)
+    paper = best_marks({name: cell.paper for name, cell in cells.items()}, public)
+    shown = []
+    for column in comparison.columns:
+        cell = cells[column.name]
+        first = _ours(cell, comparison, column, ours.get(column.name, "")) if ran else ""
+        second = _paper(cell, grey or column.stand_in is not None, paper.get(column.name, ""))
+        shown.append(f'<td class="{_column_css(column)}">{first}{second}</td>')
+    return "".join(shown)
 
 
-def _ours(cell: Cell, expected: bool, seeds: int) -> str:
+def _ours(cell: Cell, comparison: Comparison, column: ColumnInfo, marks: str) -> str:
     if cell.ours is None:
-        mark = f"{DASH}*" if expected else DASH
-        return span("ours none", mark, cell.why_no_ours)
-    shown = number(cell.ours.mean) + _error(cell.ours)
+        printed = column.name in {item.name for item in comparison.published.columns}
+        none = isinstance(cell, AverageCell) and cell.recomputed is None  # no such average
+        dash = printed and (cell.paper is None or none)
+        return span("ours none", DASH if dash else NOT_RUN, cell.why_no_ours)
+    fewer, seeds = "", len(comparison.seeds)
     if cell.ours.n_seeds < seeds:
-        shown += span("fewer", f" {cell.ours.n_seeds}/{seeds} seeds")
-    return span("ours", shown, _describe(cell.ours))
+        fewer = span("fewer", f" {cell.ours.n_seeds}/{seeds} seeds")
+    return ours_span(cell.ours, marks) + fewer
 
 
-def _error(estimate: Estimate) -> str:
-    error = estimate.std_error
-    if error is None:
-        return ""
-    css = "se" if estimate.error_source == "seeds" else "se test"
-    decimals = 2 if error < 0.95 else 1
-    return span(css, f" \N{PLUS-MINUS SIGN}{number(error, decimals)}")
-
-
-def _describe(estimate: Estimate) -> str:
-    seeds = ", ".join(f"seed {seed}: {number(v)}" for seed, v in sorted(estimate.by_seed.items()))
-    if estimate.std_error is None:
-        return f"no standard error; {seeds}"
-    return f"standard error {number(estimate.std_error)} ({estimate.error_source}); {seeds}"
-
-
-def _paper(cell: Cell, grey: bool) -> str:
+def _paper(cell: Cell, grey: bool, marks: str) -> str:
     if cell.paper is None:
         return span("paper", DASH, cell.why_no_paper)
-    shown = span("paper", number(cell.paper), "the paper")
+    shown = span(f"paper {marks}".strip(), number(cell.paper), "the paper")
     if isinstance(cell, AverageCell) and cell.paper_differs:
         gives = "nothing" if cell.recomputed is None else number(cell.recomputed)
         shown += span("paper", "\N{DOUBLE DAGGER}", f"printed; the paper's own cells give {gives}")
     if cell.delta is None:
         return shown
-    css = "stand-in" if grey else "up" if cell.delta > 0 else "down"
-    return f"{shown} {span(f'delta {css}', signed(cell.delta))}"
+    return f"{shown} {delta_span(cell.delta, grey)}"
 
 
 def _averages(comparison: Comparison, key: str) -> str:
@@ -199,16 +196,11 @@ def _average(
 ) -> str:
     used = [row for row in comparison.rows for names in average.rows.values() if row.name in names]
     grey = any(row.stand_in for row in used)
-    ran = any(cell.ours for cell in average.cells.values())
-    cells = []
-    for column in comparison.columns:
-        cell = average.cells[column.name]
-        ours = _ours(cell, False, len(comparison.seeds)) if ran else ""
-        paper = _paper(cell, grey or column.stand_in is not None)
-        cells.append(f'<td class="{_column_css(column)}">{ours}{paper}</td>')
+    ran = any(cell.ours for cell in average.cells.values()) or all(row.task for row in used)
+    cells = _cells(comparison, average.cells, ran, grey)
     head = f"{title}{span('sub', text(sub), hint)}"
     css = "average" if ran else "average row-not-run"
-    return f'<tr class="{css}"><th scope="row">{head}</th>{"".join(cells)}</tr>'
+    return f'<tr class="{css}"><th scope="row">{head}</th>{cells}</tr>'
 
 
 def _column_css(column: ColumnInfo) -> str:

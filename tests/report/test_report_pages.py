@@ -20,7 +20,7 @@ from flava.report.notebook import NotebookError, assigned_names, render
 from flava.report.runs import load_losses, load_runs
 from flava.report.sections import stand_ins
 from flava.report.site import write_index
-from flava.report.tables import table_c1
+from flava.report.tables import results_table
 from tests.report.fake_study import (
     REPO,
     fake_scores,
@@ -286,7 +286,7 @@ def test_a_model_that_stands_in_for_the_papers_is_labelled_wherever_its_column_i
     comparison = load_comparison(job)
     shown = "CLIP on &lt;more&gt; toy pairs"
     assert [c.stand_in for c in comparison.ran()] == [None, label]
-    table, averages = table_c1(comparison), headline(comparison)
+    table, averages = results_table(comparison), headline(comparison)
     heading = next(th for th in re.findall(r"<th scope=.col.*?</th>", table) if "<b>14</b>" in th)
     assert shown in heading and "\N{LOZENGE}" in heading
     assert table.count(shown) == 2 and averages.count(f"stand-in: {shown}") == 1  # text and hint

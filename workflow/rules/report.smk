@@ -7,19 +7,21 @@ rule notebook:
         "flava/report/templates/flava/index.html.j2",
         config=plan.config_path("report"),
         code=plan.code_path("render"),
-        notebook="notebooks/{page}.py",
+        notebook=lambda wildcards: plan.notebook(wildcards.page),
     output:
         html=f"{plan.results}/report/{{page}}.html",
         ipynb=f"{plan.results}/report/{{page}}.ipynb",
     log:
         f"logs/{plan.name}/notebook/{{page}}.log",
     wildcard_constraints:
-        page="table_c1",
+        page="|".join(plan.page_names),
+    params:
+        column=lambda wildcards: plan.page_parameters(wildcards.page),
     message:
         "render {wildcards.page}"
     shell:
         "{PY} -m flava.report.render --config {input.config:q} --notebook {input.notebook:q}"
-        " --output {output.html:q} > {log:q} 2>&1"
+        " --output {output.html:q} {params.column} > {log:q} 2>&1"
 
 
 rule directions:

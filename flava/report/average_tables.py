@@ -1,0 +1,183 @@
+"""Tables 3 and D.1: averages by domain, ours beside the paper's, with what print got wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flava.config import ClaimConfig
+from flava.errors import DataError
+from flava.report.audit.printed import Printed, parse
+from flava.report.claims import Direction, judge
+from flava.report.compare import Comparison
+from flava.report.headline import headline
+from flava.report.html import DASH, number, paragraph, signed, span, table, text
+from flava.report.marked import ours_span
+from flava.report.printed_tables import load_models, read_table
+from flava.report.published import DOMAINS, MACRO
+from flava.report.summary import AverageCell, full_average, partial_average
+from flava.report.tables import DOMAIN_TITLES, NOT_RUN, error_note
+
+KEYS = ("vision", "nlp", "multimodal", MACRO)  # in the order of print
+TITLES = DOMAIN_TITLES | {MACRO: "Macro"}
+DELTA = "delta"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A printed line of averages; `column` is None for the line of differences."""
+
+    number: str
+    title: str
+    column: str | None
+    values: Mapping[str, Printed | None]
+
+
+def load_lines(folder: Path | str, name: str) -> tuple[Line, ...]:
+    """The lines of `table_3` or `table_d1`.
+
+    Raises:
+        DataError: the table is missing or malformed, or a line is of no column in models.csv.
+    """
+    models = load_models(folder, name)
+    found = []
+    for line in read_table(folder, name):
+        values = {}
+        for key in KEYS:
+            heading = next(head for head in line if head.startswith(f"{key}_avg"))
+            values[key] = parse(line[heading], f"{name}.csv, line '{line['row']}'")
+        if line["row"] == DELTA:
+            found.append(Line(DELTA, "difference", None, values))
+            continue
+        model = models.get(int(line["row"]))
+        if model is None or model.column is None:
+            raise DataError(f"{name}.csv: line '{line['row']}' is of no column in models.csv.")
+        found.append(Line(line["row"], line["method"], model.column, values))
+    return tuple(found)
+
+
+def average_table(comparison: Comparison, lines: Sequence[Line]) -> str:
+    """The table, what print got wrong in it, and the averages over the rows that ran.
+
+    Args:
+        comparison: with the table whose averages the lines repeat (Table 4 or C.1).
+        lines: as printed.
+    """
+    names = [line.column for line in lines if line.column]
+    columns = tuple(c for name in names for c in comparison.columns if c.name == name)
+    comparison = replace(comparison, columns=columns)
+    averages = {key: full_average(comparison, key) for key in KEYS}
+    body, wrong = [], list[str]()
+    for line in lines:
+        if line.column is None:
+            body.append(_difference_line(comparison, line, names))
+            continue
+        cells = []
+        for key in KEYS:
+            cell = averages[key].cells[line.column]
+            wrong += _wrong(comparison, line, key, cell)
+            cells.append(_cell(comparison, line, key, cell))
+        body.append([_title(comparison, line), *cells])
+    head = ["method", *(_head(averages[key].n_rows, key) for key in KEYS)]
+    return table(head, body, "plain headline") + _notes(comparison, wrong) + _partial(comparison)
+
+
+def _head(n_rows: int, key: str) -> str:
+    return TITLES[key] + span("of", f"all {n_rows} rows")
+
+
+def _title(comparison: Comparison, line: Line) -> str:
+    column = next(item for item in comparison.columns if item.name == line.column)
+    shown = f"{text(line.number)} {text(line.title)}"
+    own = f"column <code>{text(column.name)}</code>"
+    if column.stand_in:
+        own += f", stand-in: {text(column.stand_in)}"
+    return shown + span("of wrap", own)
+
+
+def _agree(printed: Printed, right: float | None) -> bool:
+    """Whether two roundings of one number: print rounds in its own way."""
+    return right is not None and abs(printed.value - right) <= printed.step * 1.01
+
+
+def _cell(comparison: Comparison, line: Line, key: str, cell: AverageCell) -> str:
+    printed = line.values[key]
+    if printed is None:
+        dash = span("none", DASH if cell.ours is None else "", cell.why_no_ours)
+        return (ours_span(cell.ours) if cell.ours else dash) + span("of", f"paper {DASH}")
+    missing = NOT_RUN if cell.recomputed is not None else DASH
+    ours = ours_span(cell.ours) if cell.ours else span("none", missing, cell.why_no_ours)
+    shown = f"<span class=word>paper </span>{number(printed.value)}"
+    if _wrong(comparison, line, key, cell):
+        shown += "\N{DOUBLE DAGGER}"
+    paper = span("paper", shown)
+    if cell.delta is not None:
+        paper += " " + span(f"delta {_css(comparison, line, key, cell.delta)}", signed(cell.delta))
+    return ours + span("of", paper)
+
+
+def _css(comparison: Comparison, line: Line, key: str, delta: float) -> str:
+    column = next(item for item in comparison.columns if item.name == line.column)
+    domains = DOMAINS if key == MACRO else (key,)
+    rows = [row for row in comparison.rows if row.domain in domains]
+    if column.stand_in or any(row.stand_in for row in rows):
+        return "stand-in"
+    return "up" if delta > 0 else "down"
+
+
+def _wrong(comparison: Comparison, line: Line, key: str, cell: AverageCell) -> list[str]:
+    """What is wrong with a printed number, if anything."""
+    printed = line.values[key]
+    if printed is None or not (cell.paper_differs or not _agree(printed, cell.paper)):
+        return []
+    start = f"{text(line.title)}, {TITLES[key]}: {number(printed.value)}"
+    if not _agree(printed, cell.paper):
+        right = number(cell.paper) if cell.paper is not None else "nothing"
+        return [f"{start}, for which {comparison.published.title} has {right}"]
+    gives = number(cell.recomputed) if cell.recomputed is not None else "no such average"
+    return [f"{start}, though the cells give {gives}"]
+
+
+def _notes(comparison: Comparison, wrong: Sequence[str]) -> str:
+    notes = paragraph(
+        "Percent. Under each score: the paper's as this table prints it, and our difference to "
+        f"it, which is grey where a row or the column is a stand-in. {error_note(comparison)}",
+        "small",
+    )
+    if wrong:
+        notes += paragraph(
+            f"\N{DOUBLE DAGGER}: here print disagrees with itself; differences are to the number of "
+            f'{comparison.published.title}. {"; ".join(wrong)}. See the '
+            '<a href="audit.html">audit</a>.',
+            "small",
+        )
+    return notes
+
+
+def _partial(comparison: Comparison) -> str:
+    """The averages over the rows that ran, where they are fewer than the paper's."""
+    if not any(partial_average(comparison, key) for key in KEYS):
+        return ""
+    return f"<h2>Over the rows that ran</h2>{headline(comparison)}"
+
+
+def _difference_line(comparison: Comparison, line: Line, names: Sequence[str]) -> list[str]:
+    """The second line against the first, seed by seed."""
+    claim = ClaimConfig(claim="difference", source="the table", pairs=[(names[1], names[0])])
+    cells = []
+    for key in KEYS:
+        found = judge(comparison, DELTA, claim, (names[1], names[0]), key)
+        cells.append(_difference(found, line.values[key]))
+    return ["difference, 2 \N{MINUS SIGN} 1", *cells]
+
+
+def _difference(found: Direction, printed: Printed | None) -> str:
+    paper = span("of", f"paper {signed(printed.value)}" if printed else f"paper {DASH}")
+    if found.ours is None or len(found.rows) < found.n_rows_paper:
+        return span("none", NOT_RUN, "a row of it did not run") + paper
+    ours = signed(found.ours)
+    if found.std_error is not None:
+        css = "se" if found.error_source == "seeds" else "se test"
+        ours += span(css, f" \N{PLUS-MINUS SIGN}{number(found.std_error)}")
+    return ours + paper

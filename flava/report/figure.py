@@ -1,0 +1,200 @@
+"""Figure 4: by how many percent FLAVA is better than the released CLIP, task by task."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flava.errors import DataError
+from flava.report.compare import Comparison, Estimate, std_error_of_mean
+from flava.report.curves import inline_svg, svg_settings
+from flava.report.html import DASH, number, paragraph, signed, span, table, text
+from flava.report.printed_tables import load_models
+from flava.report.published import DOMAINS
+from flava.report.tables import DOMAIN_TITLES, NOT_RUN
+
+NAME = "figure_4"
+ORDER = ("vision", "nlp", "multimodal")
+PAPER_COLOUR, OUR_COLOUR = "#0072b2", "#e69f00"
+BAR = 0.38  # of the distance between two rows
+ROW_INCHES, ROOM_INCHES, WIDTH_INCHES = 0.34, 0.75, 4.4
+BEYOND = 1.25  # a bar of ours ends here, at this multiple of the paper's longest
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A row of the figure: differences in percent of CLIP's score, None where one is missing."""
+
+    row: str
+    domain: str
+    paper: float | None
+    ours: Estimate | None
+    why_not: str | None
+
+
+def relative(first: float | None, second: float | None) -> float | None:
+    """By how many percent `first` is above `second`; None where one is missing or not above 0."""
+    if first is None or second is None or second <= 0:
+        return None
+    return 100 * (first - second) / second
+
+
+def figure_columns(folder: str) -> tuple[str, str]:
+    """The two columns that the figure compares, from models.csv.
+
+    Raises:
+        DataError: they are not two.
+    """
+    names = [model.column for model in load_models(folder, NAME).values() if model.column]
+    if len(names) != 2:
+        raise DataError(f"{folder}/models.csv: {NAME} has {len(names)} columns, expected two.")
+    return names[0], names[1]
+
+
+def ratios(comparison: Comparison, columns: tuple[str, str]) -> tuple[Ratio, ...]:
+    """All rows, in print order, of the first column against the second."""
+    found = []
+    for row in comparison.rows:
+        first, second = (comparison.cells[row.name, name] for name in columns)
+        ours = _ours(first.ours, second.ours)
+        why = first.why_no_ours or second.why_no_ours
+        if ours is None and not why:
+            why = "no ratio: the second column scored 0 or less"
+        found.append(Ratio(row.name, row.domain, relative(first.paper, second.paper), ours, why))
+    return tuple(found)
+
+
+def _ours(first: Estimate | None, second: Estimate | None) -> Estimate | None:
+    """Mean over seeds of the difference in percent; the seeds of the two are paired."""
+    if first is None or second is None:
+        return None
+    by_seed = {}
+    for seed in sorted(set(first.by_seed) & set(second.by_seed)):
+        value = relative(first.by_seed[seed], second.by_seed[seed])
+        if value is None:
+            return None
+        by_seed[seed] = value
+    if not by_seed:
+        return None
+    values = list(by_seed.values())
+    error = std_error_of_mean(values)
+    if error is not None:
+        return Estimate(sum(values) / len(values), error, "seeds", by_seed)
+    if first.std_error is None or second.std_error is None:
+        return Estimate(values[0], None, "none", by_seed)
+    # First order: the two test errors are taken as independent.
+    ratio = first.mean / second.mean
+    spread = 100 * math.hypot(first.std_error, ratio * second.std_error) / second.mean
+    return Estimate(values[0], spread, "test set", by_seed)
+
+
+def figure_4(comparison: Comparison, found: Sequence[Ratio], columns: tuple[str, str]) -> str:
+    """The three panels with a legend."""
+    parts = []
+    for domain in ORDER:
+        rows = sorted(
+            (item for item in found if item.domain == domain),
+            key=lambda item: -math.inf if item.paper is None else item.paper,
+        )
+        title = {"nlp": "Language"}.get(domain, DOMAIN_TITLES[domain])
+        better = sum((item.paper or 0) > 0 for item in rows)
+        caption = f"{title}: FLAVA better on {better} of {len(rows)} in the paper"
+        ran = [item.ours.mean for item in rows if item.ours]
+        if ran:
+            caption += f", {sum(value > 0 for value in ran)} of {len(ran)} here"
+        label = f"{title}: bars of the table below"
+        parts.append(
+            f'<figure role="img" aria-label="{text(label)}"><figcaption>{text(caption)}'
+            f"</figcaption>{_panel(rows)}</figure>"
+        )
+    return _keys(comparison, columns) + f'<div class="curves bars">{"".join(parts)}</div>'
+
+
+def _keys(comparison: Comparison, columns: tuple[str, str]) -> str:
+    known = {column.name: column for column in comparison.columns}
+    stand_in = known[columns[1]].stand_in
+    ours = "this study" + (f"; CLIP's stand-in: {text(stand_in)}" if stand_in else "")
+    items = ((PAPER_COLOUR, "the paper, Table 4"), (OUR_COLOUR, ours))
+    keys = "".join(
+        f'<li><span class="swatch" style="background:{colour}"></span>{label}</li>'
+        for colour, label in items
+    )
+    return f'<ul class="keys">{keys}</ul>'
+
+
+def _panel(rows: Sequence[Ratio]) -> str:
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(svg_settings()):
+        height = ROW_INCHES * len(rows) + ROOM_INCHES
+        figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        printed = [abs(item.paper) for item in rows if item.paper is not None]
+        low = min([0.0, *(item.paper for item in rows if item.paper is not None)])
+        limit = BEYOND * max(printed, default=1.0)
+        for y, item in enumerate(rows):
+            _bar(axes, y + BAR / 2, item.paper, PAPER_COLOUR, limit)
+            _bar(axes, y - BAR / 2, item.ours.mean if item.ours else None, OUR_COLOUR, limit)
+        ours = [max(-limit, item.ours.mean) for item in rows if item.ours]
+        axes.set_xlim(1.35 * min([low, *ours, -limit / 4]), 1.2 * limit)
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.set_yticks(range(len(rows)), [item.row for item in rows])
+        axes.axvline(0, color="#1d2530", linewidth=0.8)
+        axes.set_xlabel("FLAVA against CLIP, %", color="#5d6877")
+        axes.tick_params(colors="#1d2530", length=0)
+        axes.grid(axis="x", color="#e3e7ec", linewidth=0.8)
+        axes.set_axisbelow(True)
+        return inline_svg(figure)
+
+
+def _bar(axes: object, y: float, value: float | None, colour: str, limit: float) -> None:
+    """A bar with its number; one beyond the limit ends there, its number tells."""
+    if value is None:
+        return
+    shown = max(-limit, min(limit, value))
+    axes.barh(y, shown, height=BAR, color=colour)  # type: ignore[attr-defined]
+    more = "\N{RIGHTWARDS ARROW}" if abs(value) > limit else ""
+    axes.annotate(  # type: ignore[attr-defined]
+        f"{signed(value, 1)}{more}",
+        (shown, y),
+        xytext=(3 if shown >= 0 else -3, 0),
+        textcoords="offset points",
+        ha="left" if shown >= 0 else "right",
+        va="center",
+        fontsize=7,
+        color="#5d6877",
+    )
+
+
+def figure_table(comparison: Comparison, found: Sequence[Ratio], columns: tuple[str, str]) -> str:
+    """The numbers behind the bars, with the scores that give them."""
+    head = ["row", "paper, %", "this study, %", "paper: FLAVA, CLIP", "this study: FLAVA, CLIP"]
+    body = []
+    for domain in ORDER:
+        assert domain in DOMAINS
+        for item in (item for item in found if item.domain == domain):
+            cells = [comparison.cells[item.row, name] for name in columns]
+            paper = DASH if item.paper is None else signed(item.paper, 1)
+            ours = span("none", NOT_RUN, item.why_not)
+            if item.ours:
+                ours = signed(item.ours.mean, 1)
+                if item.ours.std_error is not None:
+                    css = "se" if item.ours.error_source == "seeds" else "se test"
+                    ours += span(css, f" \N{PLUS-MINUS SIGN}{number(item.ours.std_error, 1)}")
+            elif all(cell.ours for cell in cells):
+                ours = span("none", text(item.why_not))
+            printed = ", ".join(DASH if c.paper is None else number(c.paper) for c in cells)
+            scored = ", ".join(number(c.ours.mean) if c.ours else NOT_RUN for c in cells)
+            body.append([text(item.row), paper, ours, printed, scored])
+    note = (
+        "Difference in percent of CLIP's score; positive: FLAVA is better. The paper's from the "
+        "cells of its Table 4, columns 6 and 8; ours from the same two columns of this study, the "
+        "mean over seeds of each seed's difference. \N{PLUS-MINUS SIGN}: its standard error over "
+        "seeds, in italics that of the test sets. Where CLIP's score is near zero (CoLA, STS-B), "
+        "a ratio says little: look at the scores."
+    )
+    return paragraph(note, "small") + table(head, body)

@@ -1,0 +1,95 @@
+"""The first screen of the index: the paper's claims in one line each, and links to all pages."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from flava.report.claims import HOLDS, NOT_RUN, REVERSED, UNDECIDED, Direction
+from flava.report.html import DASH, paragraph, span, table, text
+
+GROUPS = {
+    "Tables": (*(f"table_{n}" for n in range(1, 6)), *(f"table_{n}" for n in ("a1", "a2"))),
+    "Every column": ("table_c1", "table_d1", "figure_4", "training_curves"),
+    "Checks": ("directions", "audit"),
+}
+OTHERS, COLUMN = "Others", "column_"
+NOTE = (
+    "Each claim is about some pairs of columns, in up to four averages: vision, language, "
+    "multimodal and macro. It <b>holds</b> in one where our difference has the paper's sign and is "
+    "larger than its error over seeds allows by chance (95 %), is <b>reversed</b> where it has the "
+    "other, else <b>undecided</b>, as always with one seed. "
+    '<a href="directions.html">All differences, with their errors</a>.'
+)
+
+
+def claims_overview(directions: Sequence[Direction]) -> str:
+    """One line a claim: how many of its differences hold, are reversed, or are open."""
+    body = []
+    for _, group in groupby(directions, key=lambda direction: direction.key):
+        items = list(group)
+        first = items[0]
+        looked_at = [item for item in items if item.word != NOT_RUN]
+        counts = [_count(looked_at, word) for word in (HOLDS, REVERSED)]
+        title = text(first.claim) + span("of wrap", text(first.source))
+        body.append([title, *counts, _open(looked_at), _agreement(looked_at), _not_run(items)])
+    head = ["the paper's claim", "holds", "reversed", "undecided", "sign as the paper's", "not run"]
+    return table(head, body, "plain cards claims") + paragraph(NOTE, "small")
+
+
+def _count(items: Sequence[Direction], word: str) -> str:
+    number = sum(item.word == word for item in items)
+    css = {HOLDS: "verdict good", REVERSED: "verdict bad"}[word]
+    return span(css, str(number)) if number else "0"
+
+
+def _open(items: Sequence[Direction]) -> str:
+    return str(sum(item.word == UNDECIDED for item in items))
+
+
+def _agreement(items: Sequence[Direction]) -> str:
+    """How many differences have the paper's sign, whatever their error."""
+    both = [(i.ours, i.paper_same) for i in items if i.ours is not None and i.paper_same]
+    same = sum(ours * paper > 0 for ours, paper in both if ours is not None)
+    return f"{same} of {len(both)}" if both else DASH
+
+
+def _not_run(items: Sequence[Direction]) -> str:
+    return str(sum(item.word == NOT_RUN for item in items))
+
+
+def page_links(folder: Path) -> str:
+    """Links to the pages that lie beside the index, in groups."""
+    found = {path.stem: path for path in sorted(folder.glob("*.html")) if path.stem != "index"}
+    groups = {title: [n for n in names if n in found] for title, names in GROUPS.items()}
+    columns = [name for name in found if name.startswith(COLUMN)]
+    groups["Columns"] = sorted(columns, key=lambda name: _natural(page_title(found[name])))
+    known = {name for names in groups.values() for name in names}
+    groups[OTHERS] = [name for name in found if name not in known]
+    parts = [
+        f"<div><h3>{title}</h3><ul>{''.join(_link(found[name]) for name in names)}</ul></div>"
+        for title, names in groups.items()
+        if names
+    ]
+    return f'<div class="pages">{"".join(parts)}</div>' if parts else paragraph(
+        "None was rendered yet."
+    )  # fmt: skip
+
+
+def page_title(path: Path) -> str:
+    """Title element of an HTML file, or its name."""
+    match = re.search(r"<title>(.*?)</title>", path.read_text(encoding="utf-8"), re.DOTALL)
+    return html.unescape(match[1].strip()) if match else path.stem
+
+
+def _link(path: Path) -> str:
+    return f'<li><a href="{text(path.name)}">{text(page_title(path))}</a></li>'
+
+
+def _natural(title: str) -> tuple[int, str]:
+    """'Column 12: …' after 'Column 2: …'."""
+    match = re.search(r"\d+", title)
+    return (int(match[0]) if match else 0, title)

@@ -1,0 +1,127 @@
+"""The paper's tables by name, and which of this project's columns and rows their lines are.
+
+`models.csv` names the column of Table C.1 that a printed column or line is, whether it was trained
+on public data, and whether it takes part in the marks of the best; `rows.csv` names the row of
+Table C.1 where another table spells it otherwise.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flava.errors import ConfigError, DataError, unknown_name
+from flava.report.audit.printed import read_grid
+from flava.report.published import (
+    DOMAINS,
+    MACRO,
+    PublishedColumn,
+    PublishedRow,
+    PublishedTable,
+    load_table_c1,
+)
+
+TABLES = ("table_c1", "table_4")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A printed column or line. `column` is empty for what is not in Table C.1."""
+
+    number: int
+    column: str | None
+    public: bool
+    ranked: bool
+
+
+def read_table(folder: Path | str, name: str) -> list[dict[str, str]]:
+    """The lines of `<folder>/<name>.csv`, by heading.
+
+    Raises:
+        DataError: the file is missing, not UTF-8, or has a line that does not fit the heading.
+    """
+    path = Path(folder) / f"{name}.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file, restkey="", strict=True))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing. It holds the paper's numbers; restore it.") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is not a readable table ({error}). Restore it.") from None
+    for number, line in enumerate(lines, start=2):
+        if "" in line or None in line.values():
+            raise DataError(f"{path}, line {number}: the fields do not fit the heading.")
+    return lines
+
+
+def load_models(folder: Path | str, table: str) -> dict[int, Model]:
+    """Printed number -> model, of one table, in print order."""
+    return {
+        int(line["number"]): Model(
+            int(line["number"]),
+            line["column"] or None,
+            line["public"] == "yes",
+            line["ranked"] == "yes",
+        )
+        for line in read_table(folder, "models")
+        if line["table"] == table
+    }
+
+
+def load_row_names(folder: Path | str, table: str) -> dict[str, str]:
+    """Name as printed -> name in Table C.1, of the rows that are spelt otherwise there."""
+    lines = read_table(folder, "rows")
+    return {line["printed"]: line["row"] for line in lines if line["table"] == table}
+
+
+def load_published(folder: Path | str, table: str) -> PublishedTable:
+    """A table of scores by tasks: 'table_c1' or 'table_4'.
+
+    Raises:
+        ConfigError: there is no such table.
+        DataError: a file is missing or malformed.
+    """
+    if table not in TABLES:
+        raise ConfigError(unknown_name("table", table, list(TABLES), "the report"))
+    models = load_models(folder, table)
+    public = frozenset(m.column for m in models.values() if m.column and m.public)
+    table_c1 = load_table_c1(folder)
+    found = table_c1 if table == "table_c1" else _load_table_4(Path(folder), table_c1, models)
+    return replace(found, public=public)
+
+
+def _load_table_4(
+    folder: Path, table_c1: PublishedTable, models: Mapping[int, Model]
+) -> PublishedTable:
+    path = folder / "table_4.csv"
+    grid, names = read_grid(path, "Table 4", lead=1), load_row_names(folder, "table_4")
+    columns = tuple(_column(heading, models, path) for heading in grid.models)
+    known = {row.name: row for row in table_c1.rows}
+    rows = []
+    for printed, cells in grid.cells.items():
+        name = names.get(printed, printed)
+        if name not in known:
+            raise DataError(f"{path}: row '{printed}' is none of Table C.1. Name it in rows.csv.")
+        values = {
+            column.name: cell.value if cell else None
+            for column, cell in zip(columns, cells, strict=True)
+        }
+        rows.append(PublishedRow(name, known[name].domain, known[name].protocol, values))
+    averages = {
+        domain: {
+            column.name: cell.value if cell else None
+            for column, cell in zip(columns, grid.averages[domain], strict=True)
+        }
+        for domain in (*DOMAINS, MACRO)
+    }
+    return PublishedTable(columns, tuple(rows), averages, "Table 4", DOMAINS)
+
+
+def _column(heading: str, models: Mapping[int, Model], path: Path) -> PublishedColumn:
+    number, _, title = heading.partition(":")
+    model = models.get(int(number)) if number.isdigit() else None
+    if model is None or model.column is None:
+        raise DataError(f"{path}: the heading '{heading}' is of no column in models.csv.")
+    return PublishedColumn(model.number, model.column, title)

@@ -1,0 +1,93 @@
+"""Tables A.1 and A.2: the paper's settings beside this study's, every deviation marked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flava.jobs import ReportSettings
+from flava.report.compare import Comparison
+from flava.report.html import DASH, paragraph, span, table, text
+from flava.report.printed_tables import read_table
+
+ABSENT = "not in this study"
+SAME = "as in the paper"
+DIFFERS = "differs"
+CORPUS_OF = {"pair_images": "pairs", "pair_texts": "pairs"}
+
+
+def settings_table(study: Mapping[str, Any], folder: Path | str, name: str) -> str:
+    """One line a printed setting, with a count of those that differ.
+
+    Args:
+        study: the resolved study (`ReportSettings.study`).
+        folder: of the paper's tables.
+        name: of the CSV file, whose `key` says where in the study the setting is.
+    """
+    lines = read_table(folder, name)
+    body = [_line(study, line) for line in lines]
+    counts = {word: sum(word in row[-1] for row in body) for word in (SAME, DIFFERS, ABSENT)}
+    said = ", ".join(f"{count} {_said(word)}" for word, count in counts.items() if count)
+    note = f"{len(lines)} settings: {said}."
+    return paragraph(note) + table(["setting", "paper", "this study", "key", ""], body)
+
+
+def lookup(study: Mapping[str, Any], key: str) -> Any:
+    """The value at a dotted key; None where a part of it is absent."""
+    value: Any = study
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def same(value: object, printed: str) -> bool:
+    """Whether a setting is what the table prints: a number, 'N x N', or a schedule's name."""
+    if isinstance(value, str):
+        return printed.removeprefix("warmup_") == value
+    if not isinstance(value, int | float):
+        return False
+    try:
+        return float(value) == float(printed.split(" x ")[0])
+    except ValueError:
+        return False
+
+
+def _said(word: str) -> str:
+    return {SAME: "as in the paper", DIFFERS: "differ", ABSENT: "not in this study"}[word]
+
+
+def _line(study: Mapping[str, Any], line: Mapping[str, str]) -> list[str]:
+    value, printed = lookup(study, line["key"]), line["value"]
+    what = line.get("hyperparameter") or line.get("quantity") or line.get("dataset") or line["key"]
+    group = line.get("part") or line.get("recipe")
+    title = text(what) + (span("of wrap", text(group)) if group else "")
+    if value is None:
+        word = span("none", ABSENT)
+    else:
+        word = SAME if same(value, printed) else f"<b>\N{NOT EQUAL TO} {DIFFERS}</b>"
+    shown = "" if value is None else text(_shown(value, printed))
+    return [title, text(printed), shown, f"<code>{text(line['key'])}</code>", word]
+
+
+def _shown(value: object, printed: str) -> str:
+    """Ours in the form of print: 'N x N' for the side of a square."""
+    plain = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{plain} x {plain}" if " x " in printed else plain
+
+
+def sampling_table(settings: ReportSettings, comparison: Comparison) -> str:
+    """Share of the updates of each kind of corpus, by column: Table A.2 over what a column uses."""
+    sampling = {name: float(value) for name, value in settings.study["sampling"].items()}
+    body = []
+    for column in comparison.columns:
+        kinds = settings.columns[column.name].data if column.name in settings.columns else {}
+        used = {kind: CORPUS_OF.get(kind, kind) for kind in kinds}
+        total = sum(sampling[name] for name in used.values())
+        shares = [
+            next((f"{sampling[name] / total:.2f} {text(kind)}" for kind, name in used.items()
+                  if name == corpus), DASH)
+            for corpus in sampling
+        ]  # fmt: skip
+        body.append([f"{column.number} {text(column.title)}", *shares])
+    return table(["column", *sampling], body)

@@ -1,0 +1,42 @@
+# %% tags=["parameters"]
+config = "results/toy/configs/report.json"
+column = "flava_dino"
+
+# %%
+from IPython.display import HTML
+
+from flava.jobs import ReportJob, ReportSettings, load_job
+from flava.report import column as page
+from flava.report import curves, sections
+from flava.report.compare import load_comparison
+from flava.report.runs import load_runs
+
+job = load_job(ReportJob, config)
+settings = load_job(ReportSettings, job.settings)
+comparison = load_comparison(job)
+runs = page.runs_of(load_runs(job, comparison.records), column)
+HTML(page.heading(comparison, settings, column) + sections.banner(job, comparison))
+
+# %% [markdown]
+# ## Configuration
+
+# %%
+HTML(page.configuration(settings, column) + page.run_differences(job, settings, column))
+
+# %% [markdown]
+# ## Scores
+
+# %%
+HTML(page.scores(comparison, settings, column))
+
+# %% [markdown]
+# ## Training losses
+
+# %%
+HTML(curves.loss_curves(runs, comparison))
+
+# %% [markdown]
+# ## Cost
+
+# %%
+HTML(sections.cost(runs, {}) + page.origin(runs))

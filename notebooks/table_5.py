@@ -1,0 +1,19 @@
+# %% [markdown]
+# # Table 5: FLAVA against earlier models
+
+# %% tags=["parameters"]
+config = "results/toy/configs/report.json"
+
+# %%
+from IPython.display import HTML
+
+from flava.jobs import ReportJob, load_job
+from flava.report import methods, sections
+from flava.report.compare import load_comparison
+
+job = load_job(ReportJob, config)
+comparison = load_comparison(job)
+HTML(sections.banner(job, comparison))
+
+# %%
+HTML(methods.methods_table(comparison, job.published))
