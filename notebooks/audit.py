@@ -5,9 +5,9 @@
 config = "results/toy/configs/report.json"
 
 # %%
-from IPython.display import HTML
-
 from pathlib import Path
+
+from IPython.display import HTML
 
 from flava.jobs import ReportJob, load_job
 from flava.report import sections

@@ -85,7 +85,8 @@ def settings_path(study: Study) -> str:
 
 def report_settings(study: Study) -> ReportSettings:
     """The resolved study, the recipes of its tasks in the place of what the study changes there."""
-    tree = study.config.model_dump(mode="json")
+    # How many processes a rule takes changes no result, so it must change no page.
+    tree = study.config.model_dump(mode="json", exclude={"resources"})
     for name in study.config.tasks:
         task = study.evaluate_task(name)
         for part in ("finetune", "probe"):

@@ -103,11 +103,12 @@ def _agree(printed: Printed, right: float | None) -> bool:
 
 def _cell(comparison: Comparison, line: Line, key: str, cell: AverageCell) -> str:
     printed = line.values[key]
-    if printed is None:
-        dash = span("none", DASH if cell.ours is None else "", cell.why_no_ours)
-        return (ours_span(cell.ours) if cell.ours else dash) + span("of", f"paper {DASH}")
     missing = NOT_RUN if cell.recomputed is not None else DASH
-    ours = ours_span(cell.ours) if cell.ours else span("none", missing, cell.why_no_ours)
+    ours = span("none", missing, cell.why_no_ours)
+    if cell.ours and line.column:
+        ours = ours_span(cell.ours, line.column, key)
+    if printed is None:
+        return ours + span("of", f"paper {DASH}")
     shown = f"<span class=word>paper </span>{number(printed.value)}"
     if _wrong(comparison, line, key, cell):
         shown += "\N{DOUBLE DAGGER}"
@@ -147,8 +148,8 @@ def _notes(comparison: Comparison, wrong: Sequence[str]) -> str:
     )
     if wrong:
         notes += paragraph(
-            f"\N{DOUBLE DAGGER}: here print disagrees with itself; differences are to the number of "
-            f'{comparison.published.title}. {"; ".join(wrong)}. See the '
+            f"\N{DOUBLE DAGGER}: print disagrees with itself; differences are to the number of "
+            f"{comparison.published.title}. {'; '.join(wrong)}. See the "
             '<a href="audit.html">audit</a>.',
             "small",
         )

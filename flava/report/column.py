@@ -1,9 +1,8 @@
-"""The page of one column: configuration as a difference from its base, data, curves, scores, cost."""
+"""The page of one column: its configuration as a difference from its base, scores, origin."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +80,9 @@ def run_differences(job: ReportJob, settings: ReportSettings, name: str) -> str:
         ]
         parts.append(paragraph("What this comes to in the resolved configuration of a run:"))
         parts.append(table(["key", f"<code>{text(base)}</code>", "this column"], body))
-    whole = table(["key", "value"], [[f"<code>{text(k)}</code>", _value(v)] for k, v in own.items()])
+    whole = table(
+        ["key", "value"], [[f"<code>{text(k)}</code>", _value(v)] for k, v in own.items()]
+    )
     parts.append(f"<details><summary>All {len(own)} settings of a run</summary>{whole}</details>")
     return "".join(parts)
 
@@ -90,7 +91,7 @@ def scores(comparison: Comparison, settings: ReportSettings, name: str) -> str:
     """All rows of the column, beside its base's."""
     names = [n for n in (settings.bases.get(name), name) if n]
     columns = tuple(column for n in names for column in comparison.columns if column.name == n)
-    return results_table(replace(comparison, columns=columns))
+    return results_table(comparison, columns)
 
 
 def runs_of(runs: tuple[Run, ...], name: str) -> tuple[Run, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flava.errors import DataError
 from flava.report.compare import Comparison, Estimate, std_error_of_mean
@@ -128,7 +129,8 @@ def _panel(rows: Sequence[Ratio]) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(svg_settings()):
+    settings: Any = svg_settings()
+    with matplotlib.rc_context(settings):
         height = ROW_INCHES * len(rows) + ROOM_INCHES
         figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
         FigureCanvasSVG(figure)
@@ -151,14 +153,14 @@ def _panel(rows: Sequence[Ratio]) -> str:
         return inline_svg(figure)
 
 
-def _bar(axes: object, y: float, value: float | None, colour: str, limit: float) -> None:
+def _bar(axes: Any, y: float, value: float | None, colour: str, limit: float) -> None:
     """A bar with its number; one beyond the limit ends there, its number tells."""
     if value is None:
         return
     shown = max(-limit, min(limit, value))
-    axes.barh(y, shown, height=BAR, color=colour)  # type: ignore[attr-defined]
+    axes.barh(y, shown, height=BAR, color=colour)
     more = "\N{RIGHTWARDS ARROW}" if abs(value) > limit else ""
-    axes.annotate(  # type: ignore[attr-defined]
+    axes.annotate(
         f"{signed(value, 1)}{more}",
         (shown, y),
         xytext=(3 if shown >= 0 else -3, 0),

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from flava.report.compare import Estimate
-from flava.report.html import number, signed, span
+from flava.report.html import number, signed, span, text
+
+PART = ", rows that ran"  # of an average that is not over all of the paper's rows
 
 
-def ours_span(estimate: Estimate, marks: str = "") -> str:
+def ours_span(estimate: Estimate, column: str, row: str, marks: str = "") -> str:
     """The mean with its standard error; a hint gives the seeds.
 
     Args:
         estimate: of a score or an average, percent.
+        column, row: which cell of the table it is, for `workflow.trace`; an average is `key`, or
+            `key` and `PART`.
         marks: CSS classes of `best_marks`.
     """
     shown = span(marks, number(estimate.mean)) if marks else number(estimate.mean)
-    return span("ours", shown + error_span(estimate), describe(estimate))
+    cell, hint = text(f"{column}|{row}"), text(describe(estimate))
+    return (
+        f'<span class="ours" data-cell="{cell}" title="{hint}">{shown}{error_span(estimate)}</span>'
+    )
 
 
 def error_span(estimate: Estimate) -> str:

@@ -78,7 +78,7 @@ def _cell(
         return span("ours none", NOT_RUN, cell.why_no_ours) + paper
     if value is not None:
         paper += " " + delta_span(cell.ours.mean - value, _grey(comparison, model.column, row))
-    return ours_span(cell.ours) + paper
+    return ours_span(cell.ours, model.column, row) + paper
 
 
 def _grey(comparison: Comparison, column: str, row: str) -> bool:

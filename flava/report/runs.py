@@ -89,7 +89,9 @@ def load_earlier_losses(job: ReportJob) -> dict[str, dict[str, Curve]]:
     Raises:
         DataError: a log is missing or damaged.
     """
-    return {name: load_losses(Path(path).with_name("log.csv")) for name, path in job.earlier.items()}
+    return {
+        name: load_losses(Path(path).with_name("log.csv")) for name, path in job.earlier.items()
+    }
 
 
 def load_losses(path: Path) -> dict[str, Curve]:

@@ -21,6 +21,7 @@ from flava.report.leaks import leaks_section
 from flava.report.overview import claims_overview, page_links
 from flava.report.runs import Run, load_earlier, load_runs, load_sources
 
+
 def main() -> None:
     """Writes index.html into the report's folder."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from flava.report.compare import Cell, ColumnInfo, Comparison, RowInfo
 from flava.report.html import DASH, number, quantity, span, text
-from flava.report.marked import delta_span, ours_span
+from flava.report.marked import PART, delta_span, ours_span
 from flava.report.marks import best_marks
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import (
@@ -28,13 +27,19 @@ STAND_IN_MARK = "\N{LOZENGE}"
 NOT_RUN = "not run"
 
 
-def results_table(comparison: Comparison) -> str:
-    """The whole table with its switches and legend."""
-    body = "".join(_domain(comparison, domain) for domain in DOMAINS)
-    body += _group("All domains", comparison)
+def results_table(comparison: Comparison, columns: Sequence[ColumnInfo] | None = None) -> str:
+    """The whole table with its switches and legend.
+
+    Args:
+        comparison: which rows averages are over depends on all of its columns.
+        columns: those that are shown; None: all.
+    """
+    shown = comparison.columns if columns is None else columns
+    body = "".join(_domain(comparison, domain, shown) for domain in DOMAINS)
+    body += _group("All domains", shown)
     same = comparison.published.macro_domains == DOMAINS
     for key in (MACRO,) if same else (MACRO, MACRO_TABLE_C1):
-        body += _averages(comparison, key)
+        body += _averages(comparison, key, shown)
     title = text(comparison.published.title)
     switches = (
         '<div class="switches"><label><input type="checkbox" id="hide-columns"> '
@@ -43,7 +48,7 @@ def results_table(comparison: Comparison) -> str:
     )
     return (
         f'{switches}<div class="scroll tall" tabindex="0" role="region" aria-label="{title}">'
-        f'<table class="results"><thead>{_head(comparison)}</thead>{body}</table></div>'
+        f'<table class="results"><thead>{_head(shown)}</thead>{body}</table></div>'
         f"{legend(comparison)}"
     )
 
@@ -52,11 +57,11 @@ def extra_table(comparison: Comparison) -> str:
     """Rows that were scored but are not in the paper's table; empty text without any."""
     if not comparison.extra_rows:
         return ""
-    comparison = replace(comparison, columns=comparison.ran())
-    rows = "".join(_row(comparison, row) for row in comparison.extra_rows)
+    shown = comparison.ran()
+    rows = "".join(_row(comparison, row, shown) for row in comparison.extra_rows)
     return (
         '<div class="scroll" tabindex="0"><table class="results">'
-        f"<thead>{_head(comparison)}</thead><tbody>{rows}</tbody></table></div>"
+        f"<thead>{_head(shown)}</thead><tbody>{rows}</tbody></table></div>"
     )
 
 
@@ -99,9 +104,9 @@ def error_note(comparison: Comparison) -> str:
     )
 
 
-def _head(comparison: Comparison) -> str:
+def _head(shown: Sequence[ColumnInfo]) -> str:
     cells = []
-    for column in comparison.columns:
+    for column in shown:
         title = column.why_not or column.stand_in or column.name
         label = text(column.title)
         if column.stand_in:
@@ -113,18 +118,18 @@ def _head(comparison: Comparison) -> str:
     return f'<tr><th class="corner">Row{span("sub", "metric, chance")}</th>{"".join(cells)}</tr>'
 
 
-def _domain(comparison: Comparison, domain: str) -> str:
+def _domain(comparison: Comparison, domain: str, shown: Sequence[ColumnInfo]) -> str:
     rows = [row for row in comparison.rows if row.domain == domain]
-    body = "".join(_row(comparison, row) for row in rows)
-    return _group(DOMAIN_TITLES[domain], comparison) + body + _averages(comparison, domain)
+    body = "".join(_row(comparison, row, shown) for row in rows)
+    return _group(DOMAIN_TITLES[domain], shown) + body + _averages(comparison, domain, shown)
 
 
-def _group(title: str, comparison: Comparison) -> str:
-    width = len(comparison.columns)
+def _group(title: str, shown: Sequence[ColumnInfo]) -> str:
+    width = len(shown)
     return f'<tr class="domain"><th scope="rowgroup">{title}</th><td colspan="{width}"></td></tr>'
 
 
-def _row(comparison: Comparison, row: RowInfo) -> str:
+def _row(comparison: Comparison, row: RowInfo, columns: Sequence[ColumnInfo]) -> str:
     mark = ""
     if row.stand_in:
         mark = " " + span("mark", STAND_IN_MARK, f"stand-in: {row.stand_in}")
@@ -132,27 +137,35 @@ def _row(comparison: Comparison, row: RowInfo) -> str:
     if row.chance is not None:
         facts.append(f"chance {number(row.chance, 1)}")
     sub = span("sub", text(", ".join(facts)))
-    cells = {c.name: comparison.cells[row.name, c.name] for c in comparison.columns}
-    shown = _cells(comparison, cells, ran=row.task is not None, grey=bool(row.stand_in))
+    cells = {c.name: comparison.cells[row.name, c.name] for c in columns}
+    ran, grey = row.task is not None, bool(row.stand_in)
+    shown = _cells(comparison, columns, cells, row.name, ran, grey)
     css = "" if row.task else ' class="row-not-run"'
     return f'<tr{css}><th scope="row">{text(row.name)}{mark}{sub}</th>{shown}</tr>'
 
 
-def _cells(comparison: Comparison, cells: Mapping[str, Cell], ran: bool, grey: bool) -> str:
+def _cells(
+    comparison: Comparison,
+    columns: Sequence[ColumnInfo],
+    cells: Mapping[str, Cell],
+    row: str,
+    ran: bool,
+    grey: bool,
+) -> str:
     """The cells of a row; ours is left out of a row that did not run: its heading says so."""
     public = comparison.published.public
     ours = best_marks({name: c.ours.mean if c.ours else None for name, c in cells.items()}, public)
     paper = best_marks({name: cell.paper for name, cell in cells.items()}, public)
     shown = []
-    for column in comparison.columns:
+    for column in columns:
         cell = cells[column.name]
-        first = _ours(cell, comparison, column, ours.get(column.name, "")) if ran else ""
+        first = _ours(cell, comparison, column, row, ours.get(column.name, "")) if ran else ""
         second = _paper(cell, grey or column.stand_in is not None, paper.get(column.name, ""))
         shown.append(f'<td class="{_column_css(column)}">{first}{second}</td>')
     return "".join(shown)
 
 
-def _ours(cell: Cell, comparison: Comparison, column: ColumnInfo, marks: str) -> str:
+def _ours(cell: Cell, comparison: Comparison, column: ColumnInfo, row: str, marks: str) -> str:
     if cell.ours is None:
         printed = column.name in {item.name for item in comparison.published.columns}
         none = isinstance(cell, AverageCell) and cell.recomputed is None  # no such average
@@ -161,7 +174,7 @@ def _ours(cell: Cell, comparison: Comparison, column: ColumnInfo, marks: str) ->
     fewer, seeds = "", len(comparison.seeds)
     if cell.ours.n_seeds < seeds:
         fewer = span("fewer", f" {cell.ours.n_seeds}/{seeds} seeds")
-    return ours_span(cell.ours, marks) + fewer
+    return ours_span(cell.ours, column.name, row, marks) + fewer
 
 
 def _paper(cell: Cell, grey: bool, marks: str) -> str:
@@ -176,28 +189,35 @@ def _paper(cell: Cell, grey: bool, marks: str) -> str:
     return f"{shown} {delta_span(cell.delta, grey)}"
 
 
-def _averages(comparison: Comparison, key: str) -> str:
+def _averages(comparison: Comparison, key: str, columns: Sequence[ColumnInfo]) -> str:
     whole, part = full_average(comparison, key), partial_average(comparison, key)
     title = AVERAGE_TITLES[key] if key not in DOMAINS else f"{AVERAGE_TITLES[key]} average"
     note = MACRO_NOTES.get(key, "")
     tasks = {row.name for row in comparison.rows if row.task}
     missing = sum(name not in tasks for names in whole.rows.values() for name in names)
     sub = f"{note}all {whole.n_rows} rows" + (f"; {missing} not run" if missing else "")
-    shown = _average(comparison, whole, title, sub)
+    shown = _average(comparison, columns, whole, title, sub)
     if part:
         names = ", ".join(name for names in part.rows.values() for name in names)
         sub = f"{note}over {part.k} of {part.n_rows} rows"
-        shown += _average(comparison, part, title, sub, names)
+        shown += _average(comparison, columns, part, title, sub, names)
     return shown
 
 
 def _average(
-    comparison: Comparison, average: AverageRow, title: str, sub: str, hint: str | None = None
+    comparison: Comparison,
+    columns: Sequence[ColumnInfo],
+    average: AverageRow,
+    title: str,
+    sub: str,
+    hint: str | None = None,
 ) -> str:
     used = [row for row in comparison.rows for names in average.rows.values() if row.name in names]
     grey = any(row.stand_in for row in used)
     ran = any(cell.ours for cell in average.cells.values()) or all(row.task for row in used)
-    cells = _cells(comparison, average.cells, ran, grey)
+    shown = {column.name: average.cells[column.name] for column in columns}
+    row = average.key + (PART if average.partial else "")
+    cells = _cells(comparison, columns, shown, row, ran, grey)
     head = f"{title}{span('sub', text(sub), hint)}"
     css = "average" if ran else "average row-not-run"
     return f'<tr class="{css}"><th scope="row">{head}</th>{cells}</tr>'

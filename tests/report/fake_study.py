@@ -13,8 +13,11 @@ import pyarrow.parquet
 from flava.io import sha256_json
 from flava.jobs import ImportJob, ReportJob, RunConfig
 from flava.report.compare import Comparison, compare
+from flava.report.printed_tables import load_published
 from flava.report.published import load_table_c1
 from flava.report.scores import Score, load_scores
+from flava.studies import load_study
+from workflow.reporting import report_settings
 
 REPO = Path(__file__).parents[2]
 PAPER = REPO / "params" / "paper"
@@ -115,6 +118,7 @@ def fake_job(root: Path, seeds=(0,), columns=NUMBERS, **more) -> ReportJob:
         "results": str(root / "results.parquet"),
         "runs": runs,
         "published": str(PAPER),
+        "settings": str(root / "settings.json"),
         "output": str(root / "report"),
     }
     return ReportJob.model_validate(values | more)
@@ -134,13 +138,16 @@ def write_study(root: Path, seeds=(0,), columns=NUMBERS, lines=None, **more) -> 
     for column in columns:
         for seed in seeds:
             write_run(root, column, seed)
+    settings = report_settings(load_study(PAPER.parent, "toy"))
+    write_json(root / "settings.json", settings.model_dump(mode="json"))
     write_json(root / "report.json", job.model_dump(mode="json"))
     return job
 
 
-def compared(job: ReportJob) -> Comparison:
+def compared(job: ReportJob, table: str = "table_c1") -> Comparison:
     """The study's scores joined with the paper's, where no records are written beside them."""
-    return compare(job, load_table_c1(job.published), load_scores(job.results, job.study))
+    published = load_published(job.published, table)
+    return compare(job, published, load_scores(job.results, job.study))
 
 
 def write_json(path: Path, value) -> None:

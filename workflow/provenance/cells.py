@@ -12,7 +12,9 @@ from flava.jobs import ReportJob, load_job
 from flava.report.compare import Comparison, Estimate, compare
 from flava.report.directions import load_directions
 from flava.report.html import quantity
-from flava.report.published import DOMAINS, MACRO, load_table_c1
+from flava.report.marked import PART
+from flava.report.printed_tables import load_published
+from flava.report.published import DOMAINS, MACRO
 from flava.report.scores import Score, load_scores
 from flava.report.summary import (
     MACRO_TABLE_C1,
@@ -28,7 +30,6 @@ AVERAGES = {
     MACRO: "Macro Avg.",
     MACRO_TABLE_C1: "Macro Avg. (NLP, vision)",
 }
-PARTIAL = ", rows that ran"
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,14 @@ class Tables:
         for score in scores:
             key = (score.row, score.column)
             found[key] = (*found.get(key, ()), score)
-        return cls(job, compare(job, load_table_c1(job.published), scores), found)
+        published = load_published(job.published, "table_c1")
+        return cls(job, compare(job, published, scores), found)
+
+    def of(self, table: str) -> Tables:
+        """The same scores beside another table of the paper: 'table_c1' or 'table_4'."""
+        published = load_published(self.job.published, table)
+        scores = [score for each in self.scores.values() for score in each]
+        return replace(self, comparison=compare(self.job, published, scores))
 
     def cells(self, table: str) -> list[Cell]:
         """All cells of a table with a number of ours, row by row.
@@ -100,13 +108,15 @@ class Tables:
         Raises:
             DataError: unknown names, or a cell without a number of ours, and why.
         """
-        cells = self.cells(table)
-        numbers = {str(info.number): info.name for info in self.comparison.columns}
+        cells, shown = self.cells(table), self.comparison
+        if table_name(table) == "Table 4":  # it has numbers of its own
+            shown = self.of("table_4").comparison
+        numbers = {str(info.number): info.name for info in shown.columns}
         wanted = numbers.get(column, column)
         columns = dict.fromkeys([cell.column for cell in cells])
-        known = [*columns, *(c.name for c in self.comparison.columns if c.name not in columns)]
+        known = [*columns, *(c.name for c in shown.columns if c.name not in columns)]
         wanted = _match(wanted, known, "column", table)
-        rows = dict.fromkeys([cell.row for cell in cells] + [r.name for r in self.comparison.rows])
+        rows = dict.fromkeys([cell.row for cell in cells] + [r.name for r in shown.rows])
         wanted_row = _match(row, list(rows), "row", table)
         for cell in cells:
             if (cell.column, cell.row) == (wanted, wanted_row):
@@ -142,18 +152,26 @@ def _match(name: str, known: Sequence[str], kind: str, where: str) -> str:
     raise DataError(unknown_name(kind, name, list(known), where))
 
 
-def table_c1(tables: Tables) -> Iterator[Cell]:
+def results(tables: Tables) -> Iterator[Cell]:
     """Rows by domain, each domain's averages below, macro averages, rows beyond the paper's."""
-    comparison = tables.comparison
+    comparison, title = tables.comparison, tables.comparison.published.title
     for domain in DOMAINS:
         for row in comparison.rows:
             if row.domain == domain:
-                yield from _row(tables, row.name)
-        yield from _averages(tables, "Table C.1", domain)
-    for key in (MACRO, MACRO_TABLE_C1):
-        yield from _averages(tables, "Table C.1", key)
+                yield from _row(tables, title, row.name)
+        yield from _averages(tables, title, domain)
+    same = comparison.published.macro_domains == DOMAINS
+    for key in (MACRO,) if same else (MACRO, MACRO_TABLE_C1):
+        yield from _averages(tables, title, key)
     for row in comparison.extra_rows:
-        yield from _row(tables, row.name)
+        yield from _row(tables, title, row.name)
+
+
+def table_4(tables: Tables) -> Iterator[Cell]:
+    """Table 4 as C.1, without rows beyond the paper's; averages may be over other rows."""
+    shown = tables.of("table_4")
+    known = {row.name for row in shown.comparison.extra_rows}
+    yield from (cell for cell in results(shown) if cell.row not in known)
 
 
 def index(tables: Tables) -> Iterator[Cell]:
@@ -180,18 +198,19 @@ def directions(tables: Tables) -> Iterator[Cell]:
 
 
 TABLES: dict[str, Callable[[Tables], Iterator[Cell]]] = {
-    "Table C.1": table_c1,
+    "Table C.1": results,
+    "Table 4": table_4,
     "Averages": index,
     "Directions": directions,
 }
 
 
-def _row(tables: Tables, row: str) -> Iterator[Cell]:
+def _row(tables: Tables, table: str, row: str) -> Iterator[Cell]:
     for column in tables.comparison.columns:
         ours = tables.comparison.cells[row, column.name].ours
         if ours is not None:
             scores = tables.scores[row, column.name]
-            yield Cell("Table C.1", column.name, row, ours.mean, _mean(ours), scores)
+            yield Cell(table, column.name, row, ours.mean, _mean(ours), scores)
 
 
 def _averages(tables: Tables, table: str, key: str) -> Iterator[Cell]:
@@ -202,7 +221,7 @@ def _averages(tables: Tables, table: str, key: str) -> Iterator[Cell]:
 
 
 def _average(tables: Tables, table: str, average: AverageRow) -> Iterator[Cell]:
-    name = AVERAGES[average.key] + (PARTIAL if average.partial else "")
+    name = AVERAGES[average.key] + (PART if average.partial else "")
     rows = [row for part in average.rows.values() for row in part]
     for column in tables.comparison.columns:
         ours = average.cells[column.name].ours

@@ -1,0 +1,104 @@
+"""Figure 4: the paper's bars are Table 4's numbers, ours are paired over seeds."""
+
+from __future__ import annotations
+
+import csv
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flava.report.figure import figure_4, figure_columns, figure_table, ratios, relative
+from flava.report.html import signed
+from tests.report.fake_study import (
+    NUMBERS,
+    PAPER,
+    compared,
+    fake_job,
+    fake_scores,
+    write_scores,
+)
+
+COLUMNS = {**NUMBERS, "flava_dino": 12, "clip_400m": 14}
+
+
+def table_4() -> dict[str, Decimal]:
+    """Row as printed -> difference in percent of the last column, from the file alone."""
+    with (PAPER / "table_4.csv").open(encoding="utf-8") as file:
+        header, *lines = list(csv.reader(file))
+    flava, clip = (
+        next(i for i, name in enumerate(header) if name.startswith(f"{number}:"))
+        for number in (6, 8)
+    )
+    return {
+        line[0]: 100 * (Decimal(line[flava]) - Decimal(line[clip])) / Decimal(line[clip])
+        for line in lines
+        if not line[0].endswith("Avg.")
+    }
+
+
+def comparison_of(tmp_path: Path, lines, seeds=(0,), columns=COLUMNS):
+    write_scores(tmp_path / "results.parquet", lines)
+    return compared(fake_job(tmp_path, seeds, columns), "table_4")
+
+
+def test_the_papers_bars_are_table_4_for_all_rows(tmp_path: Path) -> None:
+    comparison = comparison_of(tmp_path, fake_scores(columns=COLUMNS))
+    columns = figure_columns(str(PAPER))
+    assert columns == ("flava_dino", "clip_400m")
+    found, expected = ratios(comparison, columns), table_4()
+    assert len(found) == len(expected) == 41
+    for item, (row, value) in zip(found, expected.items(), strict=True):
+        assert item.row.lower() == row.lower().replace("flowers102", "flowers")
+        assert item.paper == pytest.approx(float(value), abs=1e-9)
+    drawn = figure_4(comparison, found, columns)
+    table = figure_table(comparison, found, columns)
+    for item in found:
+        assert item.paper is not None
+        assert f">{signed(item.paper, 1)}<" in drawn.replace("\n", "")
+        assert f">{signed(item.paper, 1)}<" in table
+
+
+def test_panels_are_grouped_as_in_print(tmp_path: Path) -> None:
+    comparison = comparison_of(tmp_path, fake_scores(columns=COLUMNS))
+    columns = figure_columns(str(PAPER))
+    drawn = figure_4(comparison, ratios(comparison, columns), columns)
+    captions = drawn.split("<figcaption>")[1:]
+    assert [caption.split(":")[0] for caption in captions] == ["Vision", "Language", "Multimodal"]
+    by_domain = {"vision": 22, "nlp": 8, "multimodal": 11}
+    for caption, (domain, count) in zip(captions, by_domain.items(), strict=True):
+        items = [i for i in ratios(comparison, columns) if i.domain == domain]
+        better = sum(i.paper > 0 for i in items if i.paper is not None)
+        assert f"better on {better} of {count} in the paper" in caption
+
+
+def test_ours_is_the_mean_over_seeds_of_paired_ratios(tmp_path: Path) -> None:
+    seeds = (0, 1, 2)
+    lines = fake_scores(rows=("DTD",), columns=COLUMNS, seeds=seeds)
+    found = ratios(comparison_of(tmp_path, lines, seeds), figure_columns(str(PAPER)))
+    ours = next(item for item in found if item.row == "DTD").ours
+    by = {(x["column"], x["seed"]): x["value"] for x in lines}
+    each = np.array(
+        [100 * (by["flava_dino", s] / by["clip_400m", s] - 1) for s in seeds]
+    )  # fmt: skip
+    assert ours is not None
+    assert ours.mean == pytest.approx(each.mean())
+    assert ours.std_error == pytest.approx(each.std(ddof=1) / np.sqrt(3))
+
+
+def test_what_has_no_ratio_says_why(tmp_path: Path) -> None:
+    assert (
+        relative(10.0, 0.0) is None and relative(10.0, -2.0) is None and relative(None, 1) is None
+    )
+    lines = fake_scores(rows=("COLA", "DTD"), columns=COLUMNS)
+    for line in lines:
+        if (line["row"], line["column"]) == ("COLA", "clip_400m"):
+            line["value"] = 0.0
+    comparison = comparison_of(tmp_path, lines)
+    columns = figure_columns(str(PAPER))
+    found = {item.row: item for item in ratios(comparison, columns)}
+    assert found["COLA"].ours is None and "0 or less" in str(found["COLA"].why_not)
+    assert found["MNLI"].why_not == "row not in this study"
+    table = figure_table(comparison, list(found.values()), columns)
+    assert "scored 0 or less" in table and table.count(">not run</span>") == 39

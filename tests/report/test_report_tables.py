@@ -1,0 +1,242 @@
+"""Tables 1 to 5, A.1, A.2, D.1 and the pages of columns: what they compute, what they mark."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flava.errors import ConfigError, DataError
+from flava.jobs import ReportSettings, load_job
+from flava.report.average_tables import average_table, load_lines
+from flava.report.column import configuration, info_of, run_differences
+from flava.report.compare import load_comparison
+from flava.report.corpora import pairs_table
+from flava.report.marks import best_marks
+from flava.report.methods import methods_table, printed_value
+from flava.report.printed_tables import load_published, read_table
+from flava.report.runs import Source, load_runs, load_sources
+from flava.report.settings import sampling_table, settings_table
+from flava.report.signs import signs_table
+from flava.studies import load_study
+from tests.report.fake_study import (
+    NUMBERS,
+    PAPER,
+    compared,
+    fake_job,
+    fake_scores,
+    write_scores,
+    write_study,
+)
+from workflow.reporting import report_settings
+
+COLUMNS = {**NUMBERS, "flava_dino": 12, "clip_400m": 14}
+ROWS = load_published(PAPER, "table_c1").row_names()
+DAGGER = "\N{DOUBLE DAGGER}"
+
+
+def plain(content: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", content))
+
+
+def line_of(content: str, start: str) -> list[str]:
+    """Texts of the cells of the row whose heading starts so."""
+    for row in re.findall(r"<tr[^>]*>.*?</tr>", content, re.DOTALL):
+        first, *cells = (plain(part).strip() for part in re.split(r"<td[^>]*>", row))
+        if first.startswith(start):
+            return cells
+    raise AssertionError(start)
+
+
+def all_rows(tmp_path: Path, table: str, seeds=(0,)):
+    lines = fake_scores(rows=ROWS, columns=COLUMNS, seeds=seeds)
+    write_scores(tmp_path / "results.parquet", lines)
+    return compared(fake_job(tmp_path, seeds, COLUMNS), table)
+
+
+def test_table_4_is_the_printed_one() -> None:
+    table = load_published(PAPER, "table_4")
+    assert [column.number for column in table.columns] == list(range(1, 9))
+    assert len(table.rows) == 41 and "clip_400m" not in table.public
+    assert table.printed_averages["macro"]["flava_dino"] == pytest.approx(75.85)
+    assert {row.name for row in table.rows} == set(ROWS)
+    with pytest.raises(ConfigError, match="unknown table 'table_9'"):
+        load_published(PAPER, "table_9")
+
+
+def test_marks_are_the_captions_rule() -> None:
+    values = {"a": 80.204, "b": 75.0, "c": 80.196, "d": None}
+    assert best_marks(values, {"b", "d"}) == {"a": "best", "c": "best"}
+    assert best_marks(values, {"a", "b"}) == {"a": "best best-public", "c": "best"}
+    assert best_marks({"a": 1.0, "b": None}, {"a"}) == {}
+
+
+def test_table_3_names_the_numbers_under_another_heading(tmp_path: Path) -> None:
+    content = average_table(all_rows(tmp_path, "table_4"), load_lines(PAPER, "table_3"))
+    wrong = {
+        (row, cell)
+        for row in range(1, 7)
+        for cell, text in enumerate(line_of(content, f"{row} "))
+        if DAGGER in text
+    }
+    swapped = {(row, cell) for row in range(3, 7) for cell in (0, 1)}
+    # The means of one domain; and the printed QQP of column 5 that its average contradicts.
+    assert wrong - {(5, 1), (5, 3)} == (swapped | {(1, 3), (2, 3)}) - {(5, 1)}
+    # The difference is to the number that belongs there.
+    ours = float(line_of(content, "6 FLAVA")[0].split()[0])
+    right = load_published(PAPER, "table_4").printed_averages["vision"]["flava_dino"]
+    assert right is not None
+    shown = re.search(r"[+\N{MINUS SIGN}]\d+\.\d\d", line_of(content, "6 FLAVA")[0])
+    assert shown is not None
+    assert float(shown[0].replace("\N{MINUS SIGN}", "-")) == pytest.approx(ours - right, abs=0.011)
+
+
+def test_table_d1_has_the_difference_over_seeds(tmp_path: Path) -> None:
+    content = average_table(
+        all_rows(tmp_path, "table_c1", (0, 1, 2)), load_lines(PAPER, "table_d1")
+    )
+    first, second = (line_of(content, f"{number} ")[0] for number in (1, 2))
+    difference = line_of(content, "difference")[0]
+    expected = float(second.split()[0]) - float(first.split()[0])
+    value = float(difference.split()[0].replace("\N{MINUS SIGN}", "-"))
+    assert value == pytest.approx(expected, abs=0.011)
+    assert "\N{PLUS-MINUS SIGN}" in difference and "paper 0.00" in difference
+
+
+def test_table_5_has_ours_on_the_lines_of_our_columns(tmp_path: Path) -> None:
+    content = methods_table(all_rows(tmp_path, "table_c1"), PAPER)
+    assert "77.9" in line_of(content, "3 SimVLM")[0] and "data-cell" in content
+    comparison = all_rows(tmp_path, "table_c1")
+    ours = comparison.cells["Hateful Memes", "flava_dino"].ours
+    assert ours is not None
+    assert line_of(content, "11 FLAVA")[2].startswith(f"{ours.mean:.2f}")
+    row = next(r for r in re.findall(r"<tr>.*?</tr>", content) if "3 SimVLM" in r)
+    assert 'class="paper best">77.9<' in row
+    row = next(r for r in re.findall(r"<tr>.*?</tr>", content) if "11 FLAVA" in r)
+    assert (
+        'class="paper best-public">72.8<' in row and 'class="paper best best-public">76.7<' in row
+    )
+    row = next(r for r in re.findall(r"<tr>.*?</tr>", content) if "1 BERT" in r)
+    assert 'best"' not in row.replace("best-public", "")
+    assert printed_value("81.4/86.9") == pytest.approx(84.15)
+    assert printed_value("") is None and printed_value("90.6/\N{EN DASH}") is None
+
+
+def test_table_1_computes_what_our_columns_are(tmp_path: Path) -> None:
+    lines = fake_scores(columns=COLUMNS, root=tmp_path)
+    job = write_study(tmp_path, columns=COLUMNS, lines=lines)
+    comparison = load_comparison(job)
+    settings = load_job(ReportSettings, job.settings)
+    content = signs_table(comparison, settings, load_runs(job, comparison.records), PAPER)
+    yes, no = "\N{CHECK MARK}", "\N{EN DASH}"
+    assert line_of(content, "SimVLM")[5:] == ["PrefixLM", "CLM", f"{yes} partly", yes, yes, yes]
+    assert line_of(content, "1 MIM")[3:] == [no, no, no, "MIM", yes, no, no, no]
+    assert line_of(content, "2 MLM")[3:] == [no, no, no, "MLM", no, no, no, yes]
+    assert line_of(content, "10 FLAVA")[3:] == [yes, yes, "MMM", "MLM+MIM", yes, yes, yes, yes]
+    assert "20,000 pairs" in line_of(content, "10 FLAVA")[2]
+
+
+def test_table_2_is_of_the_manifests() -> None:
+    def source(name: str, pairs: int, words: float, stands: str | None = None) -> Source:
+        facts = {"name": name, "counts": {"pairs": pairs}, "mean_words": words, "licence": "x"}
+        return Source("pairs", {**facts, "stand_in_for": stands})
+
+    sources = [source("COCO", 300, 10.0), source("mine", 100, 20.0, "PMD")]
+    content = pairs_table([*sources, Source("large_pairs", {"counts": {"pairs": 9}})], PAPER)
+    assert line_of(content, "COCO")[0].startswith("300 paper 0.9M, ours 0.0333 %")
+    assert line_of(content, "SBU")[0].startswith("not in this study paper 1.0M")
+    assert line_of(content, "mine")[0] == "100 not in the paper"
+    assert line_of(content, "Total")[0].startswith("400 paper 70M")
+    assert line_of(content, "Total")[1] == "12.5 paper 12.1 +0.4"
+
+
+def test_corpora_of_the_same_kind_are_told_apart(tmp_path: Path) -> None:
+    """The stand-in for the released CLIP reads other pairs than the columns do."""
+    job = write_study(tmp_path, columns={"mim": 1, "mlm": 2})
+    runs = list(load_runs(job, {}))
+    other = tmp_path / "data" / "large_pairs"
+    other.mkdir()
+    manifest = (tmp_path / "data" / "pairs" / "manifest.json").read_text()
+    (other / "manifest.json").write_text(manifest.replace("20000", "80000"))
+    runs[1] = replace(runs[1], corpora={"pairs": str(other)})
+    counts = {s.corpus: s.facts["counts"].get("pairs") for s in load_sources(runs)}
+    assert counts == {"pairs": 20000, "images": None, "texts": None, "large_pairs": 80000}
+
+
+def test_settings_of_the_papers_study_deviate_nowhere() -> None:
+    study = report_settings(load_study(PAPER.parent, "paper")).study
+    for name, count in (("table_a1", 29), ("table_a2", 3), ("section_b1", 5)):
+        content = settings_table(study, PAPER, name)
+        assert f"{count} settings: {count} as in the paper." in content
+        assert "differs" not in content
+
+
+def test_every_deviation_is_marked() -> None:
+    """Each setting of the table, changed, is marked and counted."""
+    settings = report_settings(load_study(PAPER.parent, "paper"))
+    for line in read_table(PAPER, "table_a1"):
+        study = copy.deepcopy(settings.study)
+        *path, last = line["key"].split(".")
+        place = study
+        for part in path:
+            place = place[part]
+        place[last] = "linear" if isinstance(place[last], str) else place[last] + 1
+        content = settings_table(study, PAPER, "table_a1")
+        same_key = sum(other["key"] == line["key"] for other in read_table(PAPER, "table_a1"))
+        assert f"{29 - same_key} as in the paper, {same_key} differ" in content
+        assert content.count("\N{NOT EQUAL TO} differs") == same_key
+
+
+def test_settings_that_a_study_lacks_are_said() -> None:
+    study = report_settings(load_study(PAPER.parent, "toy")).study
+    assert "differ" in settings_table(study, PAPER, "table_a1")
+    del study["inits"]
+    assert "not in this study" in settings_table(study, PAPER, "section_b1")
+
+
+def test_sampling_is_over_what_a_column_uses(tmp_path: Path) -> None:
+    settings = report_settings(load_study(PAPER.parent, "paper"))
+    content = sampling_table(settings, all_rows(tmp_path, "table_c1"))
+    assert line_of(content, "1 MIM") == ["1.00 pair_images", "\N{EN DASH}", "\N{EN DASH}"]
+    assert line_of(content, "12 FLAVA")[0] == "0.70 pairs"
+
+
+def test_column_page_shows_the_difference_from_its_base(tmp_path: Path) -> None:
+    job = write_study(tmp_path)
+    settings = load_job(ReportSettings, job.settings)
+    content = configuration(settings, "flava_c_local")
+    assert "is column flava_c with 1 of its settings changed" in plain(content)
+    assert line_of(content, "gather") == ["global", "none"]
+    assert "builds on no other column" in configuration(settings, "flava_c")
+    runs = run_differences(job, settings, "flava_mm")
+    assert line_of(runs, "objectives.pairs") == [
+        "global_contrastive",
+        "global_contrastive, mmm_image, mmm_text, itm",
+    ]
+    with pytest.raises(ConfigError, match="unknown column 'flava_x'"):
+        info_of(load_comparison(job), "flava_x")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("models", ("table_3,1,mim", "table_3,9,mim"), "line '1' is of no column"),
+        ("table_3", ("57.46", "many"), "'many' is not a number"),
+        ("table_3", ("57.46,", "57.46,,,,"), "do not fit the heading"),
+    ],
+)
+def test_malformed_tables_are_refused(
+    tmp_path: Path, name: str, change: tuple[str, str], says: str
+) -> None:
+    for path in PAPER.glob("*.csv"):
+        (tmp_path / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    path = tmp_path / f"{name}.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(*change), encoding="utf-8")
+    with pytest.raises(DataError, match=says):
+        load_lines(tmp_path, "table_3")
+    path.unlink()
+    with pytest.raises(DataError, match="missing"):
+        load_lines(tmp_path, "table_3")
