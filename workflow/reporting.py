@@ -85,8 +85,8 @@ def settings_path(study: Study) -> str:
 
 def report_settings(study: Study) -> ReportSettings:
     """The resolved study, the recipes of its tasks in the place of what the study changes there."""
-    # How many processes a rule takes changes no result, so it must change no page.
-    tree = study.config.model_dump(mode="json", exclude={"resources"})
+    # Processes of a rule change no result, and no page shows seeds from here: neither re-plans it.
+    tree = study.config.model_dump(mode="json", exclude={"resources", "seeds"})
     for name in study.config.tasks:
         task = study.evaluate_task(name)
         for part in ("finetune", "probe"):

@@ -159,9 +159,9 @@ def _bar(axes: Any, y: float, value: float | None, colour: str, limit: float) ->
         return
     shown = max(-limit, min(limit, value))
     axes.barh(y, shown, height=BAR, color=colour)
-    more = "\N{RIGHTWARDS ARROW}" if abs(value) > limit else ""
+    left, right = "\N{LEFTWARDS ARROW}" * (value < -limit), "\N{RIGHTWARDS ARROW}" * (value > limit)
     axes.annotate(
-        f"{signed(value, 1)}{more}",
+        f"{left}{signed(value, 1)}{right}",
         (shown, y),
         xytext=(3 if shown >= 0 else -3, 0),
         textcoords="offset points",

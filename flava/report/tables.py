@@ -25,6 +25,7 @@ AVERAGE_TITLES = DOMAIN_TITLES | {
 MACRO_NOTES = {MACRO: "mean of three domains, ", MACRO_TABLE_C1: "mean of NLP and vision, "}
 STAND_IN_MARK = "\N{LOZENGE}"
 NOT_RUN = "not run"
+NARROW = 5  # columns; with fewer, a table is not stretched over the page
 
 
 def results_table(comparison: Comparison, columns: Sequence[ColumnInfo] | None = None) -> str:
@@ -41,6 +42,7 @@ def results_table(comparison: Comparison, columns: Sequence[ColumnInfo] | None =
     for key in (MACRO,) if same else (MACRO, MACRO_TABLE_C1):
         body += _averages(comparison, key, shown)
     title = text(comparison.published.title)
+    css = "results narrow" if len(shown) < NARROW else "results"
     switches = (
         '<div class="switches"><label><input type="checkbox" id="hide-columns"> '
         "hide columns that did not run</label> "
@@ -48,7 +50,7 @@ def results_table(comparison: Comparison, columns: Sequence[ColumnInfo] | None =
     )
     return (
         f'{switches}<div class="scroll tall" tabindex="0" role="region" aria-label="{title}">'
-        f'<table class="results"><thead>{_head(shown)}</thead>{body}</table></div>'
+        f'<table class="{css}"><thead>{_head(shown)}</thead>{body}</table></div>'
         f"{legend(comparison)}"
     )
 

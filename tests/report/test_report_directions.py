@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from flava.records import parse_record
 from flava.report.claims import judge_all, load_claims, t_quantile, verdict
 from flava.report.compare import load_comparison, std_error_of_mean
 from flava.report.directions import directions_table, load_directions, note, summary
+from flava.report.overview import claims_overview
 from flava.report.site import write_index
 from flava.report.summary import average_estimate, partial_average
 from tests.report.fake_study import (
@@ -215,25 +218,44 @@ def test_directions_json_says_what_the_page_says(tmp_path):
     assert [line["word"] for line in value["directions"]] == [d.word for d in found]
     write_index(job)
     index = (tmp_path / "report/index.html").read_text(encoding="utf-8")
-    assert directions_table(comparison, found) in index
+    assert claims_overview(found) in index
     assert summary(found) in index
-    assert "standard error of the paired difference over 3 seeds" in index
+    assert "standard error of the paired difference over 3 seeds" in note(comparison, found)
+
+
+def test_the_index_counts_each_claims_differences(tmp_path):
+    """The counts of a claim's line are those of the directions, and sum up to all of them."""
+    job = write_study(tmp_path, (0, 1, 2))
+    found = load_directions(job, load_comparison(job))
+    rows = re.findall(r"<tr><th.*?</tr>", claims_overview(found))[1:]
+    keys = list(dict.fromkeys(direction.key for direction in found))
+    assert len(rows) == len(keys)
+    for key, row in zip(keys, rows, strict=True):
+        words = Counter(direction.word for direction in found if direction.key == key)
+        cells = [re.sub(r"<[^>]*>", "", cell) for cell in row.split("<td")[1:]]
+        counts = [cell.partition(">")[2] for cell in cells]
+        expected = [words["holds"], words["reversed"], words["undecided"]]
+        assert counts[:3] == [str(number) for number in expected]
+        assert counts[4] == str(words["not run"])
 
 
 def test_the_page_names_the_kind_of_error(tmp_path):
     one = write_study(tmp_path / "one")
     write_index(one)
     index = (tmp_path / "one/report/index.html").read_text(encoding="utf-8")
-    assert "One seed ran: no verdict." in index
-    assert "undecided: one seed" in index
+    comparison = load_comparison(one)
+    found = load_directions(one, comparison)
+    assert "One seed ran: no verdict." in note(comparison, found)
+    assert "undecided: one seed" in directions_table(comparison, found)
     assert "standard error of the test set (in italics)" in index
     three = write_study(tmp_path / "three", (0, 1, 2))
     write_index(three)
     index = (tmp_path / "three/report/index.html").read_text(encoding="utf-8")
     assert "standard error over 3 seeds" in index
-    assert "undecided: one seed" not in index
     comparison = load_comparison(three)
-    assert "3 seeds" in note(comparison, load_directions(three, comparison))
+    found = load_directions(three, comparison)
+    assert "undecided: one seed" not in directions_table(comparison, found)
+    assert "3 seeds" in note(comparison, found)
 
 
 def test_average_over_incomplete_seeds_has_no_error_over_seeds(tmp_path):

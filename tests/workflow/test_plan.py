@@ -46,7 +46,8 @@ def test_one_edited_column_changes_only_its_own_files(in_copy: Path) -> None:
     columns.write_text(text.replace("gather: none", "gather: local", 1))
     after = Plan.load("smoke").configs()
     changed = {path for path in after if after[path] != before[path]}
-    assert changed == {"results/smoke/runs/flava_c_local-s0/config.json"}
+    run = "results/smoke/runs/flava_c_local-s0/config.json"
+    assert changed == {run, "results/smoke/configs/settings.json"}  # the second is the pages'
 
 
 def test_one_edited_init_changes_its_own_file_alone(in_copy: Path) -> None:
@@ -57,7 +58,8 @@ def test_one_edited_init_changes_its_own_file_alone(in_copy: Path) -> None:
     study.write_text(text.replace("local_crops: 2", "local_crops: 3"))
     after = Plan.load("smoke").configs()
     changed = {path for path in after if after[path] != before[path]}
-    assert changed == {"results/smoke/inits/dino-s0/config.json"}
+    init = "results/smoke/inits/dino-s0/config.json"
+    assert changed == {init, "results/smoke/configs/settings.json"}  # the second is the pages'
 
 
 def test_columns_read_the_inits_they_name_and_no_other(in_copy: Path) -> None:
