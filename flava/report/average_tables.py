@@ -80,7 +80,7 @@ def average_table(comparison: Comparison, lines: Sequence[Line]) -> str:
             cells.append(_cell(comparison, line, key, cell))
         body.append([_title(comparison, line), *cells])
     head = ["method", *(_head(averages[key].n_rows, key) for key in KEYS)]
-    return table(head, body, "plain headline") + _notes(comparison, wrong) + _partial(comparison)
+    return table(head, body) + _notes(comparison, wrong) + _partial(comparison)
 
 
 def _head(n_rows: int, key: str) -> str:

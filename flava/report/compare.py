@@ -141,7 +141,8 @@ def compare(job: ReportJob, published: PublishedTable, scores: Sequence[Score]) 
         for column in columns:
             ours = [score for score in by_row.get(row.name, []) if score.column == column.name]
             printed = paper_rows[row.name].values if row.name in paper_rows else None
-            cells[row.name, column.name] = _cell(ours, column, row.name in by_row, printed)
+            ran = row.name in by_row
+            cells[row.name, column.name] = _cell(ours, column, ran, printed, published.title)
     return Comparison(published, columns, rows, extra, cells, tuple(job.seeds), _records(scores))
 
 
@@ -219,6 +220,7 @@ def _cell(
     column: ColumnInfo,
     row_ran: bool,
     printed: Mapping[str, float | None] | None,
+    table: str,
 ) -> Cell:
     ours = estimate(scores)
     paper = printed.get(column.name) if printed else None
@@ -226,7 +228,7 @@ def _cell(
         ours,
         paper,
         None if ours else _why_no_ours(column, row_ran),
-        None if paper is not None else _why_no_paper(column, printed),
+        None if paper is not None else _why_no_paper(column, printed, table),
     )
 
 
@@ -238,9 +240,11 @@ def _why_no_ours(column: ColumnInfo, row_ran: bool) -> str:
     return "no score for this column in the study's results"
 
 
-def _why_no_paper(column: ColumnInfo, printed: Mapping[str, float | None] | None) -> str:
+def _why_no_paper(
+    column: ColumnInfo, printed: Mapping[str, float | None] | None, table: str
+) -> str:
     if printed is None:
-        return "the paper has no such row"
+        return f"the paper's {table} has no such row"
     if column.name not in printed:
         return "the paper has no such column"
     return "a dash in the paper"

@@ -9,11 +9,12 @@ from itertools import groupby
 from pathlib import Path
 
 from flava.report.claims import HOLDS, NOT_RUN, REVERSED, UNDECIDED, Direction
+from flava.report.directions import summary
 from flava.report.html import DASH, paragraph, span, table, text
 
 GROUPS = {
-    "Tables": (*(f"table_{n}" for n in range(1, 6)), *(f"table_{n}" for n in ("a1", "a2"))),
-    "Every column": ("table_c1", "table_d1", "figure_4", "training_curves"),
+    "Tables": tuple(f"table_{n}" for n in ("1", "2", "3", "4", "5", "a1", "a2", "c1", "d1")),
+    "Figure and curves": ("figure_4", "training_curves"),
     "Checks": ("directions", "audit"),
 }
 OTHERS, COLUMN = "Others", "column_"
@@ -26,6 +27,21 @@ NOTE = (
 )
 
 
+def support(directions: Sequence[Direction]) -> str:
+    """One sentence: what the study decides of the claims, and how often the sign is the paper's."""
+    looked_at = [direction for direction in directions if direction.word != NOT_RUN]
+    if not looked_at:
+        return "None of the paper's claims could be looked at."
+    counts = {word: sum(d.word == word for d in looked_at) for word in (HOLDS, REVERSED)}
+    decided = f"{counts[HOLDS]} hold, {counts[REVERSED]} are reversed, the others stay undecided"
+    if not any(d.quantile is not None for d in looked_at):
+        decided = "one seed ran, so none is decided"
+    return (
+        f"{summary(directions)}. Of the differences between columns that the paper claims, "
+        f"{decided}; {_agreement(looked_at)} have the paper's sign."
+    )
+
+
 def claims_overview(directions: Sequence[Direction]) -> str:
     """One line a claim: how many of its differences hold, are reversed, or are open."""
     body = []
@@ -36,8 +52,8 @@ def claims_overview(directions: Sequence[Direction]) -> str:
         counts = [_count(looked_at, word) for word in (HOLDS, REVERSED)]
         title = text(first.claim) + span("of wrap", text(first.source))
         body.append([title, *counts, _open(looked_at), _agreement(looked_at), _not_run(items)])
-    head = ["the paper's claim", "holds", "reversed", "undecided", "sign as the paper's", "not run"]
-    return table(head, body, "plain cards claims") + paragraph(NOTE, "small")
+    head = ["the paper's claim", "holds", "reversed", "undecided", "the paper's sign", "not run"]
+    return table(head, body, "plain overview") + paragraph(NOTE, "small")
 
 
 def _count(items: Sequence[Direction], word: str) -> str:

@@ -14,11 +14,11 @@ from flava.records import Record
 from flava.report import sections
 from flava.report.claims import Direction
 from flava.report.compare import Comparison, load_comparison
-from flava.report.directions import load_directions, summary
+from flava.report.directions import load_directions
 from flava.report.headline import headline
 from flava.report.html import duration, page, paragraph, quantity, text
 from flava.report.leaks import leaks_section
-from flava.report.overview import claims_overview, page_links
+from flava.report.overview import claims_overview, page_links, support
 from flava.report.runs import Run, load_earlier, load_runs, load_sources
 
 
@@ -85,7 +85,7 @@ def facts(
     ran = ", ".join(f"{c.number} {c.title}" for c in comparison.ran())
     rows = [
         ("Columns", text(ran or "none")),
-        ("Directions", text(summary(directions))),
+        ("Claims", text(support(directions))),
         ("Cost", text(sections.total_cost(runs, earlier))),
         (
             "Hardware",
