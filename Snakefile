@@ -7,6 +7,8 @@ from snakemake.utils import min_version
 from flava.errors import FlavaError
 from workflow.cost import announce
 from workflow.estimate import check_budget
+from workflow.launching import Launching
+from workflow.lock import hold
 from workflow.plan import Plan
 
 min_version("9.0")
@@ -21,12 +23,18 @@ try:
     if workflow.is_main_process:
         check_budget(plan, config.get("budget_gpu_hours"))
     plan.write()
+    launching = Launching.load(plan, config.get("cluster"))
     if workflow.is_main_process:
         announce(plan)
 except FlavaError as error:
     raise WorkflowError(str(error)) from None
 
 PY = sys.executable
+LAUNCH = f"{PY} -m workflow.launch --settings {launching.path}"
+
+
+onstart:
+    hold(".snakemake/driver.lock")
 
 
 wildcard_constraints:

@@ -18,6 +18,7 @@ from flava.records import load_record
 from flava.report.html import duration
 from workflow.assumptions import Assumptions, corpus_images, pretraining_cost, shown_hours
 from workflow.plan import Plan
+from workflow.resources import launch_settings, resolve
 
 KEY = "budget_gpu_hours"
 
@@ -194,4 +195,5 @@ def _range(low: float, high: float) -> str:
 
 
 def _ranks(plan: Plan, rule: str) -> int:
-    return int(plan.resources(rule)["ranks"])
+    tree = {"cluster": {"kind": "slurm"}, "resources": plan.study.config.resources}
+    return resolve(rule, None, launch_settings(tree, f"study '{plan.name}'")).ranks

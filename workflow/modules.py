@@ -20,6 +20,9 @@ MODULES = {
     "site": "flava.report.site",
 }
 
+# Steps of seconds, which run where Snakemake runs.
+NOT_LAUNCHED = frozenset({"collect", "directions", "render", "site"})
+
 RUN_FILES = [
     "record.json",
     "log.csv",

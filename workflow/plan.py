@@ -10,10 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
-from flava.config import Sharding
-from flava.errors import ConfigError, unknown_name
 from flava.io import write_json
 from flava.jobs import (
     CodebookJob,
@@ -45,7 +43,6 @@ PAGES = (
     *("directions", "audit", "training_curves"),
 )
 COLUMN_PAGE = "column_"
-RESOURCES: dict[str, int | str] = {"ranks": 1, "threads": 1, "sharding": "none"}
 
 
 @dataclass(frozen=True)
@@ -146,28 +143,6 @@ class Plan:
     def code_path(self, step: str) -> str:
         """Fingerprint of a step's source code."""
         return f"{self.results}/configs/code/{step}.json"
-
-    def resources(self, rule: str) -> dict[str, int | str]:
-        """Ranks, threads, sharding of a rule: from the study, never part of a run's identity.
-
-        Raises:
-            ConfigError: the study names an unknown rule or sharding.
-        """
-        known = self.study.config.resources
-        for name in known:
-            if name not in MODULES:
-                where = f"study '{self.name}': resources"
-                raise ConfigError(unknown_name("rule", name, list(MODULES), where))
-        found = {**RESOURCES, **known.get(rule, {})}
-        if found["sharding"] not in (shardings := list(get_args(Sharding))):
-            where = f"study '{self.name}': resources.{rule}"
-            raise ConfigError(unknown_name("sharding", str(found["sharding"]), shardings, where))
-        return found
-
-    def cores(self, rule: str) -> int:
-        """Cores that a job of this rule keeps busy on this machine."""
-        resources = self.resources(rule)
-        return int(resources["ranks"]) * int(resources["threads"])
 
     def raw_inputs(self) -> list[str]:
         """What must be there before raw files can be read: the toy world, where it is used."""

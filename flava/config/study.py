@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from flava.config.base import Strict
@@ -74,8 +76,9 @@ class StudyConfig(Strict):
         description="search of the test examples in the pretraining data; null: none",
     )
     bootstrap_resamples: PositiveInt = Field(200, description="for standard errors")
-    resources: dict[str, dict[str, int | str]] = Field(
-        default_factory=dict, description="a rule's ranks, threads, memory: not part of identity"
+    resources: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="rule -> ranks, threads, nodes, time, …; not part of identity",
     )
 
     @model_validator(mode="after")

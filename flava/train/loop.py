@@ -22,6 +22,7 @@ from flava.train.best import Best
 from flava.train.checkpoint import Checkpoints
 from flava.train.distributed import Ranks, gather_objects, joined_ranks, scale_gradients
 from flava.train.finish import finish_run
+from flava.train.interrupt import save_requests
 from flava.train.log import TrainingLog
 from flava.train.optim import check_warmup, make_optimizer, set_rates
 from flava.train.precision import LossScale
@@ -96,12 +97,16 @@ class Training:
         ahead = reading_threads(self.ranks.device, self.ranks.world_size)
         updates = progress(done, self.total, self.recipe.step, self.ranks)
         clock = time.perf_counter()
-        for update, batches in prefetched(self._read, updates, ahead):
-            step = self._update(update, batches)
-            now = time.perf_counter()
-            self.log.add(str(self.kinds[update]), step, seconds=now - clock)
-            clock = now
-            self._after(update + 1, updates)
+        with save_requests(self.ranks) as requests:
+            for update, batches in prefetched(self._read, updates, ahead):
+                step = self._update(update, batches)
+                now = time.perf_counter()
+                self.log.add(str(self.kinds[update]), step, seconds=now - clock)
+                clock = now
+                self._after(update + 1, updates)
+                if update + 1 < self.total and requests.pending():
+                    self.state.save(self.checkpoints, update + 1, self.ranks)
+                    requests.answer()
         self._finish(earlier_seconds)
 
     def _read(self, update: int) -> list[AnyBatch]:
@@ -168,6 +173,7 @@ class Training:
         if self.ranks.first:
             self.recipe.replace(self.skeletons)
             self.best.load()
+            self.log.write(self.log_path)  # who waits for the run may have removed it meanwhile
             facts |= {**self.scale.facts(), **self.best.facts()}
             finish_run(self.recipe, self.log, self.started, earlier_seconds, facts)
 

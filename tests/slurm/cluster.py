@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -55,10 +56,16 @@ class Cluster:
     """Nodes `127.0.0.1`, `127.0.0.2`, … of fake GPUs.
 
     The names are loopback addresses, so that ranks find each other without a name service.
+
+    Attributes:
+        nodes: in the partition `gpu` and its like.
+        spare: further ones, in the partition `spare`, for tests that lose a node.
+        gpus: of a node.
     """
 
     folder: Path
     nodes: int = 4
+    spare: int = 2
     gpus: int = 4
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -66,7 +73,7 @@ class Cluster:
         for name in ("etc", "log", "run", "spool", "state", "munge", "db", "dev"):
             (self.folder / name).mkdir(parents=True)
         self.folder.chmod(0o755)
-        self.ports = free_ports(3 + self.nodes)
+        self.ports = free_ports(3 + self.nodes + self.spare)
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SBATCH_"))},
             "SLURM_CONF": str(self.folder / "etc/slurm.conf"),
@@ -75,7 +82,7 @@ class Cluster:
 
     def start(self) -> None:
         """Starts all daemons; returns when every node is idle."""
-        configuration.write(self.folder, self.names, self.ports, self._devices())
+        configuration.write(self.folder, self.names, self.spare, self.ports, self._devices())
         self._start_munge()
         self._start_accounting()
         self.start_controller()
@@ -86,7 +93,7 @@ class Cluster:
     @property
     def names(self) -> list[str]:
         """Of the nodes."""
-        return [f"127.0.0.{n + 1}" for n in range(self.nodes)]
+        return [f"127.0.0.{n + 1}" for n in range(self.nodes + self.spare)]
 
     def start_controller(self) -> None:
         """Starts slurmctld and waits until it answers."""
@@ -128,11 +135,16 @@ class Cluster:
         lines = self.run("squeue", "--noheader", "--format=%i %T").splitlines()
         return [tuple(line.split()) for line in lines]  # type: ignore[misc]
 
+    def lose(self, node: str, job: str) -> None:
+        """Kills a node's slurmd and all that runs there of a job, as if its power had failed."""
+        self.kill(f"slurmd.{node}", signal.SIGKILL)
+        for pid in processes_of(self.environment["SLURM_CONF"], node, job):
+            os.kill(pid, signal.SIGKILL)
+
     def clear(self) -> None:
-        """Cancels what a test left, and waits until the nodes are free again."""
+        """Cancels what a test left."""
         for job, _ in self.jobs():
             self.ok("scancel", job)
-        wait_until(self.idle, 60, "nodes idle after the test")
 
     def stop(self) -> None:
         """Ends the daemons that were started here, nothing else."""
@@ -222,3 +234,20 @@ def listens(port: int) -> bool:
     """Whether something accepts connections on a port of this machine."""
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def processes_of(conf: str, node: str, job: str) -> list[int]:
+    """A job's processes on one node of the cluster with this configuration, their daemon first."""
+    found: list[tuple[bool, int]] = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (path / "cmdline").read_bytes()
+            variables = (path / "environ").read_bytes().split(b"\0")
+        except OSError:  # it has ended, or is not ours
+            continue
+        daemon = command.startswith(f"slurmstepd: [{job}".encode())
+        named = f"SLURMD_NODENAME={node}".encode() in variables
+        ours = f"SLURM_CONF={conf}".encode() in variables or daemon
+        if ours and (daemon or (named and f"SLURM_JOB_ID={job}".encode() in variables)):
+            found.append((not daemon, int(path.name)))
+    return [pid for _, pid in sorted(found)]

@@ -47,11 +47,11 @@ AccountingStoragePort={dbd}
 AccountingStoragePass={folder}/munge/munge.sock
 JobAcctGatherType=jobacct_gather/none
 {nodes}
-PartitionName=gpu Nodes=ALL Default=YES PriorityTier=1 DefMemPerCPU=64
-PartitionName=low Nodes=ALL PriorityTier=1 GraceTime=20 DefMemPerCPU=64
-PartitionName=harsh Nodes=ALL PriorityTier=1 DefMemPerCPU=64
-PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF DefMemPerCPU=64
-PartitionName=short Nodes=ALL PriorityTier=1 MaxTime=1 DefMemPerCPU=64
+PartitionName=gpu Nodes={common} Default=YES PriorityTier=1 DefMemPerCPU=64
+PartitionName=low Nodes={common} PriorityTier=1 GraceTime=20 DefMemPerCPU=64
+PartitionName=harsh Nodes={common} PriorityTier=1 DefMemPerCPU=64
+PartitionName=high Nodes={common} PriorityTier=10 PreemptMode=OFF DefMemPerCPU=64
+PartitionName=spare Nodes={spare} PriorityTier=1 DefMemPerCPU=64
 """
 
 SLURMDBD = """\
@@ -76,11 +76,12 @@ NODE = (
 )
 
 
-def write(folder: Path, names: list[str], ports: list[int], devices: str) -> None:
+def write(folder: Path, names: list[str], spare: int, ports: list[int], devices: str) -> None:
     """Writes slurm.conf, gres.conf and slurmdbd.conf into `folder`/etc.
 
     Args:
         names: of the nodes.
+        spare: how many of them, the last ones, are in the partition `spare` alone.
         ports: of MariaDB, slurmdbd, slurmctld, and each node's slurmd.
         devices: character devices that stand for GPUs, as `/dev/x[0-3]`.
     """
@@ -101,6 +102,8 @@ def write(folder: Path, names: list[str], ports: list[int], devices: str) -> Non
         # Ids never repeat from one cluster to the next.
         "first_job": int(time.time()) % 40_000_000,
         "nodes": "\n".join(lines),
+        "common": ",".join(names[:-spare]),
+        "spare": ",".join(names[-spare:]),
     }
     etc = folder / "etc"
     (etc / "slurm.conf").write_text(SLURM.format(**values))

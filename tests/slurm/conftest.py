@@ -29,7 +29,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(slurm: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """The cluster, free of jobs before and after; the test's commands talk to it."""
+    """The cluster, which the test's commands talk to; its jobs are cancelled afterwards."""
     for name, value in slurm.environment.items():
         monkeypatch.setenv(name, value)
     yield slurm

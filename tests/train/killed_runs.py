@@ -12,6 +12,7 @@ rank 0. The exit codes of the ranks (-9: killed) are printed as one JSON list a 
     mark:<n>        when the n-th checkpoint is whole
     half:<n>        in the n-th checkpoint, with half of its bytes written
     export          when the model folder is written, before the record
+    ask:<n>         in the n-th update rank 0 is asked to save first, and then ends with status 75
     none            never: the run must end by itself
 """
 
@@ -31,7 +32,7 @@ from typing import Any
 import torch
 from train_helpers import free_port
 
-from flava.train import checkpoint, finish
+from flava.train import checkpoint, finish, interrupt, loop
 
 
 def kill() -> None:
@@ -82,6 +83,24 @@ def save_half(number: int) -> Callable[[object, Path], None]:
     return wrapped
 
 
+def ask_in(number: int) -> Callable[..., None]:
+    """seed_update, with a scheduler's warning in its n-th call."""
+    calls, seed = 0, loop.seed_update
+
+    def warned(*_: object) -> None:
+        interrupt.save_then(lambda: os._exit(75))
+
+    def wrapped(*args: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            os.kill(os.getpid(), signal.SIGUSR2)
+        seed(*args)
+
+    signal.signal(signal.SIGUSR2, warned)
+    return wrapped
+
+
 def prepare_kill(plan: str) -> None:
     name, _, value = plan.partition(":")
     if name == "seconds":
@@ -98,6 +117,8 @@ def prepare_kill(plan: str) -> None:
         torch.save = save_half(int(value))  # type: ignore[assignment]
     elif name == "export":
         finish.plot_curves = at_call(1, finish.plot_curves)  # type: ignore[assignment]
+    elif name == "ask":
+        loop.seed_update = ask_in(int(value))  # type: ignore[assignment]
     else:
         assert name == "none", plan
 

@@ -116,3 +116,22 @@ def test_two_ranks_killed_and_continued_are_bit_equal(
     assert codes[1][0] == -signal.SIGKILL and codes[1][1] != 0  # the other rank does not hang
     assert weights(whole) == weights(broken)
     assert clean_log(whole) == clean_log(broken)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_asked_in_the_middle_of_an_update_it_saves_at_once(
+    run_tree: Tree, write_run: Write, tmp_path: Path, ranks: int
+) -> None:
+    run_tree["pretrain"] |= {"pair_updates": 9, "checkpoint_updates": 1000}
+    run_tree["pretrain"] |= {"select_updates": None, "log_updates": 4}
+    run_tree["contrastive"]["ranks"] = ranks
+    whole, broken = moved(run_tree, tmp_path / "whole"), moved(run_tree, tmp_path / "broken")
+    jobs = [job(write_run(broken), ranks, "ask:6"), job(write_run(whole), ranks)]
+    codes = run_jobs(jobs)
+    assert codes[0][0] == 75 and codes[1] == [0] * ranks
+    # The interrupted update is whole: the request waits for its end.
+    names = sorted(path.name for path in Path(broken["checkpoints"]).glob("update-*.json"))
+    assert names == ["update-000000006.json"]
+    assert run_jobs([job(write_run(broken), ranks)]) == [[0] * ranks]
+    assert weights(whole) == weights(broken)
+    assert clean_log(whole) == clean_log(broken)

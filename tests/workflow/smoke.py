@@ -10,7 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-PARTS = ["Snakefile", "params", "workflow", "profiles", "flava", "notebooks"]
+PARTS = ["Snakefile", "params", "workflow", "flava", "notebooks"]
+LINKS = ["profiles", "slurm", "local"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Project:
                 shutil.copytree(source, path / part, ignore=ignore)
             else:
                 shutil.copy(source, path / part)
+        for link in LINKS:
+            (path / link).symlink_to((root / link).readlink())
         return cls(path)
 
     def snakemake(

@@ -1,7 +1,10 @@
-"""The launcher: one callable on N ranks, here or through submitit's local executor."""
+"""The launcher on this machine: one callable on N ranks, here or through submitit's executor."""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,73 +12,134 @@ from pathlib import Path
 import pytest
 
 from flava.errors import ConfigError
-from workflow import launch as module
-from workflow.launch import LaunchError, Step, launch
+from tests.slurm.cluster import wait_until
+from workflow.launch import __main__ as module
+from workflow.launch.errors import LaunchError
+from workflow.launch.step import Step
+from workflow.resources import Budgets, ClusterConfig, Request
+
+LOCAL = ClusterConfig(budgets=Budgets(failures=0), poll_seconds=0.5)
 
 
 @pytest.fixture(autouse=True)
-def steps(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
-    monkeypatch.setitem(module.STEPS, "write_rank", ("tests.workflow.ranks", "write_rank"))
+def environment(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
     monkeypatch.setenv("PYTHONPATH", str(root))
     monkeypatch.delenv("RANK", raising=False)
 
 
-class Ranked(Step):
-    """A step whose function is found on the rank without the patched table."""
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    """Path of a configuration; what the ranks write lies beside it."""
+    (tmp_path / "c").write_text("{}")
+    return str(tmp_path / "c")
 
-    def function(self):
+
+class Ranked(Step):
+    """A step of the tests, as pickled for a rank."""
+
+    def run(self) -> None:
         from tests.workflow import ranks
 
-        return getattr(ranks, self.name)
+        options = {} if self.sharding == "none" else {"sharding": self.sharding}
+        getattr(ranks, self.name)(self.config, **options)
 
 
-def test_one_rank_runs_in_this_process(tmp_path: Path) -> None:
-    launch(Step("write_rank", str(tmp_path / "c")), 1, tmp_path)
-    assert (tmp_path / "c.rankalone").is_file()
+def launch(step: Step, ranks: int, folder: Path, **request: str) -> None:
+    known = {**module.MODULES, step.name: "tests.workflow.ranks"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MODULES", known)
+        module.launch(step, Request(ranks=ranks, **request), LOCAL, folder=folder)
 
 
-def test_two_ranks_see_their_environment(tmp_path: Path) -> None:
-    launch(Ranked("write_rank", str(tmp_path / "c")), 2, tmp_path / "logs")
+def test_one_rank_runs_in_this_process(config: str, tmp_path: Path) -> None:
+    launch(Ranked("write_rank", config), 1, tmp_path)
+    assert Path(f"{config}.rankalone").is_file()
+
+
+def test_two_ranks_see_their_environment(config: str, tmp_path: Path) -> None:
+    launch(Ranked("write_rank", config), 2, tmp_path / "logs")
     for rank in (0, 1):
-        text = (tmp_path / f"c.rank{rank}").read_text()
+        text = Path(f"{config}.rank{rank}").read_text()
         assert f"RANK={rank} WORLD_SIZE=2 LOCAL_RANK={rank} MASTER_ADDR=" in text
 
 
-def test_every_rank_is_told_how_to_shard(tmp_path: Path) -> None:
-    launch(Ranked("write_sharding", str(tmp_path / "c")), 1, tmp_path)
-    launch(Ranked("write_sharding", str(tmp_path / "c"), "fsdp"), 2, tmp_path / "logs")
-    found = [(tmp_path / f"c.sharding{rank}").read_text() for rank in ("alone", 0, 1)]
-    assert found == ["none", "fsdp", "fsdp"]
+def test_every_rank_is_told_how_to_shard(config: str, tmp_path: Path) -> None:
+    launch(Ranked("write_sharding", config, "fsdp"), 1, tmp_path)
+    launch(Ranked("write_sharding", config), 2, tmp_path / "logs", sharding="fsdp")
+    found = [Path(f"{config}.sharding{rank}").read_text() for rank in ("alone", 0, 1)]
+    assert found == ["fsdp"] * 3
 
 
-def test_ranks_meet_in_a_process_group(tmp_path: Path) -> None:
-    launch(Ranked("sum_ranks", str(tmp_path / "c")), 2, tmp_path / "logs")
-    assert (tmp_path / "c.sum").read_text() == "2"
+def test_ranks_meet_in_a_process_group(config: str, tmp_path: Path) -> None:
+    launch(Ranked("sum_ranks", config), 2, tmp_path / "logs")
+    assert Path(f"{config}.sum").read_text() == "2"
 
 
-def test_a_failing_rank_names_its_error_and_log(tmp_path: Path) -> None:
-    with pytest.raises(LaunchError, match="loss is not finite at update 7") as caught:
-        launch(Ranked("fail_on_rank_1", str(tmp_path / "c")), 2, tmp_path / "logs")
-    assert "rank 1 failed" in str(caught.value)
-    assert str(tmp_path / "logs") in str(caught.value)
+def test_a_failing_rank_names_its_error_and_log(config: str, tmp_path: Path) -> None:
+    with pytest.raises(LaunchError, match="Rank 1 failed: the loss is not finite") as caught:
+        launch(Ranked("fail_on_rank_1", config), 2, tmp_path / "logs")
+    assert f"Log: {tmp_path / 'logs'}" in str(caught.value)
+    assert json.loads(Path(f"{config}.job.json").read_text())["status"] == "failed"
 
 
-def test_bad_requests_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--ranks 0 must be at least 1"):
-        launch(Step("write_rank", "c"), 0, tmp_path)
-    with pytest.raises(ConfigError, match="unknown cluster 'slrum'"):
-        launch(Step("write_rank", "c"), 2, tmp_path, "slrum")
+def test_unknown_step_is_refused(config: str) -> None:
     with pytest.raises(ConfigError, match=r"unknown step 'pretran'. Did you mean 'pretrain'\?"):
-        launch(Step("pretran", "c"), 1, tmp_path)
+        module.launch(Step("pretran", config), Request(), LOCAL)
+
+
+def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "workflow.launch", *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
 
 
 def test_command_line_error_is_one_paragraph(root: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "workflow.launch", "pretrain", "--config", "missing.json"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-    )
+    result = run(root, "pretrain", "--config", "missing.json")
     assert result.returncode == 3
     assert result.stderr.startswith("error: missing.json is missing.")
     assert "Traceback" not in result.stderr
+
+
+def test_bad_settings_are_refused(root: Path, config: str, tmp_path: Path) -> None:
+    result = run(root, "pretrain", "--config", config, "--ranks", "0")
+    assert result.returncode == 2 and "--ranks 0 must be at least 1" in result.stderr
+    settings = tmp_path / "cluster.yaml"
+    settings.write_text("cluster: {kind: slurm, defaults: {partion: gpu}}")
+    result = run(root, "pretrain", "--config", config, "--settings", str(settings))
+    assert result.returncode == 2
+    assert "unknown key 'partion'. Did you mean 'partition'?" in result.stderr
+    settings.write_text("cluster: {kind: slurm, defaults: {nodes: 2, ranks: 3}}")
+    result = run(root, "pretrain", "--config", config, "--settings", str(settings))
+    assert "3 ranks cannot be dealt out evenly to 2 nodes" in result.stderr
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from tests.workflow.test_launch import Ranked, launch
+launch(Ranked("wait", sys.argv[1]), 2, Path(sys.argv[2]))
+"""
+
+
+def test_ctrl_c_ends_the_ranks(root: Path, config: str, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, config, str(tmp_path / "logs")],
+        cwd=root,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    pids = [Path(f"{config}.pid{rank}") for rank in (0, 1)]
+    wait_until(lambda: all(path.is_file() for path in pids), 60, "two ranks")
+    process.send_signal(signal.SIGINT)
+    _, text = process.communicate(timeout=60)
+    assert process.returncode == 130 and "SIGINT: cancelling job" in text
+    for path in pids:
+        wait_until(lambda path=path: not alive(int(path.read_text())), 20, "the rank's end")
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

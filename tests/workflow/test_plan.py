@@ -10,7 +10,9 @@ import pytest
 
 from flava.errors import ConfigError
 from workflow.fingerprint import NOT_PART, fingerprint
+from workflow.launching import Launching
 from workflow.plan import MODULES, Plan
+from workflow.resources import resolve
 
 
 @pytest.fixture
@@ -102,7 +104,7 @@ def test_resources_are_not_part_of_any_configuration(in_copy: Path) -> None:
     study = Path("params/smoke.yaml")
     study.write_text(study.read_text() + "\nresources: {pretrain: {ranks: 2, threads: 1}}\n")
     plan = Plan.load("smoke")
-    assert plan.cores("pretrain") == 2
+    assert Launching.load(plan, None).threads("pretrain") == 2
     assert plan.configs() == before
 
 
@@ -111,18 +113,32 @@ def test_sharding_is_a_resource_and_checked(in_copy: Path) -> None:
     text = study.read_text()
     study.write_text(text + "\nresources: {pretrain: {ranks: 2, sharding: fsdp}}\n")
     plan = Plan.load("smoke")
-    assert plan.resources("pretrain")["sharding"] == "fsdp" and plan.configs() == before
-    assert plan.resources("codebook")["sharding"] == "none"
+    settings = Launching.load(plan, None).settings
+    assert resolve("pretrain", None, settings).sharding == "fsdp" and plan.configs() == before
+    assert resolve("codebook", None, settings).sharding == "none"
     study.write_text(text + "\nresources: {pretrain: {sharding: fsdp2}}\n")
-    with pytest.raises(ConfigError, match=r"unknown sharding 'fsdp2'.*Did you mean 'fsdp'"):
-        Plan.load("smoke").resources("pretrain")
+    with pytest.raises(ConfigError, match=r"pretrain.sharding': Input should be 'none' or 'fsdp'"):
+        Launching.load(Plan.load("smoke"), None)
 
 
-def test_resources_of_an_unknown_rule_are_refused(in_copy: Path) -> None:
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ("{pretran: {ranks: 2}}", r"unknown rule 'pretran'. Did you mean 'pretrain'\?"),
+        ("{pretrain: {rank: 2}}", r"unknown key 'rank'. Did you mean 'ranks'\?"),
+        (
+            "{pretrain: {columns: {flava_n_init: {ranks: 2}}}}",
+            r"unknown column 'flava_n_init'. Did you mean 'flava_no_init'\?",
+        ),
+        ("{pretrain: {time: 24:00}}", r"needs quotes in YAML: '24:00'"),
+        ("{pretrain: {time: a day}}", r"'a day' is not a time limit"),
+    ],
+)
+def test_bad_resources_are_refused(in_copy: Path, resources: str, message: str) -> None:
     study = Path("params/smoke.yaml")
-    study.write_text(study.read_text() + "\nresources: {pretran: {ranks: 2}}\n")
-    with pytest.raises(ConfigError, match=r"unknown rule 'pretran'. Did you mean 'pretrain'\?"):
-        Plan.load("smoke").resources("pretrain")
+    study.write_text(study.read_text() + f"\nresources: {resources}\n")
+    with pytest.raises(ConfigError, match=message):
+        Launching.load(Plan.load("smoke"), None)
 
 
 def test_unimodal_columns_have_the_papers_dashes(root: Path, monkeypatch) -> None:

@@ -12,14 +12,11 @@ rule evaluate:
         f"{plan.results}/runs/{{run}}/evaluate/{{job}}.json",
     log:
         f"logs/{plan.name}/evaluate/{{run}}.{{job}}.log",
-    threads: plan.cores("evaluate")
-    resources:
-        ranks=plan.resources("evaluate")["ranks"],
+    threads: launching.threads("evaluate")
     message:
         "evaluate {wildcards.run} {wildcards.job}"
     shell:
-        "exec {PY} -m workflow.launch evaluate --config {input.config:q}"
-        " --ranks {resources.ranks} --threads {threads} > {log:q} 2>&1"
+        "exec {LAUNCH} evaluate --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
 
 
 # One pass over a corpus, whatever the number of tasks that are searched in it.
@@ -32,11 +29,11 @@ rule hash:
         f"{plan.data}/hashes/{{kind}}.npz",
     log:
         f"logs/{plan.name}/hash/{{kind}}.log",
-    threads: plan.cores("hash")
+    threads: launching.threads("hash")
     message:
         "hash {wildcards.kind}"
     shell:
-        "{PY} -m flava.data.hash_corpus --config {input.config:q} --threads {threads} > {log:q} 2>&1"
+        "exec {LAUNCH} hash --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
 
 
 rule leaks:
@@ -52,7 +49,7 @@ rule leaks:
     message:
         "leaks: search the test examples in the pretraining data"
     shell:
-        "{PY} -m flava.evaluate.leaks --config {input.config:q} > {log:q} 2>&1"
+        "exec {LAUNCH} leaks --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
 
 
 rule collect:

@@ -14,12 +14,11 @@ rule selection:
     log:
         f"logs/{plan.name}/selection.log",
     priority: 100
-    threads: plan.cores("selection")
+    threads: launching.threads("selection")
     message:
         "selection set: labelled arrays for scores during training"
     shell:
-        "OMP_NUM_THREADS={threads} {PY} -m flava.evaluate.selection_set"
-        " --config {input.config:q} > {log:q} 2>&1"
+        "exec {LAUNCH} selection --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
 
 
 rule init:
@@ -35,12 +34,8 @@ rule init:
         init="mlm|beit|dino",
         seed=r"s\d+",
     priority: 80
-    threads: lambda wildcards: plan.cores(f"init_{wildcards.init}")
-    resources:
-        ranks=lambda wildcards: plan.resources(f"init_{wildcards.init}")["ranks"],
-        sharding=lambda wildcards: plan.resources(f"init_{wildcards.init}")["sharding"],
+    threads: lambda wildcards: launching.threads(f"init_{wildcards.init}")
     message:
         "init {wildcards.init}-{wildcards.seed}"
     shell:
-        "exec {PY} -m workflow.launch init_{wildcards.init} --config {input.config:q}"
-        " --ranks {resources.ranks} --threads {threads} --sharding {resources.sharding} > {log:q} 2>&1"
+        "exec {LAUNCH} init_{wildcards.init} --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"

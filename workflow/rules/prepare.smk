@@ -10,11 +10,11 @@ rule toy_world:
     log:
         f"logs/{plan.name}/toy_world.log",
     priority: 100
-    threads: plan.cores("toy_world")
+    threads: launching.threads("toy_world")
     message:
         "toy world: generate its files"
     shell:
-        "OMP_NUM_THREADS={threads} {PY} -m flava.data.toy --config {input.config:q} > {log:q} 2>&1"
+        "exec {LAUNCH} toy_world --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
 
 
 rule tokenizer:
@@ -27,11 +27,11 @@ rule tokenizer:
     log:
         f"logs/{plan.name}/tokenizer.log",
     priority: 100
-    threads: plan.cores("tokenizer")
+    threads: launching.threads("tokenizer")
     message:
         "tokenizers: train or convert"
     shell:
-        "OMP_NUM_THREADS={threads} {PY} -m flava.data.tokenizer --config {input.config:q} > {log:q} 2>&1"
+        "exec {LAUNCH} tokenizer --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
 
 
 rule prepare:
@@ -46,11 +46,11 @@ rule prepare:
     log:
         f"logs/{plan.name}/prepare_{{kind}}.log",
     priority: 100
-    threads: plan.cores("prepare")
+    threads: launching.threads("prepare")
     message:
         "prepare {wildcards.kind}"
     shell:
-        "OMP_NUM_THREADS={threads} {PY} -m flava.data.prepare --config {input.config:q} > {log:q} 2>&1"
+        "exec {LAUNCH} prepare --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
 
 
 rule codebook:
@@ -64,12 +64,8 @@ rule codebook:
     log:
         f"logs/{plan.name}/codebook.log",
     priority: 100
-    threads: plan.cores("codebook")
-    resources:
-        ranks=plan.resources("codebook")["ranks"],
-        sharding=plan.resources("codebook")["sharding"],
+    threads: launching.threads("codebook")
     message:
         "codebook: train the dVAE, cache image tokens"
     shell:
-        "exec {PY} -m workflow.launch codebook --config {input.config:q}"
-        " --ranks {resources.ranks} --threads {threads} --sharding {resources.sharding} > {log:q} 2>&1"
+        "exec {LAUNCH} codebook --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"

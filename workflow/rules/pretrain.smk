@@ -11,15 +11,11 @@ rule pretrain:
     log:
         f"logs/{plan.name}/pretrain/{{run}}.log",
     priority: 50
-    threads: plan.cores("pretrain")
-    resources:
-        ranks=plan.resources("pretrain")["ranks"],
-        sharding=plan.resources("pretrain")["sharding"],
+    threads: launching.threads("pretrain")
     message:
         "pretrain {wildcards.run}"
     shell:
-        "exec {PY} -m workflow.launch pretrain --config {input.config:q}"
-        " --ranks {resources.ranks} --threads {threads} --sharding {resources.sharding} > {log:q} 2>&1"
+        "exec {LAUNCH} pretrain --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
 
 
 rule import_model:
@@ -36,4 +32,4 @@ rule import_model:
     message:
         "import {wildcards.run}: published weights, evaluated only"
     shell:
-        "exec {PY} -m flava.train.imported --config {input.config:q} > {log:q} 2>&1"
+        "exec {LAUNCH} import --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"

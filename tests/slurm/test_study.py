@@ -1,0 +1,139 @@
+"""`snakemake --profile slurm` on a real cluster: interrupted, killed, continued, and the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flava.params import read_yaml
+from tests.slurm.cluster import Cluster, wait_until
+from tests.workflow.smoke import Project
+
+RUN = "results/smoke/runs/flava_no_init-s0"
+
+
+@pytest.fixture(scope="module")
+def project(slurm: Cluster, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The smoke study with one column, which trains on 2 nodes with 2 ranks each."""
+    folder = tmp_path_factory.mktemp("study")
+    project = Project.copy(root, folder)
+    study = read_yaml(folder / "params/smoke.yaml")
+    study |= {"columns": ["flava_no_init"], "evaluate_jobs": {"vision": ["mnist"]}}
+    study |= {"selection": {}, "leaks": None, "contrastive_ranks": 4}
+    study["tasks"] = {"mnist": study["tasks"]["mnist"]}
+    study["pretrain"] |= {"select_updates": None, "pair_updates": 16}
+    (folder / "params/smoke.yaml").write_text(yaml.safe_dump(study))
+    profile = folder / "slurm/cluster.yaml"
+    cluster = read_yaml(profile)["cluster"]
+    cluster["rules"] = {"pretrain": {"columns": {"flava_no_init": {"nodes": 2, "ranks": 4}}}}
+    cluster["poll_seconds"] = 1.0
+    profile.write_text(yaml.safe_dump({"cluster": cluster}))
+    return project
+
+
+@pytest.fixture
+def snakemake(project: Project, slurm: Cluster) -> Iterator[list[subprocess.Popen[str]]]:
+    """Starts the study in a session of its own; the same command each time."""
+    command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "--config", "study=smoke"]
+    started: list[subprocess.Popen[str]] = []
+
+    class Starter(list):  # type: ignore[type-arg]
+        def start(self) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                command,
+                cwd=project.path,
+                env={**project.environment(), **slurm.environment, "OMP_NUM_THREADS": "1"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+            started.append(process)
+            return process
+
+    yield Starter()
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    slurm.clear()
+
+
+def ticket(project: Project) -> dict:
+    path = project.path / RUN / "config.job.json"
+    return json.loads(path.read_text()) if path.is_file() else {"status": "", "attempts": []}
+
+
+def training(project: Project, earlier: str | None = None) -> str:
+    """Id of the run's job, once it has one that is not `earlier`."""
+
+    def newest() -> str | None:
+        attempts = ticket(project)["attempts"]
+        return attempts[-1]["job"] if attempts else None
+
+    wait_until(lambda: newest() not in (None, earlier), 200, "the pretraining job")
+    job = newest()
+    assert job
+    return job
+
+
+def test_interrupted_killed_and_continued(
+    project: Project, snakemake, slurm: Cluster, root: Path
+) -> None:
+    log = project.path / "logs/smoke/pretrain/flava_no_init-s0.log"
+    first = snakemake.start()
+    job = training(project)
+    os.killpg(first.pid, signal.SIGINT)  # Ctrl-C in a terminal
+    first.communicate(timeout=60)
+    assert first.returncode != 0
+    assert f"SIGINT: cancelling job {job}" in log.read_text()
+    wait_until(lambda: job not in dict(slurm.jobs()), 30, "cancelled")
+
+    second = snakemake.start()
+    job = training(project, job)
+    second.kill()
+    second.communicate(timeout=60)
+    wait_until(lambda: job in dict(slurm.jobs()), 5, "the job of the killed driver")
+    third = snakemake.start()
+    text, _ = third.communicate(timeout=300)
+    assert third.returncode == 0, text[-4000:]
+    assert f"re-attached to slurm job {job}" in log.read_text()
+    assert [each["job"] for each in ticket(project)["attempts"]] == [job]
+
+    record = json.loads((project.path / RUN / "record.json").read_text())
+    assert record["ranks"] == 4 and record["jobs"] == [job]
+    assert (project.path / RUN / "log.csv").read_text().startswith("update,")
+    assert "MNIST" in (project.path / "results/smoke/report/table_c1.html").read_text()
+    _same_as_undisturbed(project, root)
+
+
+def _same_as_undisturbed(project: Project, root: Path) -> None:
+    """Trains the run once more, in one go and on this machine: equal weights, bit for bit."""
+    other = project.path / "undisturbed"
+    other.mkdir()
+    config = json.loads((project.path / RUN / "config.json").read_text())
+    config |= {"output": str(other / "run"), "checkpoints": str(other / "checkpoints")}
+    (other / "config.json").write_text(json.dumps(config))
+    command = ["-m", "workflow.launch", "pretrain", "--config", str(other / "config.json")]
+    done = project.python(*command, "--ranks", "4", "--folder", str(other / "logs"))
+    assert done.returncode == 0, done.stderr
+    weights = [
+        (folder / "model/model.safetensors").read_bytes()
+        for folder in (project.path / RUN, other / "run")
+    ]
+    assert weights[0] == weights[1]
+    shutil.rmtree(other)
+
+
+def test_nothing_is_left_to_do(project: Project, snakemake) -> None:
+    again = snakemake.start()
+    text, _ = again.communicate(timeout=120)
+    assert again.returncode == 0 and "Nothing to be done" in text

@@ -1,0 +1,160 @@
+"""What SLURM says of jobs: recorded from SLURM 22.05 (slurm_22_05.json), and as in its manual."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from flava.io import read_json
+from workflow.launch import slurm
+from workflow.launch.slurm import LATER, Slurm, outer_job_hidden, parameters
+from workflow.launch.states import from_sacct, from_scontrol, seconds
+from workflow.launch.step import Step
+from workflow.resources import ClusterConfig, Request
+
+RECORDED = read_json(Path(__file__).with_name("slurm_22_05.json"))
+
+# name: state, ended, reason of the controller, seconds by the controller, exit code, by whom
+EXPECTED = {
+    "pending": ("PENDING", False, "Resources", {0: 0}, "0:0", ""),
+    "running": ("RUNNING", False, "", {0: 2}, "0:0", ""),
+    "requeued": ("PENDING", False, "BeginTime", {1: 0}, "0:0", ""),
+    "running again": ("RUNNING", False, "", {1: 8}, "0:0", ""),
+    "completed": ("COMPLETED", True, "", {0: 1}, "0:0", ""),
+    "failed": ("FAILED", True, "NonZeroExitCode", {0: 0}, "3:0", ""),
+    "cancelled": ("CANCELLED", True, "", {0: 2}, "0:15", "0"),
+    "node lost": ("NODE_FAIL", True, "NodeDown", {0: 30}, "0:0", ""),
+    "timeout": ("TIMEOUT", True, "TimeLimit", {0: 88}, "0:15", ""),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_controller(name: str) -> None:
+    state, ended, reason, times, code, _ = EXPECTED[name]
+    found = from_scontrol(RECORDED[name]["scontrol"])
+    assert (found.state, found.ended, found.reason) == (state, ended, reason)
+    assert (found.seconds, found.exit_code) == (times, code)
+    assert found.name == "wrap" or found.name.startswith("flava-")
+    assert found.restarts == max(times)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_accounting(name: str) -> None:
+    state, ended, _, times, _, by = EXPECTED[name]
+    found = from_sacct(RECORDED[name]["sacct"])
+    assert (found.state, found.ended, found.by) == (state, ended, by)
+    if name == "running again":
+        assert found.seconds == {0: 2, 1: 8}
+    elif name != "requeued":
+        assert found.seconds == times
+    assert found.nodes == ("" if name == "pending" else found.nodes)
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "by", "total"),
+    [
+        ("j|OUT_OF_MEMORY|7|0:125|n1", "OUT_OF_MEMORY", "", 7),
+        ("j|PREEMPTED|30|0:0|n1\nj|PENDING|0|0:0|None assigned", "PENDING", "", 30),
+        ("j|PREEMPTED|30|0:0|n1", "PREEMPTED", "", 30),
+        ("j|NODE_FAIL|9|0:0|n1\nj|COMPLETED|5|0:0|n2", "COMPLETED", "", 14),
+        ("j|CANCELLED by 1003|4|0:0|n[1-2]", "CANCELLED", "1003", 4),
+        ("j|BOOT_FAIL|0|0:0|n1", "BOOT_FAIL", "", 0),
+        ("j|DEADLINE|0|0:0|", "DEADLINE", "", 0),
+        ("", "GONE", "", 0),
+        ("slurm_persist_conn_open_without_init: failed to open", "GONE", "", 0),
+    ],
+)
+def test_accounting_of_the_manual(text: str, state: str, by: str, total: float) -> None:
+    found = from_sacct(text + "\n")
+    assert (found.state, found.by, sum(found.seconds.values())) == (state, by, total)
+
+
+def test_durations() -> None:
+    texts = ("00:00:10", "1-02:03:04", "05:06", "UNLIMITED", "")
+    assert [seconds(text) for text in texts] == [10, 93784, 306, 0, 0]
+
+
+Answer = tuple[int, str, str]
+UNKNOWN: Answer = (1, "", "slurm_load_jobs error: Invalid job id specified")
+DOWN: Answer = (1, "", "slurm_load_jobs error: Unable to contact slurm controller")
+NO_SACCT: Answer = (127, "", "No such file or directory: 'sacct'")
+
+
+@pytest.mark.parametrize(
+    ("controller", "accounting", "state"),
+    [
+        ((0, RECORDED["running"]["scontrol"], ""), NO_SACCT, "RUNNING"),
+        (UNKNOWN, (0, RECORDED["timeout"]["sacct"], ""), "TIMEOUT"),
+        (UNKNOWN, NO_SACCT, "GONE"),
+        (UNKNOWN, (0, "", ""), "GONE"),
+        # The accounting lags behind a controller that has forgotten the job.
+        (UNKNOWN, (0, RECORDED["running"]["sacct"], ""), "GONE"),
+        (DOWN, (0, RECORDED["running"]["sacct"], ""), "RUNNING"),
+        (DOWN, (0, RECORDED["completed"]["sacct"], ""), "COMPLETED"),
+        (DOWN, (1, "", "Problem talking to the database"), "SILENT"),
+        (DOWN, NO_SACCT, "SILENT"),
+        (DOWN, (0, "", ""), "SILENT"),
+    ],
+)
+def test_who_is_believed(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    controller: Answer,
+    accounting: Answer,
+    state: str,
+) -> None:
+    def ask(*command: str) -> subprocess.CompletedProcess[str]:
+        code, out, err = controller if command[0] == "scontrol" else accounting
+        return subprocess.CompletedProcess(command, code, out, err)
+
+    monkeypatch.setattr(slurm, "ask", ask)
+    assert Slurm(ClusterConfig(kind="slurm"), tmp_path).state("7").state == state
+
+
+@pytest.mark.parametrize(
+    ("text", "later"),
+    [
+        (
+            "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation",
+            True,
+        ),
+        ("sbatch: error: QOSMaxSubmitJobPerUserLimit", True),
+        ("sbatch: error: AssocGrpSubmitJobsLimit", True),
+        ("sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying.", True),
+        ("Unable to contact slurm controller (connect failure)", True),
+        ("sbatch: error: invalid partition specified: gpus", False),
+        ("Batch job submission failed: Invalid account or account/partition combination", False),
+        ("Batch job submission failed: Requested node configuration is not available", False),
+        ("Batch job submission failed: Requested time limit is invalid", False),
+    ],
+)
+def test_refusals_that_may_pass(text: str, later: bool) -> None:
+    assert bool(LATER.search(text)) is later
+
+
+def test_a_hanging_command_counts_as_failed() -> None:
+    assert slurm.ask("sleep", "5", seconds=0.1).returncode == 127
+    assert slurm.ask("no-such-command").returncode == 127
+
+
+def test_outer_job_is_hidden_and_its_cluster_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in ("SLURM_JOB_ID", "SLURM_NTASKS", "SLURM_CONF", "RANK", "SBATCH_ACCOUNT"):
+        monkeypatch.setenv(name, "1")
+    with outer_job_hidden():
+        seen = {name for name in os.environ if name.startswith(("SLURM_", "SBATCH_", "RANK"))}
+        assert seen >= {"SLURM_CONF", "SBATCH_ACCOUNT"}
+        assert not seen & {"SLURM_JOB_ID", "SLURM_NTASKS", "RANK"}
+    assert os.environ["SLURM_JOB_ID"] == "1"
+
+
+def test_request_in_the_words_of_sbatch(tmp_path: Path) -> None:
+    request = Request(nodes=2, ranks=8, gpus_per_node=4, threads=6, mem="64G", qos="gold")
+    found = parameters(Step("pretrain", "c"), request, "name", ClusterConfig(setup=["module x"]))
+    assert (found["nodes"], found["ntasks_per_node"], found["cpus_per_task"]) == (2, 4, 6)
+    assert (found["gpus_per_node"], found["mem"], found["qos"]) == (4, "64G", "gold")
+    assert found["setup"] == ["export OMP_NUM_THREADS=6", "module x"]
+    assert "partition" not in found and found["additional_parameters"] == {"requeue": True}

@@ -1,0 +1,106 @@
+"""Runs one step on N ranks and waits for its outputs.
+
+    python -m workflow.launch pretrain --config results/toy/runs/flava_c-s0/config.json --ranks 2
+
+Without settings, one rank runs in this process and more run as processes of this machine.
+With `--settings workflow/profiles/slurm/cluster.yaml` the step is a job of the cluster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from flava.config import Sharding
+from flava.errors import ConfigError, run_cli, unknown_name
+from flava.io import read_json
+from flava.params import read_yaml
+from workflow.launch.step import Step
+from workflow.modules import MODULES
+from workflow.resources import (
+    ClusterConfig,
+    LaunchSettings,
+    Request,
+    Resources,
+    launch_settings,
+    resolve,
+)
+
+PR_SET_PDEATHSIG = 1
+
+
+def launch(
+    step: Step,
+    request: Request,
+    cluster: ClusterConfig,
+    outputs: Sequence[str] = (),
+    folder: Path = Path("logs/jobs"),
+) -> None:
+    """Runs `step` as `request` says and waits for valid outputs.
+
+    Raises:
+        ConfigError: an unknown step.
+        LaunchError: the job failed; names it, its state, its logs and their last lines.
+    """
+    if step.name not in MODULES:
+        raise ConfigError(unknown_name("step", step.name, list(MODULES), "workflow.launch"))
+    if cluster.kind == "local" and request.ranks == 1:
+        from flava.train.interrupt import exit_on_signals
+
+        exit_on_signals(f"{step.name} of {step.config} stopped")
+        step.run()
+        return
+    from workflow.launch.local import Local
+    from workflow.launch.slurm import Slurm
+    from workflow.launch.supervise import Clock, Supervisor
+
+    folder = folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    scheduler = (Slurm if cluster.kind == "slurm" else Local)(cluster, folder)
+    Supervisor(step, request, cluster, scheduler, outputs, folder, Clock()).run()
+
+
+def _die_with_parent() -> None:
+    """Ends this process when Snakemake dies, so that no second launcher starts beside it (Linux).
+
+    A job on a cluster goes on; one on this machine ends.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6", use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def main() -> None:
+    """Command-line entry point."""
+    parser = argparse.ArgumentParser(description="Run one step on N ranks and wait.")
+    parser.add_argument("step", help=f"one of {', '.join(MODULES)}")
+    parser.add_argument("--config", required=True, help="resolved configuration (JSON)")
+    parser.add_argument("--outputs", nargs="*", default=[], help="files that the step must leave")
+    parser.add_argument("--settings", help="a profile's cluster.yaml; none: this machine")
+    parser.add_argument("--folder", default="logs/jobs", help="the jobs' logs, flat")
+    parser.add_argument("--ranks", type=int, help="processes, one a GPU or core")
+    parser.add_argument("--threads", type=int, help="cores of each rank")
+    parser.add_argument("--sharding", choices=get_args(Sharding), help="of the weights")
+    arguments = parser.parse_args()
+    _die_with_parent()
+    given = {name: getattr(arguments, name) for name in ("ranks", "threads", "sharding")}
+    for name in ("ranks", "threads"):
+        if given[name] is not None and given[name] < 1:
+            raise ConfigError(f"workflow.launch: --{name} {given[name]} must be at least 1.")
+    column = read_json(arguments.config).get("column")
+    file = arguments.settings
+    settings = launch_settings(read_yaml(Path(file)), file) if file else LaunchSettings()
+    request = resolve(arguments.step, column, settings, Resources(**given))
+    # Before torch is imported: more threads than cores slow every job on the machine.
+    os.environ["OMP_NUM_THREADS"] = str(request.threads)
+    step = Step(arguments.step, arguments.config, request.sharding, request.ranks, request.threads)
+    launch(step, request, settings.cluster, arguments.outputs, Path(arguments.folder))
+
+
+if __name__ == "__main__":
+    run_cli(main)

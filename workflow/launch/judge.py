@@ -1,0 +1,127 @@
+"""What follows from a job's state: waiting, success, another submission, or one clear error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from workflow.launch.states import HOPELESS, JobState
+from workflow.launch.step import Report
+from workflow.launch.ticket import Ticket
+from workflow.resources import Budgets
+
+# Errors of the surroundings, a lost peer for one; a bug would come again.
+PASSING = re.compile(
+    r"^(RuntimeError|OSError|IOError|\w*Connection\w*|TimeoutError|BrokenPipeError"
+    r"|torch\.distributed\.\w+|Another process is training this run)"
+)
+
+Action = Literal["wait", "done", "again", "give up"]
+Kind = Literal["requeues", "timeouts", "failures"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to do.
+
+    Attributes:
+        why: a sentence.
+        kind: the budget that another submission is charged to.
+        cancel: the job still waits or runs, and must not.
+    """
+
+    action: Action
+    why: str = ""
+    kind: Kind | None = None
+    cancel: bool = False
+
+
+def judge(
+    state: JobState,
+    reports: Sequence[Report | None],
+    missing: str,
+    ticket: Ticket,
+    budgets: Budgets,
+) -> Verdict:
+    """Decides from one look at a job.
+
+    Args:
+        state: of the job.
+        reports: of its ranks.
+        missing: why the outputs are not there or not valid; empty: they are.
+        ticket: with this state noted in it.
+        budgets: of the run.
+    """
+    if not state.ended:
+        return _living(state, ticket, budgets)
+    if not missing:
+        return Verdict("done")
+    verdict = _ended(state, reports, missing)
+    if verdict.kind is None:
+        return verdict
+    limit = getattr(budgets, verdict.kind)
+    spent = ticket.restarts if verdict.kind == "requeues" else getattr(ticket, verdict.kind)
+    if spent >= limit:
+        why = f"{verdict.why} The budget of {limit} {verdict.kind} is used up."
+        return Verdict("give up", why)
+    over = _too_dear(ticket, budgets)
+    return Verdict("give up", f"{verdict.why} {over}") if over else verdict
+
+
+def _living(state: JobState, ticket: Ticket, budgets: Budgets) -> Verdict:
+    if state.waits and state.reason in HOPELESS:
+        why = (
+            f"It can never start: {state.reason}. Change what `resources` or the profile asks for."
+        )
+        return Verdict("give up", why, cancel=True)
+    if ticket.restarts > budgets.requeues:
+        why = f"It was requeued {ticket.restarts} times; the budget is {budgets.requeues} requeues."
+        return Verdict("give up", why, cancel=True)
+    over = _too_dear(ticket, budgets)
+    return Verdict("give up", over, cancel=True) if over else Verdict("wait")
+
+
+def _too_dear(ticket: Ticket, budgets: Budgets) -> str:
+    if budgets.gpu_hours is None or ticket.gpu_hours <= budgets.gpu_hours:
+        return ""
+    return f"It used {ticket.gpu_hours:.2f} GPU-hours; the budget is {budgets.gpu_hours:g}."
+
+
+def _ended(state: JobState, reports: Sequence[Report | None], missing: str) -> Verdict:
+    for rank, report in enumerate(reports):
+        if report and final(report):
+            return Verdict("give up", f"Rank {rank} failed: {report.message}")
+    match state.state:
+        case "TIMEOUT":
+            return Verdict("again", "It reached its time limit.", "timeouts")
+        case "NODE_FAIL" | "BOOT_FAIL":
+            return Verdict("again", f"A node was lost ({state.nodes or 'unknown'}).", "requeues")
+        case "PREEMPTED":
+            return Verdict("again", "It was preempted.", "requeues")
+        case "CANCELLED":
+            who = f" by user {state.by}" if state.by else ""
+            return Verdict("give up", f"Somebody cancelled it{who}.")
+        case "OUT_OF_MEMORY":
+            why = "It ran out of memory. Ask for more `mem`, or for more nodes."
+            return Verdict("give up", why)
+        case "DEADLINE" | "REVOKED":
+            return Verdict("give up", f"SLURM ended it: {state.state}.")
+    if any(report and report.ended == "not requeued" for report in reports):
+        return Verdict("again", "It saved and could not requeue itself.", "requeues")
+    told = [(rank, report) for rank, report in enumerate(reports) if report and report.message]
+    if told:
+        rank, report = told[0]
+        return Verdict("again", f"Rank {rank} failed: {report.message}.", "failures")
+    if state.state == "COMPLETED":
+        return Verdict("again", f"It ended well, but {missing}.", "failures")
+    why = "SLURM does not know it any more" if state.state == "GONE" else "A rank died"
+    return Verdict("again", f"{why}, and {missing}.", "failures")
+
+
+def final(report: Report) -> bool:
+    """Whether the same error would come again."""
+    if report.ended not in ("refused", "crashed"):
+        return False
+    return PASSING.match(report.message) is None

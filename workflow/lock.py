@@ -1,0 +1,41 @@
+"""One Snakemake at a time in a folder, also after `kill -9`.
+
+Snakemake's own locks outlive a killed process and ask for `--unlock`; the default profile turns
+them off. The kernel lets go of this one when its process ends, however that happens.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from pathlib import Path
+
+from flava.errors import FlavaError
+
+_held: list[int] = []  # open as long as the process lives
+
+
+class BusyError(FlavaError):
+    """Another Snakemake is at work."""
+
+
+def hold(path: str) -> None:
+    """Takes the lock for the rest of this process.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    number = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(number)
+        raise BusyError(
+            f"Another Snakemake is at work in this folder: it holds {path}. "
+            "Wait for it, or stop it."
+        ) from None
+    except OSError as error:  # a file system without locks
+        print(f"warning: {path} cannot be locked ({error})", file=sys.stderr)
+    _held.append(number)
