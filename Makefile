@@ -1,5 +1,6 @@
 # make toy    installs into .venv, runs the default study, says where the report is
 #             (SEEDS=3: seeds 0, 1 and 2, with standard errors over them)
+# make repro  the study that params.yaml names, by DVC's stages (docs/dvc.md)
 # make test   installs the development tools too, runs every test
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,11 +9,14 @@ STUDY ?= toy
 SEEDS ?=
 ARGS ?=
 
-.PHONY: toy test lint format docs benchmark clean
+.PHONY: toy repro test lint format docs benchmark clean
 
 toy: $(VENV)/.installed
 	$(BIN)/snakemake --config study=$(STUDY) $(if $(SEEDS),"seeds=$(SEEDS)") $(ARGS)
 	@echo "Report: $(CURDIR)/results/$(STUDY)/report/index.html"
+
+repro: $(VENV)/.installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro $(ARGS)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
@@ -30,6 +34,7 @@ format: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m flava.options docs/options.md
+	$(BIN)/python -m workflow.pipeline
 
 # Needs a machine that does nothing else.
 benchmark: $(VENV)/.installed-dev

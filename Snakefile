@@ -5,6 +5,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from flava.errors import FlavaError
+from workflow.choice import chosen
 from workflow.cost import announce
 from workflow.estimate import check_budget
 from workflow.launching import Launching
@@ -14,12 +15,7 @@ from workflow.plan import Plan
 min_version("9.0")
 
 try:
-    plan = Plan.load(
-        config.get("study", "toy"),
-        config.get("budget"),
-        seeds=config.get("seeds"),
-        release=config.get("release"),
-    )
+    plan = Plan.load(**chosen(config))
     if workflow.is_main_process:
         check_budget(plan, config.get("budget_gpu_hours"))
     plan.write()

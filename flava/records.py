@@ -177,7 +177,9 @@ def git_state() -> tuple[str, bool | None]:
     commit = _git("rev-parse", "HEAD")
     if not tracked or not commit:  # e.g. installed in a virtual environment inside another checkout
         return "unknown", None
-    return commit, bool(_git("status", "--porcelain", "--untracked-files=no", ":/"))
+    # dvc.lock says what came out, not what went in; DVC writes it between the steps.
+    others = (":/", ":(top,exclude)dvc.lock")
+    return commit, bool(_git("status", "--porcelain", "--untracked-files=no", *others))
 
 
 def has_commit(commit: str) -> bool:

@@ -16,6 +16,7 @@ MODULES = {
     "leaks": "flava.evaluate.leaks",
     "collect": "flava.evaluate.collect",
     "directions": "flava.report.directions",
+    "metrics": "flava.report.metrics",
     "render": "flava.report.render",
     "site": "flava.report.site",
 }

@@ -33,7 +33,13 @@ from workflow.evaluation import evaluate_jobs
 from workflow.fingerprint import fingerprint
 from workflow.leaks import hash_jobs, leaks_job
 from workflow.modules import IMPORT_FILES, MODULES, RUN_FILES
-from workflow.reporting import release_mode, report_job, report_settings, settings_path
+from workflow.reporting import (
+    metric_files,
+    release_mode,
+    report_job,
+    report_settings,
+    settings_path,
+)
 from workflow.selection import selection_arrays, selection_job
 
 LARGE_PAIRS = "large_pairs"  # of the CLIP that stands in for the released one
@@ -280,6 +286,11 @@ class Plan:
         return [*PAGES, *(f"{COLUMN_PAGE}{name}" for name in self.study.config.columns)]
 
     @property
+    def metrics(self) -> list[str]:
+        """Averages of each column, as small files."""
+        return metric_files(self.study)
+
+    @property
     def pages(self) -> list[str]:
         """Rendered notebooks."""
         return [f"{self.results}/report/{name}.html" for name in self.page_names]
@@ -333,9 +344,8 @@ class Plan:
             kept += [*self.selection_arrays, f"{self.data}/selection/record.json"]
         kept += [*self.raw_inputs(), *self.scores, self.collect_job().output, self.directions]
         kept += [job.output for job in (*self.hashes.values(), self.leaks) if job]
-        kept += self.pages
+        kept += [*self.metrics, *self.pages, f"{self.results}/report/index.html"]
         kept += [page.removesuffix(".html") + ".ipynb" for page in self.pages]
-        kept.append(f"{self.results}/report/index.html")
         return list(dict.fromkeys(kept))
 
     def collect_job(self) -> CollectJob:

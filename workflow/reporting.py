@@ -104,3 +104,9 @@ def stand_in_models(study: Study) -> dict[str, str]:
         return {}
     names = [name for name in study.config.columns if study.columns[name].arch == "clip_released"]
     return dict.fromkeys(names, released.stand_in)
+
+
+def metric_files(study: Study) -> list[str]:
+    """What `flava.report.metrics` leaves: averages, one file a column, and where they are from."""
+    names = [*(f"{column}.json" for column in study.config.columns), "averages.csv", "record.json"]
+    return [f"results/{study.config.name}/metrics/{name}" for name in names]

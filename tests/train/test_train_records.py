@@ -68,11 +68,15 @@ def test_git_state_follows_the_checkout(tmp_path: Path, monkeypatch: pytest.Monk
         name = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
         subprocess.run(["git", "-C", str(tmp_path), *name, *arguments], check=True)
 
+    lock = tmp_path / "dvc.lock"
+    lock.write_text("stages: {}\n")
     git("init", "-q")
-    git("add", "records.py")
+    git("add", "records.py", "dvc.lock")
     git("commit", "-qm", "first")
     commit, dirty = records.git_state()
     assert len(commit) == 40 and dirty is False
+    lock.write_text("stages: {one: {}}\n")  # what a stage left is not what the next one ran from
+    assert records.git_state() == (commit, False)
     module.write_text("x = 2\n")
     assert records.git_state() == (commit, True)
 

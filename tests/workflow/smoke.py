@@ -22,16 +22,27 @@ class Project:
 
     @classmethod
     def copy(cls, root: Path, path: Path) -> Project:
-        ignore = shutil.ignore_patterns("__pycache__")
         for part in PARTS:
-            source = root / part
-            if source.is_dir():
-                shutil.copytree(source, path / part, ignore=ignore)
-            else:
-                shutil.copy(source, path / part)
+            cls.copy_part(root, path, part)
         for link in LINKS:
             (path / link).symlink_to((root / link).readlink())
         return cls(path)
+
+    @staticmethod
+    def copy_part(root: Path, path: Path, part: str) -> None:
+        """Copies a file or folder of the project `root` into `path`."""
+        source = root / part
+        if source.is_dir():
+            ignore = shutil.ignore_patterns("__pycache__", "cache", "tmp", "config.local")
+            shutil.copytree(source, path / part, ignore=ignore)
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, path / part)
+
+    def duplicate(self, path: Path) -> Project:
+        """A copy of all files, the results and Snakemake's records too."""
+        shutil.copytree(self.path, path, symlinks=True, dirs_exist_ok=True)
+        return Project(path)
 
     def snakemake(
         self, *arguments: str, study: str = "smoke", seeds: str | None = None

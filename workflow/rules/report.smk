@@ -39,6 +39,23 @@ rule directions:
         "{PY} -m flava.report.directions --config {input.config:q} --output {output:q} > {log:q} 2>&1"
 
 
+rule metrics:
+    input:
+        plan.report_inputs,
+        config=plan.config_path("report"),
+        code=plan.code_path("metrics"),
+    output:
+        plan.metrics,
+    log:
+        f"logs/{plan.name}/metrics.log",
+    params:
+        folder=f"{plan.results}/metrics",
+    message:
+        "metrics: averages of each column"
+    shell:
+        "{PY} -m flava.report.metrics --config {input.config:q} --output {params.folder:q} > {log:q} 2>&1"
+
+
 rule site:
     input:
         plan.report_inputs,

@@ -1,0 +1,65 @@
+"""Which study runs: `params.yaml`, or the command line of one Snakemake call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, PositiveInt
+
+from flava.config import Strict
+from flava.io import atomic_path
+from flava.jobs import parse
+from flava.params import read_yaml
+
+FILE = Path("params.yaml")
+TEXT = """\
+# What `snakemake` and `dvc repro` run; `--config study=...` overrides it for one snakemake call.
+# Written with dvc.yaml by `python -m workflow.pipeline STUDY` (docs/dvc.md).
+study: {study}
+budget: {budget}
+seeds: {seeds}
+release: {release}
+"""
+
+
+class Choice(Strict):
+    """The study that `snakemake` and `dvc repro` run."""
+
+    study: str = Field(description="a file of params/")
+    budget: str | None = Field(None, description="one of the study's budgets")
+    seeds: PositiveInt | None = Field(None, description="how many; none: those the study lists")
+    release: bool = Field(False, description="pages refuse results of no single commit")
+
+
+def read_choice(path: Path = FILE) -> Choice:
+    """The choice in `params.yaml`.
+
+    Raises:
+        ConfigError: the file is missing or malformed, a key is unknown or has a bad value.
+    """
+    return parse(Choice, read_yaml(path), str(path))
+
+
+def write_choice(choice: Choice, path: Path = FILE) -> None:
+    """Writes `params.yaml`, with its comments."""
+    values = {key: json.dumps(value) for key, value in choice.model_dump().items()}
+    with atomic_path(path) as temporary:
+        temporary.write_text(TEXT.format(**values | {"study": choice.study}), encoding="utf-8")
+
+
+def chosen(config: Mapping[str, Any], path: Path = FILE) -> dict[str, Any]:
+    """Arguments of `Plan.load`.
+
+    Args:
+        config: what `--config` gives. With a study given there, nothing is taken from the file: its
+            other keys belong to its own study.
+        path: of the file with the choice.
+
+    Raises:
+        ConfigError: as `read_choice`, where the file is needed.
+    """
+    file = {} if "study" in config else read_choice(path).model_dump()
+    return {**file, **{key: config[key] for key in Choice.model_fields if key in config}}
