@@ -99,6 +99,7 @@ def main() -> None:
     # Before torch is imported: more threads than cores slow every job on the machine.
     os.environ["OMP_NUM_THREADS"] = str(request.threads)
     step = Step(arguments.step, arguments.config, request.sharding, request.ranks, request.threads)
+    os.environ["FLAVA_COMMAND"] = step.command()
     launch(step, request, settings.cluster, arguments.outputs, Path(arguments.folder))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -106,6 +107,11 @@ class Step:
             main()
         finally:
             sys.argv = kept
+
+    def command(self) -> str:
+        """What runs the same step on this machine; the record has it."""
+        asked = f"--ranks {self.ranks} --threads {self.threads} --sharding {self.sharding}"
+        return f"python -m workflow.launch {self.name} --config {shlex.quote(self.config)} {asked}"
 
     def function(self) -> Callable[..., None]:
         """The step's function, imported only on the rank that runs it."""

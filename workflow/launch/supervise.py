@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -83,7 +83,10 @@ class Supervisor:
         folder: Path,
         clock: Clock,
     ) -> None:
-        self.step, self.request, self.cluster = step, request, cluster
+        self.request, self.cluster = request, cluster
+        self.step = replace(
+            step, ranks=request.ranks, threads=request.threads, sharding=request.sharding
+        )
         self.scheduler, self.outputs, self.folder = scheduler, outputs, folder
         self.clock, self.budgets = clock, cluster.budgets
         # A look at a process of this machine costs nothing.
@@ -274,18 +277,10 @@ class Supervisor:
 
     def _step(self, name: str) -> Step:
         step = self.step
-        command = shlex.join(["python", *sys.orig_argv[1:]])
         attempts = self.ticket.attempts if self.scheduler.kind == "slurm" else []
         earlier = [each.job for each in attempts if each.job]
-        return type(step)(
-            step.name,
-            step.config,
-            self.request.sharding,
-            self.request.ranks,
-            self.request.threads,
-            self._reports(name),
-            (("FLAVA_COMMAND", command), ("FLAVA_JOB_IDS", ",".join(earlier))),
-        )
+        told = {"FLAVA_COMMAND": step.command(), "FLAVA_JOB_IDS": ",".join(earlier)}
+        return replace(step, reports=self._reports(name), told=tuple(told.items()))
 
     def _reports(self, name: str) -> str:
         return str((self.folder / name).absolute())
