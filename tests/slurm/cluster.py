@@ -6,6 +6,7 @@ with its files in one temporary folder. Nothing of the system's own SLURM is rea
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import shutil
@@ -25,6 +26,8 @@ PACKAGES = "slurmctld slurmd slurm-client munge slurmdbd mariadb-server-core"
 SYSTEM_TABLES = Path("/usr/share/mysql/mysql_system_tables.sql")
 SEARCH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 START_SECONDS = 60.0
+LIBC = ctypes.CDLL("libc.so.6")
+PR_SET_PDEATHSIG = 1
 
 
 def missing_programs() -> list[str]:
@@ -173,6 +176,7 @@ class Cluster:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,  # a Ctrl-C of the tests is for pytest alone
+                preexec_fn=_end_with_parent,
             )
 
     def _start_munge(self) -> None:
@@ -228,6 +232,11 @@ class Cluster:
         for n in range(self.gpus):
             os.mknod(self.folder / f"dev/gpu{n}", stat.S_IFCHR | 0o666, os.makedev(1, 3))
         return f"{self.folder}/dev/gpu[0-{self.gpus - 1}]"
+
+
+def _end_with_parent() -> None:
+    """In a new daemon: SIGTERM when the tests are killed (Linux)."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def listens(port: int) -> bool:
