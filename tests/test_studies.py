@@ -88,7 +88,7 @@ REFUSED = {
     ),
     "init with two sources": (
         lambda t: t["inits"]["mlm"].update(weights={"source": "x", "layout": "flava"}),
-        r"key 'inits.mlm': give either recipe or weights",
+        r"key 'inits.mlm': give one of recipe, weights",
     ),
     "no released CLIP": (
         lambda t: t.pop("released_clip"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -45,3 +45,9 @@ class Strict(BaseModel):
     """Base of all configuration: unknown keys and lossy type conversions are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def require_one(self, *keys: str) -> Self:
+        """Itself; raises ValueError unless just one of these optional keys is given."""
+        if sum(getattr(self, key) is not None for key in keys) != 1:
+            raise ValueError(f"give one of {', '.join(keys)}")
+        return self

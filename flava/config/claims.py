@@ -28,9 +28,7 @@ class StatedDifference(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if (self.points is None) == (self.sign is None):
-            raise ValueError("give either points or sign")
-        return self
+        return self.require_one("points", "sign")
 
 
 class StatedRows(Strict):
@@ -50,9 +48,7 @@ class StatedRatio(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if (self.times is None) == (self.orders is None):
-            raise ValueError("give either times or orders")
-        return self
+        return self.require_one("times", "orders")
 
 
 class StatementConfig(Strict):
@@ -67,7 +63,4 @@ class StatementConfig(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        given = [self.difference, self.every_row, self.ratio, self.metrics]
-        if sum(item is not None for item in given) != 1:
-            raise ValueError("give one of difference, every_row, ratio, metrics")
-        return self
+        return self.require_one("difference", "every_row", "ratio", "metrics")

@@ -57,9 +57,7 @@ class TokenizerConfig(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> TokenizerConfig:
-        if (self.vocab_file is None) == (self.vocab_size is None):
-            raise ValueError("give either vocab_file or vocab_size")
-        return self
+        return self.require_one("vocab_file", "vocab_size")
 
 
 class ToyWorldConfig(Strict):

@@ -213,8 +213,7 @@ class MlmInit(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> MlmInit:
-        _check_one(self)
-        return self
+        return self.require_one("recipe", "weights")
 
 
 class BeitInit(Strict):
@@ -225,8 +224,7 @@ class BeitInit(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> BeitInit:
-        _check_one(self)
-        return self
+        return self.require_one("recipe", "weights")
 
 
 class DinoInit(Strict):
@@ -237,8 +235,7 @@ class DinoInit(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> DinoInit:
-        _check_one(self)
-        return self
+        return self.require_one("recipe", "weights")
 
 
 class InitsConfig(Strict):
@@ -247,8 +244,3 @@ class InitsConfig(Strict):
     mlm: MlmInit | None = None
     beit: BeitInit | None = None
     dino: DinoInit | None = None
-
-
-def _check_one(init: MlmInit | BeitInit | DinoInit) -> None:
-    if (init.recipe is None) == (init.weights is None):
-        raise ValueError("give either recipe or weights")

@@ -1,7 +1,8 @@
 """Newton steps of multinomial logistic regression.
 
 A step is found by conjugate gradients, in float32 while that shows a curvature in all directions,
-then in float64. A problem of few weights that takes many products is solved directly instead.
+then in float64. With few weights it is solved for directly once that takes many products, or once
+the minimum is near.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""The smoke study, run once for all tests of the workflow."""
+"""Fixtures of the workflow's tests."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,12 @@ def finished_smoke(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Proj
             outcome.write_text("" if result.returncode == 0 else result.stderr[-6000:] or "failed")
     assert outcome.read_text() == ""
     return Project(folder)
+
+
+@pytest.fixture
+def in_copy(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Works in a folder with a copy of params/ and no data."""
+    shutil.copytree(root / "params", tmp_path / "params")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FLAVA_DATA", raising=False)
+    return tmp_path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,15 +13,6 @@ from flava.errors import ConfigError
 from tests.workflow.smoke import Project
 from workflow.cost import Assumptions, all_seeds, cost_table
 from workflow.plan import Plan
-
-
-@pytest.fixture
-def in_copy(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Works in a folder with a copy of params/ and no data."""
-    shutil.copytree(root / "params", tmp_path / "params")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FLAVA_DATA", raising=False)
-    return tmp_path
 
 
 def hours(line: str) -> float:

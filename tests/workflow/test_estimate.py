@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -28,15 +27,6 @@ from workflow.estimate import (
 from workflow.plan import Plan
 
 ASSUMED = Assumptions()
-
-
-@pytest.fixture
-def in_copy(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Works in a folder with a copy of params/ and no data."""
-    shutil.copytree(root / "params", tmp_path / "params")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FLAVA_DATA", raising=False)
-    return tmp_path
 
 
 def left(plan: Plan) -> float:

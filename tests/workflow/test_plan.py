@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -13,14 +12,6 @@ from workflow.fingerprint import NOT_PART, fingerprint
 from workflow.launching import Launching
 from workflow.plan import MODULES, Plan
 from workflow.resources import resolve
-
-
-@pytest.fixture
-def in_copy(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Works in a folder with a copy of params/."""
-    shutil.copytree(root / "params", tmp_path / "params")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_writing_twice_touches_nothing(in_copy: Path) -> None:
