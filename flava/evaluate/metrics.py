@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from flava.errors import DataError
 from flava.evaluate.taskdata import FloatArray, IntArray, SoftLabels, Targets
@@ -58,9 +57,17 @@ def pearson(predicted_N: FloatArray, values_N: FloatArray) -> float:
     return float(np.clip(x_N @ y_N / scale, -1, 1)) if scale > tiny else 0.0
 
 
+def _ranks(values_N: FloatArray) -> FloatArray:
+    """Ranks from 1, ties by their mean rank."""
+    from scipy.stats import rankdata  # a second of imports that few tasks need
+
+    ranks: FloatArray = rankdata(values_N)
+    return ranks
+
+
 def spearman(predicted_N: FloatArray, values_N: FloatArray) -> float:
     """Spearman correlation: Pearson's of the ranks, ties by their mean rank."""
-    return pearson(rankdata(predicted_N), rankdata(values_N))
+    return pearson(_ranks(predicted_N), _ranks(values_N))
 
 
 def auroc(scores_N: FloatArray, labels_N: IntArray) -> float:
@@ -73,7 +80,7 @@ def auroc(scores_N: FloatArray, labels_N: IntArray) -> float:
     negatives = len(labels_N) - positives
     if not positives or not negatives:
         raise DataError("AUROC needs examples of both classes; the labels have only one.")
-    rank_sum = float(np.sum(rankdata(scores_N)[labels_N == 1]))
+    rank_sum = float(np.sum(_ranks(scores_N)[labels_N == 1]))
     return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
 
 

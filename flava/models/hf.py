@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from flava.config import ClipConfig, FlavaConfig
 from flava.errors import CheckpointError
@@ -113,9 +114,25 @@ def model_shapes(config: Config) -> dict[str, torch.Size]:
     """Shape of each parameter of our model, without allocating them."""
     from flava.models.registry import build
 
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         model = build("flava" if isinstance(config, FlavaConfig) else "clip", config)
     return {name: value.shape for name, value in model.state_dict().items()}
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves out random initialisation: on the meta device it costs the import of TorchDynamo."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        given = kwargs or {}
+        if func in (nn.init.normal_, Tensor.normal_, Tensor.uniform_):
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def untie(theirs: dict[str, Tensor], where: str) -> None:
