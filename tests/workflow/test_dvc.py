@@ -162,12 +162,12 @@ def test_a_changed_column_reruns_its_chain_alone_and_goes_on_after_a_failure(
     broken = (
         f'{whole}\nif "evaluate" in __import__("sys").argv:\n    raise SystemExit("node lost")\n'
     )
-    repository.edit("workflow/launch.py", whole, broken)
+    repository.edit("workflow/launch/__main__.py", whole, broken)
     failed = repository.dvc("repro", "evaluate")
     assert failed.returncode != 0
     assert stages_run(failed.stdout) == ["resolve", "column-mim", "evaluate"]
     assert "pretrain mim-s0" in jobs_run(failed.stdout + failed.stderr)
-    repository.edit("workflow/launch.py", broken, whole)
+    repository.edit("workflow/launch/__main__.py", broken, whole)
     output = repository.done("dvc", "repro", "evaluate")
     assert stages_run(output) == ["resolve", "evaluate"]
     assert jobs_run(output) == {"evaluate mim-s0 vision", "collect all scores"}
