@@ -93,6 +93,7 @@ def job_counts(plan: Plan) -> dict[str, int]:
         "collect": 1,
         "notebook": len(plan.pages),
         "directions": 1,
+        "metrics": 1,
         "site": 1,
     }
     return {rule: count for rule, count in counts.items() if count}

@@ -101,14 +101,8 @@ def _resolve(choice: Choice, plan: Plan) -> Tree:
         "cmd": f"{COMMAND} --check",
         "deps": ["Snakefile", "flava", f"{plan.study.params}/paper", "workflow"],
         "params": [{path: None} for path in (str(CHOICE), *files)],
-        "outs": _outs(configs(plan)),
+        "outs": _outs(plan.configs()),
     }
-
-
-def configs(plan: Plan) -> list[str]:
-    """What `Plan.write` writes: one folder, and a file beside each training and evaluation."""
-    folder = f"{plan.results}/configs"
-    return [folder, *(path for path in plan.configs() if not path.startswith(f"{folder}/"))]
 
 
 def _stage(stage: Stage, plan: Plan) -> Tree:
@@ -122,7 +116,7 @@ def _stage(stage: Stage, plan: Plan) -> Tree:
 def _seal(plan: Plan, middle: Sequence[Stage]) -> Tree:
     """The stage that keeps Snakemake's records, without which a clone would run jobs again."""
     outs = unique(path for stage in middle for path in stage.outs)
-    folders = {f"{path}/": path for path in (*outs, f"{plan.results}/configs")}
+    folders = {f"{path}/": path for path in outs}
     read = unique(path for stage in middle for path in stage.deps)
     whole = {
         path: next((f for inside, f in folders.items() if path.startswith(inside)), path)

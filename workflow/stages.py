@@ -175,7 +175,7 @@ def _report(plan: Plan) -> Iterator[Step]:
     config, reads = plan.config_path("report"), plan.report_inputs
     for page in plan.pages:
         name = PurePosixPath(page).stem
-        inputs = [*reads, "flava/report/templates/flava/index.html.j2", f"notebooks/{name}.py"]
+        inputs = [*reads, "flava/report/templates/flava/index.html.j2", plan.notebook(name)]
         writes = [page, page.removesuffix(".html") + ".ipynb"]
         yield _step("report", "report", (config, plan.code_path("render")), inputs, writes)
     own = config, plan.code_path("directions")

@@ -10,6 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from workflow.plan import Plan
+
 PARTS = ["Snakefile", "params", "workflow", "flava", "notebooks"]
 LINKS = ["profiles", "slurm", "local"]
 
@@ -70,3 +72,14 @@ class Project:
         result = self.snakemake("--dry-run", seeds=seeds)
         assert result.returncode == 0, result.stderr
         return set(re.findall(r"^Job \d+: (.*)$", result.stdout + result.stderr, re.MULTILINE))
+
+    def report(self) -> set[str]:
+        """Messages of the jobs that make the report."""
+        plan = Plan.load("smoke", params=str(self.path / "params"))
+        assert {"table_1", "figure_4", "audit", "column_mim"} < set(plan.page_names)
+        return {
+            *(f"render {page}" for page in plan.page_names),
+            "directions: which of the paper's hold",
+            "metrics: averages of each column",
+            "render the index page",
+        }
