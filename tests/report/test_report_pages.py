@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import html
 import re
 import subprocess
 import sys
+from html import unescape
 from html.parser import HTMLParser
 
 import nbformat
@@ -267,7 +267,7 @@ def test_study_without_any_run(tmp_path):
     write_index(job)
     content = check_offline(tmp_path / "report" / "index.html")
     assert "Nothing of the paper" in content
-    assert "None of the paper's claims could be looked at." in html.unescape(content)
+    assert "None of the paper's claims could be looked at." in unescape(content)
 
 
 @pytest.mark.parametrize("name", ["record.json", "config.json", "log.csv", "evaluate/vision.json"])
