@@ -181,7 +181,7 @@ def test_a_changed_column_reruns_its_chain_alone_and_goes_on_after_a_failure(
 def test_an_experiment_changes_a_key_of_the_study(repository: Repository) -> None:
     before = repository.planned()
     shutil.rmtree(repository.path / "checkpoints/smoke/mlm-s0")
-    key = "params/columns.yaml:mlm.gather=none"
+    key = "params/columns.yaml:+mlm.gather=none"  # +: a key that is not there yet
     output = repository.done("dvc", "exp", "run", "--set-param", key, "column-mlm")
     assert stages_run(output) == ["resolve", "column-mlm"]
     assert jobs_run(output) == {"pretrain mlm-s0"}
