@@ -31,8 +31,8 @@ GLUE_NAMES = {"CoLA": "cola", "SST-2": "sst2", "MRPC": "mrpc", "QQP": "qqp", "ST
               "MNLI": "mnli", "QNLI": "qnli", "RTE": "rte"}  # fmt: skip
 
 
-def make(folder: Path, config: ToyWorldConfig) -> Path:
-    generate(ToyWorldJob(study="test", toy_world=config, output=str(folder / "raw")))
+def make(folder: Path, config: ToyWorldConfig, threads: int = 1) -> Path:
+    generate(ToyWorldJob(study="test", toy_world=config, output=str(folder / "raw")), threads)
     return folder / "raw"
 
 
@@ -69,7 +69,7 @@ NAMES_ALONE = (
 
 
 def test_same_seed_gives_the_same_bytes_and_another_seed_others(world: Path, tmp_path: Path):
-    again = read_json(make(tmp_path / "a", SMOKE) / "manifest.json")
+    again = read_json(make(tmp_path / "a", SMOKE, threads=2) / "manifest.json")
     other = make(tmp_path / "b", SMOKE.model_copy(update={"seed": 4}))
     first = read_json(world / "manifest.json")
     assert again == first

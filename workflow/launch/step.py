@@ -31,7 +31,7 @@ FUNCTIONS = {
     "pretrain": "pretrain",
     "evaluate": "evaluate",
 }
-TAKE_THREADS = frozenset({"hash"})
+TAKE_THREADS = frozenset({"hash", "toy_world"})
 
 
 class NotRequeuedError(FlavaError):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from flava.data.commands import config_argument
+import argparse
+
 from flava.data.toy.generate import generate
 from flava.errors import run_cli
 from flava.jobs import ToyWorldJob, load_job
 
 
 def main() -> None:
-    """Generates the toy world of a study."""
-    generate(load_job(ToyWorldJob, config_argument(main.__doc__)))
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Generate the toy world of a study.")
+    parser.add_argument("--config", required=True, help="resolved ToyWorldJob")
+    parser.add_argument("--threads", type=int, default=1, help="processes that share the parts")
+    arguments = parser.parse_args()
+    generate(load_job(ToyWorldJob, arguments.config), arguments.threads)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from zlib import crc32
@@ -34,16 +36,19 @@ TEXTS = {"news": "ssfqp", "books": "srrgp"}  # kinds of documents in each file
 Counts = dict[str, int]
 
 
-def generate(job: ToyWorldJob) -> None:
+def generate(job: ToyWorldJob, threads: int = 1) -> None:
     """Writes the toy world to `job.output`; the same job gives the same bytes.
+
+    Args:
+        job: what to write, and where.
+        threads: processes that share the parts; not part of the bytes.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    counts = {}
     with atomic_directory(Path(job.output)) as root:
-        for part, write in parts(job.toy_world).items():
-            counts[part] = write(root)
+        names = list(parts(job.toy_world))
+        counts = _written(job.toy_world, names, root, threads)
         write_manifest(
             root,
             {
@@ -99,6 +104,25 @@ def parts(config: ToyWorldConfig) -> dict[str, Callable[[Path], Counts]]:
     found |= {f"tasks/{task}": partial(retrieval, task, n) for task, n in RETRIEVAL_TASKS.items()}
     found |= {f"tasks/{task}": partial(multimodal, task) for task in MULTIMODAL_TASKS}
     return found
+
+
+def _written(
+    config: ToyWorldConfig, names: Sequence[str], root: Path, threads: int
+) -> dict[str, Counts]:
+    """Counts of each part, once all are written."""
+    write = partial(_write, config, root)
+    if threads == 1:
+        return {name: write(name) for name in names}
+    # The largest first: nothing else takes as long.
+    order = sorted(names, key=lambda name: name != "large_pairs")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(threads, mp_context=context) as pool:
+        found = dict(zip(order, pool.map(write, order), strict=True))
+    return {name: found[name] for name in names}
+
+
+def _write(config: ToyWorldConfig, root: Path, name: str) -> Counts:
+    return parts(config)[name](root)
 
 
 def _pairs(root: Path, seed: Seed, size: int, count: int) -> Counts:
