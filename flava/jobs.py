@@ -35,7 +35,7 @@ from flava.config import (
     WeightsConfig,
 )
 from flava.errors import ConfigError
-from flava.io import read_json
+from flava.io import read_json, sha256_json
 
 JobT = TypeVar("JobT", bound=Strict)
 
@@ -89,7 +89,7 @@ class CodebookJob(Strict):
     bad_image_fraction: Fraction
     corpora: dict[str, str] = Field(description="pairs and images -> prepared folder")
     output: str = Field(description="folder: data/<study>/codebook")
-    checkpoints: str = Field(description="folder: checkpoints/<study>/codebook")
+    checkpoints: str = Field(description="folder: checkpoints/<study>/codebook-<hash>")
 
 
 class SelectionJob(Strict):
@@ -130,7 +130,7 @@ class EncoderJob(Strict):
     flava: FlavaConfig
     selection: str | None = Field(description="folder of the selection set, for the k-NN score")
     output: str = Field(description="folder: results/<study>/inits/<init>-s<seed>")
-    checkpoints: str = Field(description="folder: checkpoints/<study>/inits/<init>-s<seed>")
+    checkpoints: str = Field(description="folder: checkpoints/<study>/inits/<init>-s<seed>-<hash>")
 
 
 class MlmJob(EncoderJob):
@@ -182,7 +182,7 @@ class RunConfig(Strict):
     corpora: dict[str, str] = Field(description="pairs, images, texts in use -> prepared folder")
     image_tokens: dict[str, str] = Field(description="pairs, images -> token array, where needed")
     output: str = Field(description="folder: results/<study>/runs/<column>-s<seed>")
-    checkpoints: str = Field(description="folder: checkpoints/<study>/<column>-s<seed>")
+    checkpoints: str = Field(description="folder: checkpoints/<study>/<column>-s<seed>-<hash>")
 
 
 class ImportJob(Strict):
@@ -308,3 +308,13 @@ def explain(error: ValidationError, cls: type[Strict], where: str) -> str:
 def load_job(cls: type[JobT], path: Path | str) -> JobT:
     """Reads a resolved configuration."""
     return parse(cls, read_json(path), str(path))
+
+
+def with_own_checkpoints(job: JobT) -> JobT:
+    """The training job with a checkpoint folder that no other configuration has.
+
+    An edited run begins anew and loses nothing: undo the edit and it goes on where it was.
+    """
+    rest = job.model_dump(mode="json")
+    folder = rest.pop("checkpoints")
+    return job.model_copy(update={"checkpoints": f"{folder}-{sha256_json(rest)[:8]}"})

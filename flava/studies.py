@@ -18,7 +18,7 @@ from flava.config import (
     TaskConfig,
 )
 from flava.errors import ConfigError, unknown_name
-from flava.jobs import EvaluateTask, ImportJob, RunConfig, parse
+from flava.jobs import EvaluateTask, ImportJob, RunConfig, parse, with_own_checkpoints
 from flava.params import Tree, merge, read_yaml
 from flava.seeds import seed_list
 
@@ -124,7 +124,7 @@ class Study:
         tree = self._run_tree(column, seed)
         if self.columns[column].arch == "clip_released":
             tree |= self._stand_in()
-        return parse(RunConfig, tree, f"run {column}-s{seed}")
+        return with_own_checkpoints(parse(RunConfig, tree, f"run {column}-s{seed}"))
 
     def import_job(self, column: str, seed: int) -> ImportJob | None:
         """Resolves a column that is evaluated with published weights; None for a trained one."""

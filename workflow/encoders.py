@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flava.jobs import BeitJob, DinoJob, MlmJob, RunConfig
+from flava.jobs import BeitJob, DinoJob, MlmJob, RunConfig, with_own_checkpoints
 from flava.studies import Study
 
 
@@ -58,7 +58,9 @@ def _encoder_run(study: Study, kind: str, seed: int) -> EncoderRun:
         mlm = MlmJob(
             **common, recipe=recipe, masking=config.masking, tokenizer_path=tokenizer, texts=texts
         )
-        return EncoderRun(kind, mlm, [tokenizer, f"{texts}/manifest.json"], {})
+        return EncoderRun(
+            kind, with_own_checkpoints(mlm), [tokenizer, f"{texts}/manifest.json"], {}
+        )
     if kind == "beit":
         beit = BeitJob(
             **common,
@@ -70,6 +72,6 @@ def _encoder_run(study: Study, kind: str, seed: int) -> EncoderRun:
         )
         dvae = [f"{data}/codebook/model/{file}" for file in ("config.json", "model.safetensors")]
         inputs = [f"{images}/manifest.json", tokens, *dvae]
-        return EncoderRun(kind, beit, inputs, {"images": tokens})
+        return EncoderRun(kind, with_own_checkpoints(beit), inputs, {"images": tokens})
     dino = DinoJob(**common, recipe=recipe, images=images)
-    return EncoderRun(kind, dino, [f"{images}/manifest.json"], {})
+    return EncoderRun(kind, with_own_checkpoints(dino), [f"{images}/manifest.json"], {})

@@ -26,6 +26,7 @@ from flava.jobs import (
     SelectionJob,
     TokenizerJob,
     ToyWorldJob,
+    with_own_checkpoints,
 )
 from flava.studies import Study, load_study
 from workflow.encoders import EncoderRun, encoder_runs
@@ -193,7 +194,7 @@ class Plan:
         """Resolved training of the dVAE and caching of the tokens."""
         config = self.study.config
         corpora = sorted(self.tokens)
-        return CodebookJob(
+        job = CodebookJob(
             study=self.name,
             seed=0,
             codebook=config.codebook,
@@ -204,6 +205,7 @@ class Plan:
             output=f"{self.data}/codebook",
             checkpoints=f"checkpoints/{self.name}/codebook",
         )
+        return with_own_checkpoints(job)
 
     @cached_property
     def selection_job(self) -> SelectionJob:

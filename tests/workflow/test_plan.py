@@ -41,6 +41,10 @@ def test_one_edited_column_changes_only_its_own_files(in_copy: Path) -> None:
     changed = {path for path in after if after[path] != before[path]}
     run = "results/smoke/runs/flava_c_local-s0/config.json"
     assert changed == {run, "results/smoke/configs/settings.json"}  # the second is the pages'
+    # The checkpoints of the run as it was stay; undone, the edit leads back to them.
+    assert after[run]["checkpoints"] != before[run]["checkpoints"]
+    columns.write_text(text)
+    assert Plan.load("smoke").configs() == before
 
 
 def test_one_edited_init_changes_its_own_file_alone(in_copy: Path) -> None:
