@@ -21,7 +21,8 @@ HTML(page.heading(comparison, settings, column) + sections.banner(job, compariso
 # ## Configuration
 
 # %%
-HTML(page.configuration(settings, column) + page.run_differences(job, settings, column))
+changes = page.configuration(settings, column, job.columns)
+HTML(changes + page.run_differences(job, settings, column))
 
 # %% [markdown]
 # ## Scores

@@ -49,7 +49,6 @@ PAGES = (
     *("table_a1", "table_a2", "table_c1", "table_d1", "figure_4"),
     *("directions", "audit", "training_curves"),
 )
-COLUMN_PAGE = "column_"
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,14 @@ class Plan:
         release: whether pages refuse results that no single commit can make again.
         run_files: what training leaves in its folder.
         import_files: what an import leaves in its folder.
+        page_names: notebooks that give one page each.
     """
 
     study: Study
     release: bool = False
     run_files: ClassVar[list[str]] = RUN_FILES
     import_files: ClassVar[list[str]] = IMPORT_FILES
+    page_names: ClassVar[tuple[str, ...]] = PAGES
 
     @classmethod
     def load(
@@ -283,9 +284,9 @@ class Plan:
         return f"{self.results}/directions.json"
 
     @property
-    def page_names(self) -> list[str]:
-        """The tables, the figure, the checks, and a page of each column."""
-        return [*PAGES, *(f"{COLUMN_PAGE}{name}" for name in self.study.config.columns)]
+    def column_pages(self) -> list[str]:
+        """A page of each column, all of one notebook."""
+        return [f"{self.results}/report/column_{name}.html" for name in self.study.config.columns]
 
     @property
     def metrics(self) -> list[str]:
@@ -294,17 +295,9 @@ class Plan:
 
     @property
     def pages(self) -> list[str]:
-        """Rendered notebooks."""
-        return [f"{self.results}/report/{name}.html" for name in self.page_names]
-
-    def notebook(self, page: str) -> str:
-        """The notebook of a page; the pages of columns share one."""
-        return f"notebooks/{'column' if page.startswith(COLUMN_PAGE) else page}.py"
-
-    def page_parameters(self, page: str) -> str:
-        """Arguments of the renderer beyond the report's configuration."""
-        column = page.removeprefix(COLUMN_PAGE)
-        return f"--parameter column={column}" if column != page else ""
+        """Rendered notebooks: the tables, the figure, the checks, the columns."""
+        pages = [f"{self.results}/report/{name}.html" for name in self.page_names]
+        return pages + self.column_pages
 
     @property
     def report_inputs(self) -> list[str]:
@@ -317,7 +310,9 @@ class Plan:
             files += [f"{folder}/manifest.json" for folder in config.corpora.values()]
         for job in self.imports.values():
             files += [f"{job.output}/{name}" for name in ("config.json", "record.json")]
-        files += [*self.earlier.values(), *([self.leaks.output] if self.leaks else [])]
+        for record in self.earlier.values():
+            files += [record, f"{Path(record).parent}/log.csv"]
+        files += [self.leaks.output] if self.leaks else []
         files += [settings_path(self.study), str(self.study.params / "tasks.yaml")]
         return list(dict.fromkeys([*files, "flava/report/style.css"]))
 

@@ -15,6 +15,7 @@ from workflow.plan import Plan
 
 RULES = "workflow/rules"
 METADATA = ".snakemake/metadata"
+TEMPLATE = "flava/report/templates/flava/index.html.j2"
 
 
 @dataclass(frozen=True)
@@ -173,10 +174,10 @@ def _evaluate(plan: Plan) -> Iterator[Step]:
 
 def _report(plan: Plan) -> Iterator[Step]:
     config, reads = plan.config_path("report"), plan.report_inputs
-    for page in plan.pages:
-        name = PurePosixPath(page).stem
-        inputs = [*reads, "flava/report/templates/flava/index.html.j2", plan.notebook(name)]
-        writes = [page, page.removesuffix(".html") + ".ipynb"]
+    rendered = [(name, [f"{plan.results}/report/{name}.html"]) for name in plan.page_names]
+    for name, pages in [*rendered, ("column", plan.column_pages)]:
+        inputs = [*reads, TEMPLATE, f"notebooks/{name}.py"]
+        writes = [*pages, *(page.removesuffix(".html") + ".ipynb" for page in pages)]
         yield _step("report", "report", (config, plan.code_path("render")), inputs, writes)
     own = config, plan.code_path("directions")
     yield _step("report", "report", own, reads, [plan.directions])

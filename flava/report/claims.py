@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from scipy.special import stdtrit
-
 from flava.config import ClaimConfig
 from flava.errors import ConfigError, unknown_name
 from flava.jobs import parse
@@ -135,6 +133,8 @@ def judge(
 
 def t_quantile(seeds: int) -> float:
     """Two-sided 95 % quantile of Student's t with `seeds - 1` degrees of freedom; at least 2."""
+    from scipy.special import stdtrit  # a third of a second, and most pages have no use for it
+
     return float(stdtrit(seeds - 1, (1 + CONFIDENCE) / 2))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,14 @@ def heading(comparison: Comparison, settings: ReportSettings, name: str) -> str:
     return title + paragraph(" ".join(lines), "lead")
 
 
-def configuration(settings: ReportSettings, name: str) -> str:
-    """What the column's entry changes, key by key; all of it for a column without a base."""
+def configuration(settings: ReportSettings, name: str, pages: Collection[str]) -> str:
+    """What the column's entry changes, key by key; all of it for a column without a base.
+
+    Args:
+        settings: of the study.
+        name: of the column.
+        pages: columns that have a page to link to.
+    """
     own = flat(settings.columns[name].model_dump(mode="json"))
     base = settings.bases.get(name)
     if base is None:
@@ -58,7 +64,9 @@ def configuration(settings: ReportSettings, name: str) -> str:
         for key in dict.fromkeys([*other, *own])
         if _setting(key) and other.get(key) != own.get(key)
     ]
-    link = f'<a href="column_{text(base)}.html"><code>{text(base)}</code></a>'
+    link = f"<code>{text(base)}</code>"
+    if base in pages:
+        link = f'<a href="column_{text(base)}.html">{link}</a>'
     note = f"It is column {link} with {len(changed)} of its settings changed."
     return paragraph(note) + table(["key", f"<code>{text(base)}</code>", "this column"], changed)
 

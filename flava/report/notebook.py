@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import ast
 import html
-import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nbformat
 from nbformat import NotebookNode
 
-from flava.errors import ConfigError, DataError, FlavaError, unknown_name
+from flava.errors import ConfigError, DataError, unknown_name
 from flava.io import atomic_path
 from flava.report.html import page
+from flava.report.kernel import NotebookError, execute, forget, running_kernel
+
+if TYPE_CHECKING:
+    from jupyter_client.manager import AsyncKernelManager
 
 TEMPLATES = Path(__file__).with_name("templates")
 METADATA = {
     "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
     "language_info": {"name": "python"},
 }
-
-
-class NotebookError(FlavaError):
-    """A cell of a notebook failed or took too long."""
-
-    exit_code = 6
 
 
 def render(
@@ -54,27 +50,59 @@ def render(
         ConfigError: the notebook has no parameters cell or a parameter is not one of its names.
         NotebookError: a cell failed; what ran until then is beside `output` as .failed.ipynb.
     """
-    notebook, output = Path(notebook), Path(output)
+    render_each(notebook, {Path(output): parameters}, timeout_seconds, home)
+
+
+def render_each(
+    notebook: Path | str,
+    pages: Mapping[Path, Mapping[str, Any]],
+    timeout_seconds: int = 300,
+    home: str | None = None,
+) -> None:
+    """Runs one notebook for several pages, one after another in one kernel.
+
+    Args:
+        notebook: as in `render`, which says what is raised.
+        pages: page to write -> its parameters.
+        timeout_seconds, home: as in `render`.
+    """
+    notebook = Path(notebook)
     source = read_notebook(notebook)
-    check_parameters(source, parameters, notebook)
-    executed_path = output.with_suffix(".ipynb")
+    for parameters in pages.values():
+        check_parameters(source, parameters, notebook)
+    with running_kernel() as kernel:
+        for position, (output, parameters) in enumerate(pages.items()):
+            if position:
+                forget(kernel)
+            executed = _run(source, notebook, output, parameters, timeout_seconds, kernel)
+            clean(executed)
+            with atomic_path(output.with_suffix(".ipynb")) as temporary:
+                written: str = nbformat.writes(executed)  # type: ignore[no-untyped-call]
+                temporary.write_text(written, encoding="utf-8")
+            with atomic_path(output) as temporary:
+                temporary.write_text(to_html(executed, home), encoding="utf-8")
+
+
+def _run(
+    source: NotebookNode,
+    notebook: Path,
+    output: Path,
+    parameters: Mapping[str, Any],
+    timeout_seconds: int,
+    kernel: AsyncKernelManager,
+) -> NotebookNode:
+    """The executed notebook; what ran until a failure is kept beside `output`."""
     failed_path = output.with_suffix(".failed.ipynb")
     failed_path.unlink(missing_ok=True)
     with TemporaryDirectory() as folder:
         partial = Path(folder) / "partial.ipynb"
         try:
-            executed = _execute(source, partial, parameters, timeout_seconds)
+            return execute(source, partial, parameters, timeout_seconds, kernel)
         except NotebookError as error:
             if partial.exists():
                 failed_path.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(partial, failed_path)
             raise NotebookError(f"{notebook}: {error} See {failed_path}.") from None
-    clean(executed)
-    with atomic_path(executed_path) as temporary:
-        written: str = nbformat.writes(executed)  # type: ignore[no-untyped-call]
-        temporary.write_text(written, encoding="utf-8")
-    with atomic_path(output) as temporary:
-        temporary.write_text(to_html(executed, home), encoding="utf-8")
 
 
 def read_notebook(path: Path) -> NotebookNode:
@@ -124,12 +152,17 @@ def assigned_names(source: str) -> list[str]:
 
 def clean(node: NotebookNode) -> None:
     """Strips what differs from run to run; warnings on stderr go to this process's stderr."""
+    count = 0  # a kernel counts on from page to page
     for cell in node.cells:
         tags = cell.metadata.get("tags", [])
         cell.metadata = _node({"tags": tags} if tags else {})
         if cell.cell_type != "code":
             continue
+        count += 1
+        cell.execution_count = count
         for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = count
             if output.output_type == "stream" and output.name == "stderr":
                 print(output.text, end="", file=sys.stderr)
         cell.outputs = [
@@ -172,49 +205,6 @@ def title_of(node: NotebookNode) -> str:
     ]
     match = re.search(r"<h1>(.*?)</h1>", "".join(shown), re.DOTALL)
     return html.unescape(match[1].strip()) if match else "Notebook"
-
-
-def _execute(
-    source: NotebookNode, output: Path, parameters: Mapping[str, Any], timeout_seconds: int
-) -> NotebookNode:
-    import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-
-    try:
-        with _importable():
-            executed: NotebookNode = papermill.execute_notebook(
-                source,
-                str(output),
-                parameters=dict(parameters),
-                kernel_name="python3",
-                cwd=str(Path.cwd()),
-                progress_bar=False,
-                execution_timeout=timeout_seconds,
-            )
-            return executed
-    except papermill.exceptions.PapermillExecutionError as error:
-        raise NotebookError(f"cell {error.cell_index}: {error.ename}: {error.evalue}") from None
-    except CellTimeoutError:
-        raise NotebookError(f"a cell ran longer than {timeout_seconds} s.") from None
-    except DeadKernelError:
-        raise NotebookError("the kernel died, e.g. for want of memory.") from None
-
-
-@contextmanager
-def _importable() -> Iterator[None]:
-    """Lets the kernel import this package also where it is not installed; no IPython colours."""
-    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "NO_COLOR")}
-    root = str(Path(__file__).parents[2])
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, before["PYTHONPATH"]]))
-    os.environ["NO_COLOR"] = "1"
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _node(value: dict[str, Any]) -> NotebookNode:

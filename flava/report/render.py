@@ -1,30 +1,35 @@
-"""Renders one notebook of the report to HTML: `python -m flava.report.render --help`."""
+"""Renders a notebook of the report to HTML: `python -m flava.report.render --help`."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flava.errors import ConfigError, run_cli
 from flava.jobs import ReportJob, load_job
+from flava.report.notebook import render_each
 
-# What notebooks call: a page is made anew when it changes (workflow/fingerprint.py).
-from flava.report import (  # noqa: F401
-    average_tables,
-    column,
-    compare,
-    corpora,
-    curves,
-    directions,
-    figure,
-    methods,
-    runs,
-    sections,
-    settings,
-    signs,
-    tables,
-)
-from flava.report.audit import page, run  # noqa: F401
-from flava.report.notebook import render
+if TYPE_CHECKING:
+    # What notebooks call: a page is made anew when it changes (workflow/fingerprint.py reads this).
+    # This process calls none of it, and does not spend the time to import it.
+    from flava.report import (  # noqa: F401
+        average_tables,
+        column,
+        compare,
+        corpora,
+        curves,
+        directions,
+        figure,
+        methods,
+        runs,
+        sections,
+        settings,
+        signs,
+        tables,
+    )
+    from flava.report.audit import page, run  # noqa: F401
 
 
 def main() -> None:
@@ -37,6 +42,11 @@ def main() -> None:
     parser.add_argument(
         "--parameter", action="append", default=[], metavar="NAME=VALUE", help="another parameter"
     )
+    parser.add_argument(
+        "--each",
+        metavar="NAME=VALUE,VALUE",
+        help="a page for each value of a parameter; --output has {NAME} in its place",
+    )
     arguments = parser.parse_args()
     load_job(ReportJob, arguments.config)
     parameters = {"config": arguments.config}
@@ -45,7 +55,32 @@ def main() -> None:
         if not equals:
             raise ConfigError(f"--parameter {item}: expected NAME=VALUE.")
         parameters[name] = value
-    render(arguments.notebook, arguments.output, parameters, arguments.timeout, "index.html")
+    pages = each_page(arguments.output, parameters, arguments.each)
+    render_each(arguments.notebook, pages, arguments.timeout, "index.html")
+
+
+def each_page(
+    output: str, parameters: Mapping[str, str], each: str | None
+) -> dict[Path, dict[str, str]]:
+    """Page to write -> its parameters.
+
+    Args:
+        output: path; with `each`, `{name}` in it is where the value goes.
+        parameters: of all pages.
+        each: "name=value,value", or None for one page.
+
+    Raises:
+        ConfigError: `each` has another form, or the path no place for the value.
+    """
+    if each is None:
+        return {Path(output): dict(parameters)}
+    name, equals, values = each.partition("=")
+    if not equals or f"{{{name}}}" not in output:
+        raise ConfigError(f"--each {each}: expected NAME=VALUE,VALUE and {{{name}}} in --output.")
+    return {
+        Path(output.replace(f"{{{name}}}", value)): {**parameters, name: value}
+        for value in values.split(",")
+    }
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -70,7 +72,7 @@ def load_run(name: str, folder: Path, records: Sequence[str], imported: bool = F
         column = load_job(ImportJob, folder / "config.json").column
         return Run(name, column, {}, record, evaluations, {})
     config = load_job(RunConfig, folder / "config.json")
-    losses = load_losses(folder / "log.csv")
+    losses = load_losses(folder / "log.csv", record)
     return Run(name, config.column, config.corpora, record, evaluations, losses)
 
 
@@ -87,20 +89,35 @@ def load_earlier_losses(job: ReportJob) -> dict[str, dict[str, Curve]]:
     """Name -> losses of the training that runs start from; their logs lie beside their records.
 
     Raises:
-        DataError: a log is missing or damaged.
+        DataError: a record or a log is missing or damaged.
     """
     return {
-        name: load_losses(Path(path).with_name("log.csv")) for name, path in job.earlier.items()
+        name: load_losses(Path(job.earlier[name]).with_name("log.csv"), record)
+        for name, record in load_earlier(job).items()
     }
 
 
-def load_losses(path: Path) -> dict[str, Curve]:
-    """Points (update, loss) of each "<kind>.<objective>" column of log.csv, gaps left out."""
+def load_losses(path: Path, record: Record) -> dict[str, Curve]:
+    """Points (update, loss) of each "<kind>.<objective>" column of log.csv, gaps left out.
+
+    Args:
+        path: the log of a training.
+        record: of that training; records before `log_sha256` do not say which log it was.
+
+    Raises:
+        DataError: the log is missing, damaged or not the one that the record names.
+    """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        content = path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run the pretraining step again.") from None
+    recorded = record.extra.get("log_sha256")
+    if recorded is not None and hashlib.sha256(content).hexdigest() != recorded:
+        raise DataError(
+            f"{path} is not the log that the record beside it names: it was changed after the "
+            "training. Run that training again."
+        )
+    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8", errors="replace"), newline="")))
     header = list(rows[0]) if rows else []
     names = [name for name in header if "." in name and not name.startswith("updates.")]
     return {name: _points(rows, name, path) for name in names}

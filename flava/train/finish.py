@@ -52,6 +52,7 @@ def finish_run(
         "final_losses": {name: log.last_value(name) for name in log.losses},
         "parameters": sum(parameter.numel() for parameter in recipe.model.parameters()),
         "model_sha256": sha256_file(output / "model" / WEIGHTS),
+        "log_sha256": sha256_file(output / "log.csv"),
         **recipe.facts(),
         **extra,
     }

@@ -6,19 +6,21 @@ import ast
 import re
 import subprocess
 import sys
-from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 
 import nbformat
 import pytest
 
 from flava.errors import ConfigError, DataError
 from flava.jobs import ReportJob
+from flava.records import load_record
 from flava.report import html
 from flava.report.compare import load_comparison
 from flava.report.curves import thin
 from flava.report.headline import headline
 from flava.report.notebook import NotebookError, assigned_names, render
+from flava.report.render import each_page
 from flava.report.runs import load_losses, load_runs
 from flava.report.sections import stand_ins
 from flava.report.site import write_index
@@ -151,20 +153,27 @@ def test_every_page_of_a_study_renders_and_loads_nothing(tmp_path):
     job = write_study(tmp_path, columns=columns, lines=lines)
     report = tmp_path / "report"
     for path in NOTEBOOKS:
-        names = [f"column_{name}" for name in columns] if path.stem == "column" else [path.stem]
-        for name in names[-2:]:
-            more = ("--parameter", f"column={name[7:]}") if path.stem == "column" else ()
-            output = report / f"{name}.html"
-            done = render_command(tmp_path, "--notebook", path, "--output", output, *more)
-            assert done.returncode == 0, done.stderr
+        name, more = path.stem, ()
+        if name == "column":
+            name, more = "column_{column}", ("--each", f"column={','.join(columns)}")
+        output = report / f"{name}.html"
+        done = render_command(tmp_path, "--notebook", path, "--output", output, *more)
+        assert done.returncode == 0, done.stderr
     write_index(job)
     pages = sorted(report.glob("*.html"))
-    assert len(pages) == len(NOTEBOOKS) + 2
+    assert len(pages) == len(NOTEBOOKS) - 1 + len(columns) + 1
+    alone = tmp_path / "alone.html"
+    more = ("--parameter", "column=flava_dino", "--output", alone)
+    assert (
+        render_command(tmp_path, "--notebook", REPO / "notebooks/column.py", *more).returncode == 0
+    )
+    for suffix in (".html", ".ipynb"):  # neither depends on the pages before it in its kernel
+        one = alone.with_suffix(suffix).read_bytes()
+        assert one == (report / "column_flava_dino").with_suffix(suffix).read_bytes()
     for path in pages:
         links = Page(check_offline(path)).refers
         inside = {link for link in links if not link.startswith(("#", "data:"))}
-        absent = {link for link in inside if not (report / link).is_file()}
-        assert {link for link in absent if not link.startswith("column_")} == set(), path
+        assert {link for link in inside if not (report / link).is_file()} == set(), path
     index = (report / "index.html").read_text(encoding="utf-8")
     assert all(f'href="{path.name}"' in index for path in pages if path.stem != "index")
     assert "<title>Column 14: CLIP</title>" in (report / "column_clip_400m.html").read_text()
@@ -181,6 +190,17 @@ def test_misspelt_parameter_is_refused(tmp_path):
     assert done.returncode == ConfigError.exit_code
     assert "unknown parameter 'sead'" in done.stderr
     assert not (tmp_path / "out.html").exists()
+
+
+def test_pages_of_one_notebook_need_a_place_for_the_value(tmp_path):
+    found = each_page("c_{column}.html", {"config": "x"}, "column=a,b")
+    assert found == {
+        Path("c_a.html"): {"config": "x", "column": "a"},
+        Path("c_b.html"): {"config": "x", "column": "b"},
+    }
+    for output, each in (("c.html", "column=a"), ("c_{column}.html", "column")):
+        with pytest.raises(ConfigError, match=r"expected NAME=VALUE,VALUE"):
+            each_page(output, {}, each)
 
 
 def test_notebook_needs_one_parameters_cell(tmp_path):
@@ -267,7 +287,7 @@ def test_study_without_any_run(tmp_path):
     write_index(job)
     content = check_offline(tmp_path / "report" / "index.html")
     assert "Nothing of the paper" in content
-    assert "None of the paper's claims could be looked at." in unescape(content)
+    assert "None of the paper&#x27;s claims could be looked at" in content
 
 
 @pytest.mark.parametrize("name", ["record.json", "config.json", "log.csv", "evaluate/vision.json"])
@@ -286,7 +306,8 @@ def test_damaged_runs_are_refused(tmp_path, name):
 
 def test_log_gaps_are_left_out(tmp_path):
     write_study(tmp_path, columns={"mim": 1})
-    losses = load_losses(tmp_path / "runs" / "mim-s0" / "log.csv")
+    folder = tmp_path / "runs" / "mim-s0"
+    losses = load_losses(folder / "log.csv", load_record(folder / "record.json"))
     assert list(losses) == ["pair_images.mim"]
     assert len(losses["pair_images.mim"]) == 49
     assert len(thin(tuple((float(i), 1.0) for i in range(1000)), 300)) == 250

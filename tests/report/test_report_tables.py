@@ -207,10 +207,12 @@ def test_sampling_is_over_what_a_column_uses(tmp_path: Path) -> None:
 def test_column_page_shows_the_difference_from_its_base(tmp_path: Path) -> None:
     job = write_study(tmp_path)
     settings = load_job(ReportSettings, job.settings)
-    content = configuration(settings, "flava_c_local")
+    content = configuration(settings, "flava_c_local", ())
+    assert "href" not in content
+    assert 'href="column_flava_c.html"' in configuration(settings, "flava_c_local", ["flava_c"])
     assert "is column flava_c with 1 of its settings changed" in plain(content)
     assert line_of(content, "gather") == ["global", "none"]
-    assert "builds on no other column" in configuration(settings, "flava_c")
+    assert "builds on no other column" in configuration(settings, "flava_c", ())
     runs = run_differences(job, settings, "flava_mm")
     assert line_of(runs, "objectives.pairs") == [
         "global_contrastive",

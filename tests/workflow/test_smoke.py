@@ -60,8 +60,11 @@ def test_report_is_there(project: Project) -> None:
     assert "table_c1.html" in (folder / "index.html").read_text()
     table = (folder / "table_c1.html").read_text()
     assert "ImageNet" in table
-    pages = Plan.load("smoke", params=str(project.path / "params")).page_names
-    assert {path.stem for path in folder.glob("*.html")} == {"index", *pages}
+    pages = Plan.load("smoke", params=str(project.path / "params")).pages
+    assert {path.name for path in folder.glob("*.html")} == {
+        "index.html",
+        *(Path(page).name for page in pages),
+    }
     assert "78.19" in table  # the paper's NLP average of column 12, beside ours
 
 

@@ -103,11 +103,13 @@ def command_of(record: Record, config: Path) -> str:
 
 
 def output_links(files: Files, path: Path, record: Record) -> list[Link]:
-    """What the step left, as far as its record has hashes: weights, image tokens, arrays."""
+    """What the step left, as far as its record has hashes: weights, log, tokens, arrays."""
     folder, by = path.parent, str(path)
     named: dict[str, tuple[str, str]] = {}
     if record.step != "evaluate" and "model_sha256" in record.extra:
         named[WEIGHTS] = ("model", str(record.extra["model_sha256"]))
+    if "log_sha256" in record.extra:
+        named["log.csv"] = ("log", str(record.extra["log_sha256"]))
     if "manifest_sha256" in record.extra:
         named["manifest.json"] = ("manifest", str(record.extra["manifest_sha256"]))
     for key, what in (("tokens_sha256", "image tokens"), ("arrays_sha256", "array")):

@@ -7,7 +7,7 @@ rule notebook:
         "flava/report/templates/flava/index.html.j2",
         config=plan.config_path("report"),
         code=plan.code_path("render"),
-        notebook=lambda wildcards: plan.notebook(wildcards.page),
+        notebook="notebooks/{page}.py",
     output:
         html=f"{plan.results}/report/{{page}}.html",
         ipynb=f"{plan.results}/report/{{page}}.ipynb",
@@ -15,13 +15,34 @@ rule notebook:
         f"logs/{plan.name}/notebook/{{page}}.log",
     wildcard_constraints:
         page="|".join(plan.page_names),
-    params:
-        column=lambda wildcards: plan.page_parameters(wildcards.page),
     message:
         "render {wildcards.page}"
     shell:
         "{PY} -m flava.report.render --config {input.config:q} --notebook {input.notebook:q}"
-        " --output {output.html:q} {params.column} > {log:q} 2>&1"
+        " --output {output.html:q} > {log:q} 2>&1"
+
+
+# One process: the pages of columns are one notebook with another parameter.
+rule column_pages:
+    input:
+        plan.report_inputs,
+        "flava/report/templates/flava/index.html.j2",
+        config=plan.config_path("report"),
+        code=plan.code_path("render"),
+        notebook="notebooks/column.py",
+    output:
+        html=plan.column_pages,
+        ipynb=[page.removesuffix(".html") + ".ipynb" for page in plan.column_pages],
+    log:
+        f"logs/{plan.name}/column_pages.log",
+    params:
+        output=lambda wildcards: f"{plan.results}/report/column_{{column}}.html",
+        each="column=" + ",".join(plan.study.config.columns),
+    message:
+        "render a page of each column"
+    shell:
+        "{PY} -m flava.report.render --config {input.config:q} --notebook {input.notebook:q}"
+        " --output {params.output:q} --each {params.each:q} > {log:q} 2>&1"
 
 
 rule directions:
