@@ -18,7 +18,7 @@ found = directions.load_directions(job, comparison)
 HTML(sections.banner(job, comparison))
 
 # %%
-HTML(paragraph(directions.summary(found)) + directions.directions_table(comparison, found))
+HTML(paragraph(directions.support(found)) + directions.directions_table(comparison, found))
 
 # %%
 HTML(paragraph(directions.note(comparison, found), "small"))

@@ -21,10 +21,10 @@ from flava.records import make_record
 from flava.report.claims import (
     FILE,
     HOLDS,
+    NO_DIRECTION,
     NOT_RUN,
     REVERSED,
     UNDECIDED,
-    WORDS,
     Direction,
     judge_all,
     load_claims,
@@ -35,6 +35,12 @@ from flava.report.published import DOMAINS, MACRO
 from flava.report.tables import DOMAIN_TITLES
 
 CSS = {HOLDS: "good", REVERSED: "bad"}
+VERBS = {
+    HOLDS: "hold",
+    REVERSED: "are reversed",
+    UNDECIDED: "are undecided",
+    NO_DIRECTION: "have no direction in the paper",
+}
 RULE = (
     "The direction is the sign of the paper's difference over the rows that both columns ran here. "
     "It holds (or is reversed) where our mean difference over seeds has that sign (or the other) "
@@ -82,14 +88,28 @@ def write_directions(job: ReportJob, output: Path) -> None:
     write_json(output, value)
 
 
-def summary(directions: Sequence[Direction]) -> str:
-    """How many directions could be looked at, and what came out."""
-    words = Counter(direction.word for direction in directions)
-    plural = {word: word for word in WORDS} | {HOLDS: "hold"}
-    shown = [word for word in WORDS if words[word] and word != NOT_RUN]
-    parts = ", ".join(f"{words[w]} {w if words[w] == 1 else plural[w]}" for w in shown)
-    looked_at = words.total() - words[NOT_RUN]
-    return f"{looked_at} of {words.total()} looked at" + (f": {parts}" if parts else "")
+def support(directions: Sequence[Direction]) -> str:
+    """What the study decides of the claims, and how often its sign is the paper's, in words."""
+    looked_at = [direction for direction in directions if direction.word != NOT_RUN]
+    if not looked_at:
+        return "None of the paper's claims could be looked at."
+    words = Counter(direction.word for direction in looked_at)
+    parts = ", ".join(f"{words[word]} {VERBS[word]}" for word in VERBS if words[word])
+    why = ""
+    if not any(direction.quantile is not None for direction in looked_at):
+        why = " (one seed ran, a verdict takes two or more)"
+    return (
+        f"The paper's claims are about {quantity(len(directions), 'difference')} between columns, "
+        f"of which {len(looked_at)} could be looked at: {parts}{why}. {agreement(looked_at)} have "
+        "the paper's sign, as about half would by chance alone."
+    )
+
+
+def agreement(directions: Sequence[Direction]) -> str:
+    """'5 of 8': how many differences have the paper's sign, whatever their error."""
+    both = [(d.ours, d.paper_same) for d in directions if d.ours is not None and d.paper_same]
+    same = sum(ours * paper > 0 for ours, paper in both if ours is not None)
+    return f"{same} of {len(both)}" if both else DASH
 
 
 def note(comparison: Comparison, directions: Sequence[Direction]) -> str:
@@ -118,13 +138,15 @@ def note(comparison: Comparison, directions: Sequence[Direction]) -> str:
 
 def directions_table(comparison: Comparison, directions: Sequence[Direction]) -> str:
     """One line a pair of columns, one cell a domain."""
-    numbers = {column.name: column.number for column in comparison.columns}
+    known = {column.name: column for column in comparison.columns}
     body = []
     for _, group in groupby(directions, key=lambda d: (d.key, d.column, d.baseline)):
         cells = {direction.domain: direction for direction in group}
         first = next(iter(cells.values()))
-        pair = f"{numbers[first.column]} against {numbers[first.baseline]}"
-        title = f"<b>{pair}</b>" + span("of wrap", text(first.claim))
+        pair = " against ".join(
+            f"{known[name].number} {known[name].title}" for name in (first.column, first.baseline)
+        )
+        title = f"<b>{text(pair)}</b>" + span("of wrap", text(first.claim))
         body.append([title, *(_cell(cells.get(domain)) for domain in (*DOMAINS, MACRO))])
     head = ["columns", *(DOMAIN_TITLES[domain] for domain in DOMAINS), "Macro"]
     return table(head, body, "plain cards claims")

@@ -21,6 +21,7 @@ PAPER_COLOUR, OUR_COLOUR = "#0072b2", "#e69f00"
 BAR = 0.38  # of the distance between two rows
 ROW_INCHES, ROOM_INCHES, WIDTH_INCHES = 0.34, 0.75, 4.4
 BEYOND = 1.25  # a bar of ours ends here, at this multiple of the paper's longest
+ROOM = 0.22  # of the width of the bars, on each side, for their numbers
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,8 @@ def _panel(rows: Sequence[Ratio]) -> str:
             _bar(axes, y + BAR / 2, item.paper, PAPER_COLOUR, limit)
             _bar(axes, y - BAR / 2, item.ours.mean if item.ours else None, OUR_COLOUR, limit)
         ours = [max(-limit, item.ours.mean) for item in rows if item.ours]
-        axes.set_xlim(1.35 * min([low, *ours, -limit / 4]), 1.2 * limit)
+        lowest = min([low, *ours, -limit / 4])
+        axes.set_xlim(lowest - ROOM * (limit - lowest), limit + ROOM * (limit - lowest))
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.set_yticks(range(len(rows)), [item.row for item in rows])
         axes.axvline(0, color="#1d2530", linewidth=0.8)

@@ -7,7 +7,8 @@ import html
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,15 @@ METADATA = {
 }
 
 
+@dataclass(frozen=True)
+class Rendering:
+    """A page to make: `notebook` (py:percent) run with `parameters` gives `output` (.html)."""
+
+    notebook: Path
+    output: Path
+    parameters: Mapping[str, Any]
+
+
 def render(
     notebook: Path | str,
     output: Path | str,
@@ -50,59 +60,49 @@ def render(
         ConfigError: the notebook has no parameters cell or a parameter is not one of its names.
         NotebookError: a cell failed; what ran until then is beside `output` as .failed.ipynb.
     """
-    render_each(notebook, {Path(output): parameters}, timeout_seconds, home)
+    render_all([Rendering(Path(notebook), Path(output), parameters)], timeout_seconds, home)
 
 
-def render_each(
-    notebook: Path | str,
-    pages: Mapping[Path, Mapping[str, Any]],
-    timeout_seconds: int = 300,
-    home: str | None = None,
+def render_all(
+    renderings: Sequence[Rendering], timeout_seconds: int = 300, home: str | None = None
 ) -> None:
-    """Runs one notebook for several pages, one after another in one kernel.
+    """Renders pages one after another in one kernel; each starts without the names of the last.
 
     Args:
-        notebook: as in `render`, which says what is raised.
-        pages: page to write -> its parameters.
-        timeout_seconds, home: as in `render`.
+        renderings: what to render; all parameters are checked before the first runs.
+        timeout_seconds, home: as in `render`, which says what is raised.
     """
-    notebook = Path(notebook)
-    source = read_notebook(notebook)
-    for parameters in pages.values():
-        check_parameters(source, parameters, notebook)
+    sources = {each.notebook: read_notebook(each.notebook) for each in renderings}
+    for each in renderings:
+        check_parameters(sources[each.notebook], each.parameters, each.notebook)
     with running_kernel() as kernel:
-        for position, (output, parameters) in enumerate(pages.items()):
+        for position, each in enumerate(renderings):
             if position:
                 forget(kernel)
-            executed = _run(source, notebook, output, parameters, timeout_seconds, kernel)
+            executed = _run(sources[each.notebook], each, timeout_seconds, kernel)
             clean(executed)
-            with atomic_path(output.with_suffix(".ipynb")) as temporary:
+            with atomic_path(each.output.with_suffix(".ipynb")) as temporary:
                 written: str = nbformat.writes(executed)  # type: ignore[no-untyped-call]
                 temporary.write_text(written, encoding="utf-8")
-            with atomic_path(output) as temporary:
+            with atomic_path(each.output) as temporary:
                 temporary.write_text(to_html(executed, home), encoding="utf-8")
 
 
 def _run(
-    source: NotebookNode,
-    notebook: Path,
-    output: Path,
-    parameters: Mapping[str, Any],
-    timeout_seconds: int,
-    kernel: AsyncKernelManager,
+    source: NotebookNode, rendering: Rendering, timeout_seconds: int, kernel: AsyncKernelManager
 ) -> NotebookNode:
-    """The executed notebook; what ran until a failure is kept beside `output`."""
-    failed_path = output.with_suffix(".failed.ipynb")
+    """The executed notebook; what ran until a failure is kept beside the page."""
+    failed_path = rendering.output.with_suffix(".failed.ipynb")
     failed_path.unlink(missing_ok=True)
     with TemporaryDirectory() as folder:
         partial = Path(folder) / "partial.ipynb"
         try:
-            return execute(source, partial, parameters, timeout_seconds, kernel)
+            return execute(source, partial, rendering.parameters, timeout_seconds, kernel)
         except NotebookError as error:
             if partial.exists():
                 failed_path.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(partial, failed_path)
-            raise NotebookError(f"{notebook}: {error} See {failed_path}.") from None
+            raise NotebookError(f"{rendering.notebook}: {error} See {failed_path}.") from None
 
 
 def read_notebook(path: Path) -> NotebookNode:

@@ -9,8 +9,8 @@ from itertools import groupby
 from pathlib import Path
 
 from flava.report.claims import HOLDS, NOT_RUN, REVERSED, UNDECIDED, Direction
-from flava.report.directions import summary
-from flava.report.html import DASH, paragraph, span, table, text
+from flava.report.directions import agreement
+from flava.report.html import paragraph, span, table, text
 
 GROUPS = {
     "Tables": tuple(f"table_{n}" for n in ("1", "2", "3", "4", "5", "a1", "a2", "c1", "d1")),
@@ -27,21 +27,6 @@ NOTE = (
 )
 
 
-def support(directions: Sequence[Direction]) -> str:
-    """One sentence: what the study decides of the claims, and how often the sign is the paper's."""
-    looked_at = [direction for direction in directions if direction.word != NOT_RUN]
-    if not looked_at:
-        return "None of the paper's claims could be looked at."
-    counts = {word: sum(d.word == word for d in looked_at) for word in (HOLDS, REVERSED)}
-    decided = f"{counts[HOLDS]} hold, {counts[REVERSED]} are reversed, the others stay undecided"
-    if not any(d.quantile is not None for d in looked_at):
-        decided = "one seed ran, so none is decided"
-    return (
-        f"{summary(directions)}. Of the differences between columns that the paper claims, "
-        f"{decided}; {_agreement(looked_at)} have the paper's sign."
-    )
-
-
 def claims_overview(directions: Sequence[Direction]) -> str:
     """One line a claim: how many of its differences hold, are reversed, or are open."""
     body = []
@@ -51,8 +36,15 @@ def claims_overview(directions: Sequence[Direction]) -> str:
         looked_at = [item for item in items if item.word != NOT_RUN]
         counts = [_count(looked_at, word) for word in (HOLDS, REVERSED)]
         title = text(first.claim) + span("of wrap", text(first.source))
-        body.append([title, *counts, _open(looked_at), _agreement(looked_at), _not_run(items)])
-    head = ["the paper's claim", "holds", "reversed", "undecided", "the paper's sign", "not run"]
+        body.append([title, *counts, _open(looked_at), agreement(looked_at), _not_run(items)])
+    head = [
+        "the paper's claim",
+        "holds",
+        "reversed",
+        "undecided",
+        "same sign as the paper's",
+        "not run",
+    ]
     return table(head, body, "plain overview") + paragraph(NOTE, "small")
 
 
@@ -64,13 +56,6 @@ def _count(items: Sequence[Direction], word: str) -> str:
 
 def _open(items: Sequence[Direction]) -> str:
     return str(sum(item.word == UNDECIDED for item in items))
-
-
-def _agreement(items: Sequence[Direction]) -> str:
-    """How many differences have the paper's sign, whatever their error."""
-    both = [(i.ours, i.paper_same) for i in items if i.ours is not None and i.paper_same]
-    same = sum(ours * paper > 0 for ours, paper in both if ours is not None)
-    return f"{same} of {len(both)}" if both else DASH
 
 
 def _not_run(items: Sequence[Direction]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flava.errors import ConfigError, run_cli
 from flava.jobs import ReportJob, load_job
-from flava.report.notebook import render_each
+from flava.report.notebook import Rendering, render_all
 
 if TYPE_CHECKING:
     # What notebooks call: a page is made anew when it changes (workflow/fingerprint.py reads this).
@@ -55,16 +55,17 @@ def main() -> None:
         if not equals:
             raise ConfigError(f"--parameter {item}: expected NAME=VALUE.")
         parameters[name] = value
-    pages = each_page(arguments.output, parameters, arguments.each)
-    render_each(arguments.notebook, pages, arguments.timeout, "index.html")
+    pages = renderings(arguments.notebook, arguments.output, parameters, arguments.each)
+    render_all(pages, arguments.timeout, "index.html")
 
 
-def each_page(
-    output: str, parameters: Mapping[str, str], each: str | None
-) -> dict[Path, dict[str, str]]:
-    """Page to write -> its parameters.
+def renderings(
+    notebook: str, output: str, parameters: Mapping[str, str], each: str | None
+) -> list[Rendering]:
+    """The pages that the command line asks for.
 
     Args:
+        notebook: path.
         output: path; with `each`, `{name}` in it is where the value goes.
         parameters: of all pages.
         each: "name=value,value", or None for one page.
@@ -73,14 +74,15 @@ def each_page(
         ConfigError: `each` has another form, or the path no place for the value.
     """
     if each is None:
-        return {Path(output): dict(parameters)}
+        return [Rendering(Path(notebook), Path(output), parameters)]
     name, equals, values = each.partition("=")
-    if not equals or f"{{{name}}}" not in output:
-        raise ConfigError(f"--each {each}: expected NAME=VALUE,VALUE and {{{name}}} in --output.")
-    return {
-        Path(output.replace(f"{{{name}}}", value)): {**parameters, name: value}
+    place = f"{{{name}}}"
+    if not equals or place not in output:
+        raise ConfigError(f"--each {each}: expected NAME=VALUE,VALUE and {place} in --output.")
+    return [
+        Rendering(Path(notebook), Path(output.replace(place, value)), {**parameters, name: value})
         for value in values.split(",")
-    }
+    ]
 
 
 if __name__ == "__main__":

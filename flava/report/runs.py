@@ -49,7 +49,7 @@ class Source:
 
 
 def load_runs(job: ReportJob, records: Mapping[str, Sequence[str]]) -> tuple[Run, ...]:
-    """Reads all runs of the study.
+    """Reads all runs of the study, in the order of the columns' numbers and of seeds.
 
     Args:
         job: the report's configuration.
@@ -60,7 +60,7 @@ def load_runs(job: ReportJob, records: Mapping[str, Sequence[str]]) -> tuple[Run
     """
     return tuple(
         load_run(name, Path(folder), records.get(name, ()), name in job.imported)
-        for name, folder in job.runs.items()
+        for name, folder in sorted(job.runs.items(), key=lambda item: _place(job, item[0]))
     )
 
 
@@ -136,6 +136,11 @@ def load_sources(runs: Sequence[Run]) -> tuple[Source, ...]:
             raise DataError(f"{path} lists no sources. Prepare that corpus again.")
         sources += [Source(kind, item) for item in listed]
     return tuple(sources)
+
+
+def _place(job: ReportJob, run: str) -> tuple[int, int]:
+    column, _, seed = run.rpartition("-s")
+    return job.columns[column], int(seed)
 
 
 def _evaluation(path: Path) -> Record:

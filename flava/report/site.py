@@ -14,11 +14,11 @@ from flava.records import Record
 from flava.report import sections
 from flava.report.claims import Direction
 from flava.report.compare import Comparison, load_comparison
-from flava.report.directions import load_directions
+from flava.report.directions import load_directions, support
 from flava.report.headline import headline
 from flava.report.html import duration, page, paragraph, quantity, text
 from flava.report.leaks import leaks_section
-from flava.report.overview import claims_overview, page_links, support
+from flava.report.overview import claims_overview, page_links
 from flava.report.runs import Run, load_earlier, load_runs, load_sources
 
 
@@ -46,8 +46,9 @@ def write_index(job: ReportJob, dag: Path | None = None) -> None:
     body = [
         f"<h1>FLAVA, reproduced: {text(job.title)}</h1>",
         paragraph(
-            "Pretraining and evaluation of FLAVA (Singh et al., CVPR 2022), beside the numbers "
-            "of the paper.",
+            "FLAVA (Singh et al., CVPR 2022) is one model for images, for texts and for pairs of "
+            "both. Its pretraining and evaluation were run anew, and stand beside the numbers of "
+            "the paper.",
             "lead",
         ),
         sections.banner(job, comparison),
@@ -84,8 +85,8 @@ def facts(
     """What a reader asks first, as a list of terms."""
     ran = ", ".join(f"{c.number} {c.title}" for c in comparison.ran())
     rows = [
-        ("Columns", text(ran or "none")),
         ("Claims", text(support(directions))),
+        ("Columns", text(ran or "none")),
         ("Cost", text(sections.total_cost(runs, earlier))),
         (
             "Hardware",

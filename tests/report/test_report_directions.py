@@ -19,7 +19,8 @@ from flava.errors import ConfigError
 from flava.records import parse_record
 from flava.report.claims import judge_all, load_claims, t_quantile, verdict
 from flava.report.compare import load_comparison, std_error_of_mean
-from flava.report.directions import directions_table, load_directions, note, summary
+from flava.report.directions import directions_table, load_directions, note, support
+from flava.report.html import text
 from flava.report.overview import claims_overview
 from flava.report.site import write_index
 from flava.report.summary import average_estimate, partial_average
@@ -219,7 +220,7 @@ def test_directions_json_says_what_the_page_says(tmp_path):
     write_index(job)
     index = (tmp_path / "report/index.html").read_text(encoding="utf-8")
     assert claims_overview(found) in index
-    assert summary(found) in index
+    assert text(support(found)) in index
     assert "standard error of the paired difference over 3 seeds" in note(comparison, found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -13,14 +14,15 @@ import nbformat
 import pytest
 
 from flava.errors import ConfigError, DataError
+from flava.io import sha256_file
 from flava.jobs import ReportJob
 from flava.records import load_record
 from flava.report import html
 from flava.report.compare import load_comparison
 from flava.report.curves import thin
 from flava.report.headline import headline
-from flava.report.notebook import NotebookError, assigned_names, render
-from flava.report.render import each_page
+from flava.report.notebook import NotebookError, Rendering, assigned_names, render, render_all
+from flava.report.render import renderings
 from flava.report.runs import load_losses, load_runs
 from flava.report.sections import stand_ins
 from flava.report.site import write_index
@@ -146,30 +148,47 @@ def test_a_page_depends_on_the_code_that_its_notebook_calls(path):
     assert {name for name in modules if name.startswith("flava.report")} <= set(known)
 
 
-def test_every_page_of_a_study_renders_and_loads_nothing(tmp_path):
-    """All notebooks, in one process each, with every link between them leading somewhere."""
-    columns = {**NUMBERS, "flava_dino": 12, "clip_400m": 14}
-    lines = fake_scores(columns=columns, root=tmp_path)
-    job = write_study(tmp_path, columns=columns, lines=lines)
-    report = tmp_path / "report"
+def renderings_of(folder, columns, output):
+    """All pages of the study in `folder`, to be written into `output`."""
+    found = []
     for path in NOTEBOOKS:
-        name, more = path.stem, ()
-        if name == "column":
-            name, more = "column_{column}", ("--each", f"column={','.join(columns)}")
-        output = report / f"{name}.html"
-        done = render_command(tmp_path, "--notebook", path, "--output", output, *more)
-        assert done.returncode == 0, done.stderr
+        own = [{"column": name} for name in columns] if path.stem == "column" else [{}]
+        for more in own:
+            name = "_".join([path.stem, *more.values()])
+            parameters = {"config": str(folder / "report.json"), **more}
+            found.append(Rendering(path, output / f"{name}.html", parameters))
+    return found
+
+
+@pytest.fixture(scope="module")
+def every_page(tmp_path_factory):
+    """A study with all pages rendered twice, in two kernels and in opposite orders."""
+    folder = tmp_path_factory.mktemp("every")
+    columns = {**NUMBERS, "flava_dino": 12, "clip_400m": 14}
+    write_json(folder / "tokenizer/record.json", record("codebook", 0, 3000.0))
+    earlier = {"image tokenizer": str(folder / "tokenizer/record.json")}
+    lines = fake_scores(columns=columns, root=folder)
+    job = write_study(folder, columns=columns, lines=lines, earlier=earlier)
+    shutil.copy(folder / "runs/mim-s0/log.csv", folder / "tokenizer/log.csv")
+    for name, step in (("report", 1), ("again", -1)):
+        render_all(renderings_of(folder, columns, folder / name)[::step], home="index.html")
     write_index(job)
+    return folder
+
+
+def test_two_renders_of_every_page_are_byte_equal(every_page):
+    """No page depends on time, on hashes of a process or on the pages before it in its kernel."""
+    names = sorted(path.name for path in (every_page / "again").iterdir())
+    assert len(names) == 2 * (len(NOTEBOOKS) - 1 + len(NUMBERS) + 2)
+    for name in names:
+        assert (every_page / "report" / name).read_bytes() == (
+            every_page / "again" / name
+        ).read_bytes(), name
+
+
+def test_every_page_loads_nothing_and_every_link_leads_somewhere(every_page):
+    report = every_page / "report"
     pages = sorted(report.glob("*.html"))
-    assert len(pages) == len(NOTEBOOKS) - 1 + len(columns) + 1
-    alone = tmp_path / "alone.html"
-    more = ("--parameter", "column=flava_dino", "--output", alone)
-    assert (
-        render_command(tmp_path, "--notebook", REPO / "notebooks/column.py", *more).returncode == 0
-    )
-    for suffix in (".html", ".ipynb"):  # neither depends on the pages before it in its kernel
-        one = alone.with_suffix(suffix).read_bytes()
-        assert one == (report / "column_flava_dino").with_suffix(suffix).read_bytes()
     for path in pages:
         links = Page(check_offline(path)).refers
         inside = {link for link in links if not link.startswith(("#", "data:"))}
@@ -178,7 +197,33 @@ def test_every_page_of_a_study_renders_and_loads_nothing(tmp_path):
     assert all(f'href="{path.name}"' in index for path in pages if path.stem != "index")
     assert "<title>Column 14: CLIP</title>" in (report / "column_clip_400m.html").read_text()
     curves = (report / "training_curves.html").read_text(encoding="utf-8")
-    assert curves.count("<figcaption>") == 6
+    assert curves.count("<figcaption>") == 7
+    keys = re.findall(r"</svg>(\d+) ", curves[: curves.index("<figcaption>")])
+    assert keys == ["1", "2", "3", "4", "7", "10", "12", "13", "14"]  # as in the paper, not by name
+
+
+def test_one_call_renders_a_notebook_for_several_values(every_page, tmp_path):
+    more = ("--each", "column=mim,flava_dino", "--output", tmp_path / "column_{column}.html")
+    done = render_command(every_page, "--notebook", REPO / "notebooks/column.py", *more)
+    assert done.returncode == 0, done.stderr
+    for name in ("mim", "flava_dino"):
+        for suffix in ("html", "ipynb"):
+            one = (tmp_path / f"column_{name}.{suffix}").read_bytes()
+            assert one == (every_page / "report" / f"column_{name}.{suffix}").read_bytes()
+
+
+def test_names_of_the_page_before_are_gone(tmp_path):
+    head = '# %% tags=["parameters"]\nconfig = ""\n# %%\n'
+    for name, cell in (("first", "left = 1\n"), ("second", "left\n")):
+        (tmp_path / f"{name}.py").write_text(head + cell, encoding="utf-8")
+    pages = [
+        Rendering(tmp_path / f"{name}.py", tmp_path / f"{name}.html", {"config": "x"})
+        for name in ("first", "second")
+    ]
+    with pytest.raises(NotebookError, match=r"second.py: .*NameError: name 'left'"):
+        render_all(pages)
+    assert (tmp_path / "first.html").is_file() and not (tmp_path / "second.html").exists()
+    assert (tmp_path / "second.failed.ipynb").is_file()
 
 
 def test_misspelt_parameter_is_refused(tmp_path):
@@ -193,14 +238,14 @@ def test_misspelt_parameter_is_refused(tmp_path):
 
 
 def test_pages_of_one_notebook_need_a_place_for_the_value(tmp_path):
-    found = each_page("c_{column}.html", {"config": "x"}, "column=a,b")
-    assert found == {
-        Path("c_a.html"): {"config": "x", "column": "a"},
-        Path("c_b.html"): {"config": "x", "column": "b"},
-    }
+    found = renderings("n.py", "c_{column}.html", {"config": "x"}, "column=a,b")
+    assert found == [
+        Rendering(Path("n.py"), Path("c_a.html"), {"config": "x", "column": "a"}),
+        Rendering(Path("n.py"), Path("c_b.html"), {"config": "x", "column": "b"}),
+    ]
     for output, each in (("c.html", "column=a"), ("c_{column}.html", "column")):
         with pytest.raises(ConfigError, match=r"expected NAME=VALUE,VALUE"):
-            each_page(output, {}, each)
+            renderings("n.py", output, {}, each)
 
 
 def test_notebook_needs_one_parameters_cell(tmp_path):
@@ -243,7 +288,9 @@ def test_index_ties_it_together(rendered):
     assert '<a href="table_c1.html">Table C.1: every column, every task</a>' in content
     assert "no score here reproduces a number of the paper" in content
     assert "0123456789ab" in content and "with uncommitted changes" in content
-    assert "20,000 pairs" in content and "22 of 66 looked at: 22 undecided" in content
+    assert (
+        "20,000 pairs" in content and "of which 22 could be looked at: 22 are undecided" in content
+    )
 
 
 def test_dag_picture_is_embedded_as_an_image(tmp_path):
@@ -302,6 +349,19 @@ def test_damaged_runs_are_refused(tmp_path, name):
         path.unlink()
         with pytest.raises(DataError, match="missing"):
             load_runs(job, records)
+
+
+def test_a_log_is_the_one_that_its_record_names(tmp_path):
+    job = write_study(tmp_path, columns={"mim": 1})
+    folder = tmp_path / "runs" / "mim-s0"
+    named = record("pretrain", 0, 75.0)
+    named["extra"]["log_sha256"] = sha256_file(folder / "log.csv")
+    write_json(folder / "record.json", named)
+    assert load_runs(job, load_comparison(job).records)[0].losses
+    text = (folder / "log.csv").read_text(encoding="utf-8")
+    (folder / "log.csv").write_text(text.replace("5.1", "4.1", 1), encoding="utf-8")
+    with pytest.raises(DataError, match=r"log\.csv is not the log that the record"):
+        load_runs(job, load_comparison(job).records)
 
 
 def test_log_gaps_are_left_out(tmp_path):
