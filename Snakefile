@@ -14,6 +14,10 @@ from workflow.plan import Plan
 
 min_version("9.0")
 
+
+report: "workflow/report/workflow.rst"
+
+
 try:
     plan = Plan.load(**chosen(config))
     if workflow.is_main_process:

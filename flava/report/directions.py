@@ -40,6 +40,7 @@ VERBS = {
     REVERSED: "are reversed",
     UNDECIDED: "are undecided",
     NO_DIRECTION: "have no direction in the paper",
+    NOT_RUN: "did not run",
 }
 RULE = (
     "The direction is the sign of the paper's difference over the rows that both columns ran here. "
@@ -93,16 +94,18 @@ def support(directions: Sequence[Direction]) -> str:
     looked_at = [direction for direction in directions if direction.word != NOT_RUN]
     if not looked_at:
         return "None of the paper's claims could be looked at."
-    words = Counter(direction.word for direction in looked_at)
-    parts = ", ".join(f"{words[word]} {VERBS[word]}" for word in VERBS if words[word])
-    why = ""
-    if not any(direction.quantile is not None for direction in looked_at):
-        why = " (one seed ran, a verdict takes two or more)"
-    return (
-        f"The paper's claims are about {quantity(len(directions), 'difference')} between columns, "
-        f"of which {len(looked_at)} could be looked at: {parts}{why}. {agreement(looked_at)} have "
-        "the paper's sign, as about half would by chance alone."
-    )
+    words = Counter(direction.word for direction in directions)
+    about = "differences between columns that the paper's claims are about"
+    if any(direction.quantile is not None for direction in looked_at):
+        parts = ", ".join(f"{words[word]} {VERBS[word]}" for word in VERBS if words[word])
+        first = f"Of the {len(directions)} {about}, {parts}."
+    else:
+        first = (
+            f"No claim is decided: one seed ran, and a verdict takes two or more. Of the "
+            f"{len(directions)} {about}, {len(looked_at)} ran."
+        )
+    sign = f"{agreement(looked_at)} have the paper's sign, as about half would by chance alone"
+    return f"{first} {sign}."
 
 
 def agreement(directions: Sequence[Direction]) -> str:

@@ -146,6 +146,17 @@ def test_unimodal_columns_have_the_papers_dashes(root: Path, monkeypatch) -> Non
     assert {job for run, job in jobs if run == "clip_400m-s0"} == {"vision", "nlp", "multimodal"}
 
 
+@pytest.mark.parametrize("study", ["smoke", "toy", "paper"])
+def test_pages_depend_on_the_records_and_logs_of_what_runs_start_from(
+    in_copy: Path, study: str
+) -> None:
+    plan = Plan.load(study)
+    folders = [f"{plan.data}/codebook", *(init.job.output for init in plan.inits.values())]
+    assert len(folders) > 1
+    for folder in folders:
+        assert {f"{folder}/record.json", f"{folder}/log.csv"} <= set(plan.report_inputs)
+
+
 def test_the_leak_check_is_part_of_every_study_and_can_be_turned_off(in_copy: Path) -> None:
     for name in ("smoke", "toy", "mini", "paper"):
         plan = Plan.load(name)

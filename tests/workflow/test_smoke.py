@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -66,6 +67,20 @@ def test_report_is_there(project: Project) -> None:
         *(Path(page).name for page in pages),
     }
     assert "78.19" in table  # the paper's NLP average of column 12, beside ours
+
+
+def test_snakemakes_own_report_has_every_page_with_a_caption(project: Project) -> None:
+    result = project.snakemake("--report", "report.html")
+    assert result.returncode == 0, result.stderr
+    plan = Plan.load("smoke", params=str(project.path / "params"))
+    for path in (*plan.pages, f"{plan.results}/report/index.html"):
+        assert f"Adding {Path(path).name} " in result.stdout + result.stderr
+    report = (project.path / "report.html").read_text()
+    captions = (project.path / "workflow/report/page.rst").read_text()
+    for page in plan.page_names:
+        (caption,) = re.findall(rf'^  "{page}": "([^"]+)",$', captions, re.MULTILINE)
+        assert caption in report
+    assert not re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="https?:', report)
 
 
 def test_leak_check_has_counts_a_record_and_a_section(project: Project) -> None:
@@ -144,6 +159,7 @@ RUN = "results/smoke/runs/flava_dino-s0"
         ("data/smoke/tokenizers/wordpiece.json", '"[PAD]"', '"[PAT]"', "wordpiece.json is not the"),
         ("results/smoke/inits/dino-s0/record.json", '"wall', '"val', "not a valid record: "),
         (f"{RUN}/model/model.safetensors", None, None, "model.safetensors is not the one that"),
+        (f"{RUN}/log.csv", None, None, "log.csv is not the one that"),
         ("data/smoke/codebook/pairs.npy", None, None, "codebook/pairs.npy is not the one that"),
         ("data/smoke/pairs/shards/000000.tar", None, None, "000000.tar has"),
     ],

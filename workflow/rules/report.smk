@@ -9,7 +9,12 @@ rule notebook:
         code=plan.code_path("render"),
         notebook="notebooks/{page}.py",
     output:
-        html=f"{plan.results}/report/{{page}}.html",
+        html=report(
+            f"{plan.results}/report/{{page}}.html",
+            caption="../report/page.rst",
+            category="Tables, figure and checks",
+            labels={"page": "{page}"},
+        ),
         ipynb=f"{plan.results}/report/{{page}}.ipynb",
     log:
         f"logs/{plan.name}/notebook/{{page}}.log",
@@ -31,7 +36,15 @@ rule column_pages:
         code=plan.code_path("render"),
         notebook="notebooks/column.py",
     output:
-        html=plan.column_pages,
+        html=[
+            report(
+                f"{plan.results}/report/column_{column}.html",
+                caption="../report/column.rst",
+                category="Columns",
+                labels={"page": column},
+            )
+            for column in plan.study.config.columns
+        ],
         ipynb=[page.removesuffix(".html") + ".ipynb" for page in plan.column_pages],
     log:
         f"logs/{plan.name}/column_pages.log",
@@ -84,7 +97,12 @@ rule site:
         code=plan.code_path("site"),
         pages=plan.pages,
     output:
-        f"{plan.results}/report/index.html",
+        report(
+            f"{plan.results}/report/index.html",
+            caption="../report/index.rst",
+            category="Index",
+            labels={"page": "index"},
+        ),
     log:
         f"logs/{plan.name}/site.log",
     message:
