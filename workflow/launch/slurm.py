@@ -97,7 +97,7 @@ class Slurm:
 
 def parameters(step: Step, request: Request, name: str, cluster: ClusterConfig) -> dict[str, Any]:
     """The request as submitit writes it into the batch script."""
-    threads = f"export OMP_NUM_THREADS={request.threads}"
+    threads = [f"export {name}={value}" for name, value in request.thread_variables.items()]
     found: dict[str, Any] = {
         "job_name": name,
         "time": request.minutes,
@@ -105,7 +105,7 @@ def parameters(step: Step, request: Request, name: str, cluster: ClusterConfig) 
         "ntasks_per_node": request.ranks // request.nodes,
         "cpus_per_task": request.threads,
         "signal_delay_s": min(cluster.signal_seconds, 60 * request.minutes // 2),
-        "setup": [threads, *cluster.setup],
+        "setup": [*threads, *cluster.setup],
         # One lost rank ends the others, which would wait for it.
         "srun_args": ["--distribution=block", "--kill-on-bad-exit=1"],
         # Where a site's default is not to requeue, preempted and failed jobs must be.
