@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flava.errors import ConfigError
-from workflow.launch.errors import RefusedError
+from workflow.launch.errors import RefusedError, SilentError
 from workflow.launch.states import GONE, SACCT_FIELDS, SILENT, JobState, from_sacct, from_scontrol
 from workflow.launch.step import Step
 from workflow.resources import ClusterConfig, Request
@@ -76,9 +76,15 @@ class Slurm:
         return found
 
     def find(self, name: str) -> str | None:
-        """Id of a waiting or running job of this user with this name, which is unique."""
+        """Id of a waiting or running job of this user with this name, which is unique.
+
+        Raises:
+            SilentError: the controller did not answer.
+        """
         found = ask("squeue", "--noheader", "--me", f"--name={name}", "--format=%i")
-        ids: list[str] = found.stdout.split() if found.returncode == 0 else []
+        if found.returncode:
+            raise SilentError(f"squeue: {found.stderr.strip()}")
+        ids: list[str] = found.stdout.split()
         return ids[0] if ids else None
 
     def adopt(self, job: str) -> bool:
