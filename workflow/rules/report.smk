@@ -1,4 +1,5 @@
-# Notebooks through papermill to HTML, and the page that ties them together.
+# Notebooks through papermill to HTML, and the page that ties them together. All run where Snakemake
+# runs; a profile of a cluster says how many at one time (`here`).
 
 
 rule notebook:
@@ -15,6 +16,8 @@ rule notebook:
         f"logs/{plan.name}/notebook/{{page}}.log",
     wildcard_constraints:
         page="|".join(plan.page_names),
+    resources:
+        here=1,
     params:
         column=lambda wildcards: plan.page_parameters(wildcards.page),
     message:
@@ -33,6 +36,8 @@ rule directions:
         plan.directions,
     log:
         f"logs/{plan.name}/directions.log",
+    resources:
+        here=1,
     message:
         "directions: which of the paper's hold"
     shell:
@@ -48,6 +53,8 @@ rule metrics:
         plan.metrics,
     log:
         f"logs/{plan.name}/metrics.log",
+    resources:
+        here=1,
     params:
         folder=f"{plan.results}/metrics",
     message:
@@ -66,6 +73,8 @@ rule site:
         f"{plan.results}/report/index.html",
     log:
         f"logs/{plan.name}/site.log",
+    resources:
+        here=1,
     message:
         "render the index page"
     shell:
