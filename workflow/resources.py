@@ -14,6 +14,15 @@ from flava.jobs import parse
 from flava.params import Tree
 from workflow.modules import MODULES, NOT_LAUNCHED
 
+# Snakemake sets all of them, to the cores of the rule: of all ranks here, 1 on a cluster.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "GOTO_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
 DURATION = re.compile(r"(?:(\d+)-)?(\d+):([0-5]?\d)(?::([0-5]?\d))?")
 
 
@@ -101,6 +110,11 @@ class Request(Strict):
     def gpus(self) -> int:
         """Of all nodes."""
         return self.nodes * self.gpus_per_node
+
+    @property
+    def thread_variables(self) -> dict[str, str]:
+        """What holds a rank's libraries to its cores; their sums depend on it in the last bits."""
+        return dict.fromkeys(THREAD_VARIABLES, str(self.threads))
 
 
 def minutes(time: str) -> int:

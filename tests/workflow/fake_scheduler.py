@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flava.io import read_json, write_json
 from flava.records import make_record
-from workflow.launch.errors import RefusedError
+from workflow.launch.errors import RefusedError, SilentError
 from workflow.launch.states import JobState
 from workflow.launch.step import Step
 from workflow.launch.supervise import Clock, Supervisor
@@ -42,12 +42,14 @@ class FakeScheduler:
         scripts: of the jobs, in the order of submission; the last answer of one repeats.
         refusals: taken one by one before a job is taken.
         found: what `find` answers.
+        silent: how often `find` has no answer first.
         complete: whether a job that was found has its pickle.
     """
 
     scripts: list[list[Answer]] = field(default_factory=list)
     refusals: list[RefusedError] = field(default_factory=list)
     found: str | None = None
+    silent: int = 0
     complete: bool = True
     names: dict[str, str] = field(default_factory=dict)
     steps: dict[str, Step] = field(default_factory=dict)
@@ -68,6 +70,9 @@ class FakeScheduler:
         return state if state.name else replace(state, name=self.names.get(job, ""))
 
     def find(self, name: str) -> str | None:
+        if self.silent:
+            self.silent -= 1
+            raise SilentError("squeue: Unable to contact slurm controller")
         return self.found
 
     def adopt(self, job: str) -> bool:

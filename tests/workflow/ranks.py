@@ -9,7 +9,8 @@ from pathlib import Path
 def write_rank(config: str) -> None:
     """Writes this rank's environment beside `config`."""
     rank = os.environ.get("RANK", "alone")
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    names += ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
     text = " ".join(f"{name}={os.environ.get(name)}" for name in names)
     Path(f"{config}.rank{rank}").write_text(text)
 

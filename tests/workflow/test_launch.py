@@ -56,11 +56,15 @@ def test_one_rank_runs_in_this_process(config: str, tmp_path: Path) -> None:
     assert Path(f"{config}.rankalone").is_file()
 
 
-def test_two_ranks_see_their_environment(config: str, tmp_path: Path) -> None:
+def test_two_ranks_see_their_environment(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MKL_NUM_THREADS", "2")  # as Snakemake does for a rule with 2 ranks
     launch(Ranked("write_rank", config), 2, tmp_path / "logs")
     for rank in (0, 1):
         text = Path(f"{config}.rank{rank}").read_text()
         assert f"RANK={rank} WORLD_SIZE=2 LOCAL_RANK={rank} MASTER_ADDR=" in text
+        assert "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1" in text
 
 
 def test_every_rank_is_told_how_to_shard(config: str, tmp_path: Path) -> None:

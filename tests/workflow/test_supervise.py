@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from flava.io import write_json
+from flava.io import read_json, write_json
 from tests.workflow.fake_scheduler import Case, FakeClock, FakeScheduler
 from workflow.launch.errors import LaunchError, RefusedError
 from workflow.launch.states import GONE, SILENT, JobState
 from workflow.launch.step import Report, report_path
-from workflow.launch.ticket import TicketFile
+from workflow.launch.ticket import TicketFile, unique_name
 from workflow.resources import Budgets, Request
 
 PENDING, RUNNING = JobState("PENDING", reason="Priority"), JobState("RUNNING")
@@ -198,6 +198,36 @@ def test_a_submission_whose_answer_was_lost_is_not_doubled(tmp_path: Path) -> No
     assert scheduler.cancelled == ["77"]
 
 
+def test_nothing_is_submitted_before_a_silent_controller_tells(tmp_path: Path) -> None:
+    refusals = [RefusedError("timed out", later=True)]
+    scheduler = FakeScheduler(refusals=refusals, found="77", silent=3)
+    case = Case(tmp_path, scheduler)
+    scheduler.scripts = [[case.finish()]]
+    case.run()
+    assert scheduler.cancelled == ["77"] and case.clock.time >= 5 + 10 + 20
+
+
+def test_a_launcher_that_ends_in_doubt_leaves_the_question(tmp_path: Path) -> None:
+    refusals = [RefusedError("timed out", later=True)]
+    scheduler = FakeScheduler(refusals=refusals, silent=99)
+    clock = FakeClock({60.0: signal.SIGTERM})
+    with pytest.raises(SystemExit):
+        Case(tmp_path, scheduler, clock=clock).run()
+    # The next one is in doubt too, and must keep it.
+    with pytest.raises(SystemExit):
+        Case(tmp_path, scheduler, clock=FakeClock({60.0: signal.SIGTERM})).run()
+    after = FakeScheduler(found="1", names={"1": case_name(tmp_path)})
+    case = Case(tmp_path, after)
+    after.scripts = [[RUNNING, case.finish()]]
+    case.run()
+    assert list(after.names) == ["1"] and after.cancelled == []
+
+
+def case_name(folder: Path) -> str:
+    """Name of the newest job in the ticket."""
+    return read_json(folder / "config.job.json")["attempts"][-1]["name"]
+
+
 def test_refusals_end(tmp_path: Path) -> None:
     refusal = RefusedError("Invalid qos specification", later=False)
     case = Case(tmp_path, FakeScheduler(refusals=[refusal]), request=Request(qos="gold"))
@@ -333,3 +363,17 @@ def test_a_damaged_ticket_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "config.job.json").write_text('{"cluster": "slurm"')
     with pytest.raises(LaunchError, match=r"config.job.json is not valid JSON.*squeue --me"):
         case.run()
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ("results/toy/runs/mim-s0/config.json", "flava-step-mim-s0-"),
+        ("results/toy/runs/mim-s0/evaluate/nlp.config.json", "flava-step-mim-s0-nlp-"),
+        ("results/toy/configs/hash_pairs.json", "flava-step-hash_pairs-"),
+    ],
+)
+def test_names_of_jobs_tell_what_they_work_on(config: str, name: str) -> None:
+    first, second = unique_name("step", config), unique_name("step", config)
+    assert first.startswith(name) and first[: len(name)] == second[: len(name)]
+    assert first != second

@@ -97,7 +97,7 @@ def main() -> None:
     settings = launch_settings(read_yaml(Path(file)), file) if file else LaunchSettings()
     request = resolve(arguments.step, column, settings, Resources(**given))
     # Before torch is imported: more threads than cores slow every job on the machine.
-    os.environ["OMP_NUM_THREADS"] = str(request.threads)
+    os.environ.update(request.thread_variables)
     step = Step(arguments.step, arguments.config, request.sharding, request.ranks, request.threads)
     os.environ["FLAVA_COMMAND"] = step.command()
     launch(step, request, settings.cluster, arguments.outputs, Path(arguments.folder))

@@ -23,3 +23,9 @@ class RefusedError(FlavaError):
     def __init__(self, message: str, later: bool) -> None:
         super().__init__(message)
         self.later = later
+
+
+class SilentError(FlavaError):
+    """The scheduler did not answer a question."""
+
+    exit_code = 6

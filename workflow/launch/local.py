@@ -39,7 +39,7 @@ class Local:
             visible_gpus=gpus,
             setup=self.cluster.setup,
         )
-        os.environ["OMP_NUM_THREADS"], os.environ[NAME] = str(request.threads), name
+        os.environ.update({**request.thread_variables, NAME: name})
         with outer_job_hidden():
             job: Any = executor.submit(step)
         self._process[str(job.job_id)] = job._process

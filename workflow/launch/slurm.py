@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flava.errors import ConfigError
-from workflow.launch.errors import RefusedError
+from workflow.launch.errors import RefusedError, SilentError
 from workflow.launch.states import GONE, SACCT_FIELDS, SILENT, JobState, from_sacct, from_scontrol
 from workflow.launch.step import Step
 from workflow.resources import ClusterConfig, Request
@@ -76,9 +76,15 @@ class Slurm:
         return found
 
     def find(self, name: str) -> str | None:
-        """Id of a waiting or running job of this user with this name, which is unique."""
+        """Id of a waiting or running job of this user with this name, which is unique.
+
+        Raises:
+            SilentError: the controller did not answer.
+        """
         found = ask("squeue", "--noheader", "--me", f"--name={name}", "--format=%i")
-        ids: list[str] = found.stdout.split() if found.returncode == 0 else []
+        if found.returncode:
+            raise SilentError(f"squeue: {found.stderr.strip()}")
+        ids: list[str] = found.stdout.split()
         return ids[0] if ids else None
 
     def adopt(self, job: str) -> bool:
@@ -97,7 +103,7 @@ class Slurm:
 
 def parameters(step: Step, request: Request, name: str, cluster: ClusterConfig) -> dict[str, Any]:
     """The request as submitit writes it into the batch script."""
-    threads = f"export OMP_NUM_THREADS={request.threads}"
+    threads = [f"export {name}={value}" for name, value in request.thread_variables.items()]
     found: dict[str, Any] = {
         "job_name": name,
         "time": request.minutes,
@@ -105,7 +111,7 @@ def parameters(step: Step, request: Request, name: str, cluster: ClusterConfig) 
         "ntasks_per_node": request.ranks // request.nodes,
         "cpus_per_task": request.threads,
         "signal_delay_s": min(cluster.signal_seconds, 60 * request.minutes // 2),
-        "setup": [threads, *cluster.setup],
+        "setup": [*threads, *cluster.setup],
         # One lost rank ends the others, which would wait for it.
         "srun_args": ["--distribution=block", "--kill-on-bad-exit=1"],
         # Where a site's default is not to requeue, preempted and failed jobs must be.

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from flava.io import read_json, sha256_json
 from workflow.launch import artifact
-from workflow.launch.errors import LaunchError, RefusedError
+from workflow.launch.errors import LaunchError, RefusedError, SilentError
 from workflow.launch.judge import Verdict, judge
 from workflow.launch.states import JobState
 from workflow.launch.step import Step, read_reports
@@ -36,7 +36,7 @@ class Scheduler(Protocol):
         """One look at a job."""
 
     def find(self, name: str) -> str | None:
-        """Id of a living job of this name."""
+        """Id of a living job of this name; SilentError where there is no answer."""
 
     def adopt(self, job: str) -> bool:
         """Whether a job that was found has what it needs."""
@@ -132,7 +132,7 @@ class Supervisor:
         if found.cluster != self.scheduler.kind:
             return False  # a job of this machine, which ended with its launcher
         if job is None:
-            job = self.scheduler.find(name)
+            job = self._find(name)
             if job is None:
                 return False
             if not self.scheduler.adopt(job):
@@ -169,7 +169,7 @@ class Supervisor:
                 job = self.scheduler.submit(step, self.request, name)
                 break
             except RefusedError as error:
-                lost = self.scheduler.find(name)  # taken, though the answer was lost
+                lost = self._find(name)  # taken, though the answer was lost
                 if lost is not None:
                     self.scheduler.cancel(lost)
                 waited = self.clock.now() - first
@@ -184,6 +184,27 @@ class Supervisor:
         self._note(JobState("SUBMITTED"), job)
         logs = self.scheduler.logs(job, 0)[1]
         say(f"{self.scheduler.kind} job {job} ({name}): {self._shape()}, logs {logs} …")
+
+    def _find(self, name: str) -> str | None:
+        """Id of a living job of this name; waits for the answer, or a job could be doubled."""
+        first, delay = self.clock.now(), 5.0
+        while True:
+            try:
+                return self.scheduler.find(name)
+            except SilentError as error:
+                doubt = f"{error}. It is not known whether job {name} was taken"
+            hours = self.budgets.silent_hours
+            if self.clock.now() - first > 3600 * hours:
+                raise LaunchError(
+                    f"{doubt}, after {hours:g} hours (`silent_hours`). The same command asks again."
+                )
+            say(f"{doubt}; asking again in {delay:.0f} s")
+            self.clock.pause(delay)
+            if self.clock.pending is not None:
+                # The ticket keeps the name: the next launcher asks first.
+                say(f"{signal.Signals(self.clock.pending).name}: the same command asks again")
+                raise SystemExit(128 + self.clock.pending)
+            delay = min(300.0, 2 * delay)
 
     def _watch(self) -> bool:
         """Looks at the newest job until it ends or another takes its place; True: done."""

@@ -131,6 +131,8 @@ def unique_name(step: str, config: str) -> str:
     """Name of a new job: the step, what it works on, and letters that no other job has."""
     path = Path(config)
     stem = path.parent.name if path.name == "config.json" else path.name.split(".")[0]
+    if path.parent.name == "evaluate":  # whose configurations lie in their run's folder
+        stem = f"{path.parent.parent.name}-{stem}"
     return f"flava-{step}-{stem}-{os.urandom(4).hex()}"
 
 

@@ -61,6 +61,8 @@ rule collect:
         f"{plan.results}/results.parquet",
     log:
         f"logs/{plan.name}/collect.log",
+    resources:
+        here=1,
     message:
         "collect all scores"
     shell:

@@ -1,4 +1,5 @@
-# Notebooks through papermill to HTML, and the page that ties them together.
+# Notebooks through papermill to HTML, and the page that ties them together. All run where Snakemake
+# runs; a profile of a cluster says how many at one time (`here`).
 
 
 rule notebook:
@@ -20,6 +21,8 @@ rule notebook:
         f"logs/{plan.name}/notebook/{{page}}.log",
     wildcard_constraints:
         page="|".join(plan.page_names),
+    resources:
+        here=1,
     message:
         "render {wildcards.page}"
     shell:
@@ -48,6 +51,8 @@ rule column_pages:
         ipynb=[page.removesuffix(".html") + ".ipynb" for page in plan.column_pages],
     log:
         f"logs/{plan.name}/column_pages.log",
+    resources:
+        here=1,
     params:
         output=lambda wildcards: f"{plan.results}/report/column_{{column}}.html",
         each="column=" + ",".join(plan.study.config.columns),
@@ -67,6 +72,8 @@ rule directions:
         plan.directions,
     log:
         f"logs/{plan.name}/directions.log",
+    resources:
+        here=1,
     message:
         "directions: which of the paper's hold"
     shell:
@@ -82,6 +89,8 @@ rule metrics:
         plan.metrics,
     log:
         f"logs/{plan.name}/metrics.log",
+    resources:
+        here=1,
     params:
         folder=f"{plan.results}/metrics",
     message:
@@ -105,6 +114,8 @@ rule site:
         ),
     log:
         f"logs/{plan.name}/site.log",
+    resources:
+        here=1,
     message:
         "render the index page"
     shell:
