@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.slurm import configuration
+from tests.slurm.processes import end, left_of_jobs, processes_of
 
 PROGRAMS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "sbatch", "scontrol", "sacct")
 PACKAGES = "slurmctld slurmd slurm-client munge slurmdbd mariadb-server-core"
@@ -142,7 +143,7 @@ class Cluster:
         """Kills a node's slurmd and all that runs there of a job, as if its power had failed."""
         self.kill(f"slurmd.{node}", signal.SIGKILL)
         for pid in processes_of(self.environment["SLURM_CONF"], node, job):
-            os.kill(pid, signal.SIGKILL)
+            end(pid)
 
     def clear(self) -> None:
         """Cancels what a test left."""
@@ -162,6 +163,8 @@ class Cluster:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait(20)
+        for pid in left_of_jobs(self.environment["SLURM_CONF"]):
+            end(pid)
 
     def spawn(self, name: str, *arguments: str) -> None:
         """Starts a program in the foreground and records its process."""
@@ -243,20 +246,3 @@ def listens(port: int) -> bool:
     """Whether something accepts connections on a port of this machine."""
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-def processes_of(conf: str, node: str, job: str) -> list[int]:
-    """A job's processes on one node of the cluster with this configuration, their daemon first."""
-    found: list[tuple[bool, int]] = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (path / "cmdline").read_bytes()
-            variables = (path / "environ").read_bytes().split(b"\0")
-        except OSError:  # it has ended, or is not ours
-            continue
-        daemon = command.startswith(f"slurmstepd: [{job}".encode())
-        named = f"SLURMD_NODENAME={node}".encode() in variables
-        ours = f"SLURM_CONF={conf}".encode() in variables or daemon
-        if ours and (daemon or (named and f"SLURM_JOB_ID={job}".encode() in variables)):
-            found.append((not daemon, int(path.name)))
-    return [pid for _, pid in sorted(found)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 from flava.params import read_yaml
+from tests.slurm.campaign import BUDGETS, NODES, Campaign, change
 from tests.slurm.cluster import Cluster, wait_until
 from tests.workflow.smoke import Project
 
@@ -85,9 +87,7 @@ def training(project: Project, earlier: str | None = None) -> str:
     return job
 
 
-def test_interrupted_killed_and_continued(
-    project: Project, snakemake, slurm: Cluster, root: Path
-) -> None:
+def test_interrupted_killed_and_continued(project: Project, snakemake, slurm: Cluster) -> None:
     log = project.path / "logs/smoke/pretrain/flava_no_init-s0.log"
     first = snakemake.start()
     job = training(project)
@@ -112,10 +112,10 @@ def test_interrupted_killed_and_continued(
     assert record["ranks"] == 4 and record["jobs"] == [job]
     assert (project.path / RUN / "log.csv").read_text().startswith("update,")
     assert "MNIST" in (project.path / "results/smoke/report/table_c1.html").read_text()
-    _same_as_undisturbed(project, root)
+    _same_as_undisturbed(project, 4)
 
 
-def _same_as_undisturbed(project: Project, root: Path) -> None:
+def _same_as_undisturbed(project: Project, ranks: int) -> None:
     """Trains the run once more, in one go and on this machine: equal weights, bit for bit."""
     other = project.path / "undisturbed"
     other.mkdir()
@@ -123,7 +123,7 @@ def _same_as_undisturbed(project: Project, root: Path) -> None:
     config |= {"output": str(other / "run"), "checkpoints": str(other / "checkpoints")}
     (other / "config.json").write_text(json.dumps(config))
     command = ["-m", "workflow.launch", "pretrain", "--config", str(other / "config.json")]
-    done = project.python(*command, "--ranks", "4", "--folder", str(other / "logs"))
+    done = project.python(*command, "--ranks", str(ranks), "--folder", str(other / "logs"))
     assert done.returncode == 0, done.stderr
     weights = [
         (folder / "model/model.safetensors").read_bytes()
@@ -137,3 +137,22 @@ def test_nothing_is_left_to_do(project: Project, snakemake) -> None:
     again = snakemake.start()
     text, _ = again.communicate(timeout=120)
     assert again.returncode == 0 and "Nothing to be done" in text
+
+
+def test_faults_change_nothing(project: Project, slurm: Cluster, tmp_path: Path) -> None:
+    """A short campaign (tests/slurm/campaign.py): one run, and each fault while it trains."""
+    again = project.duplicate(tmp_path / "again")
+    shutil.rmtree(again.path / RUN)
+    study = read_yaml(again.path / "params/smoke.yaml")
+    study["pretrain"] |= {"pair_updates": 48, "checkpoint_updates": 8}
+    (again.path / "params/smoke.yaml").write_text(yaml.safe_dump(study))
+    change(again.path / "slurm/cluster.yaml", {"budgets": BUDGETS, "rules": NODES})
+    kinds = ["rank", "session", "preempt", "node", "requeue"]
+    targets = (f"{RUN}/record.json",)
+    campaign = Campaign(again, slurm, list(kinds), random.Random(0), 4.0, targets)
+    campaign.run(240)
+    assert {kind for kind, _ in campaign.hits} == set(kinds)
+    assert not campaign.doubled
+    record = json.loads((again.path / RUN / "record.json").read_text())
+    assert record["ranks"] == 2 and len(record["jobs"]) > 1
+    _same_as_undisturbed(again, 2)
