@@ -25,9 +25,11 @@ try:
     plan.write()
     launching = Launching.load(plan, config.get("cluster"))
     if workflow.is_main_process:
-        announce(plan)
+        announce(plan, launching.settings)
 except FlavaError as error:
     raise WorkflowError(str(error)) from None
+
+config["study_shown"] = plan.name  # for workflow/report/workflow.rst
 
 PY = sys.executable
 LAUNCH = f"{PY} -m workflow.launch --settings {launching.path}"

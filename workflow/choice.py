@@ -10,11 +10,17 @@ from typing import Any
 from pydantic import Field, PositiveInt
 
 from flava.config import Strict
+from flava.errors import ConfigError, unknown_name
 from flava.io import atomic_path
 from flava.jobs import parse
 from flava.params import read_yaml
 
 FILE = Path("params.yaml")
+OTHER_KEYS = (
+    "budget_gpu_hours",
+    "cluster",
+    "study_shown",
+)  # of Snakemake's configuration: not of the choice
 TEXT = """\
 # What `snakemake` and `dvc repro` run; `--config study=...` overrides it for one snakemake call.
 # Written with dvc.yaml by `python -m workflow.pipeline STUDY` (docs/dvc.md).
@@ -59,7 +65,11 @@ def chosen(config: Mapping[str, Any], path: Path = FILE) -> dict[str, Any]:
         path: of the file with the choice.
 
     Raises:
-        ConfigError: as `read_choice`, where the file is needed.
+        ConfigError: an unknown key; or as `read_choice`, where the file is needed.
     """
+    known = [*Choice.model_fields, *OTHER_KEYS]
+    for key in config:
+        if key not in known:
+            raise ConfigError(unknown_name("key", key, known, "--config"))
     file = {} if "study" in config else read_choice(path).model_dump()
     return {**file, **{key: config[key] for key in Choice.model_fields if key in config}}

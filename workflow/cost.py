@@ -27,6 +27,7 @@ from workflow.assumptions import (
 )
 from workflow.estimate import check_budget, schedule_lines
 from workflow.plan import Plan
+from workflow.resources import LaunchSettings
 
 DRY_RUN = {"-n", "--dry-run", "--dryrun"}
 
@@ -75,7 +76,7 @@ def main() -> None:
     check_budget(plan, given.budget_gpu_hours, assumed)
 
 
-def announce(plan: Plan) -> None:
+def announce(plan: Plan, settings: LaunchSettings | None = None) -> None:
     """Prints the cost on stderr: below the jobs of a dry run, else before the first job.
 
     Studies on a generated toy world are small and say nothing.
@@ -83,13 +84,13 @@ def announce(plan: Plan) -> None:
     if plan.study.config.data.toy_world:
         return
     if DRY_RUN & set(sys.argv):
-        atexit.register(print, whole_plan(plan, Assumptions()), file=sys.stderr)
+        atexit.register(print, whole_plan(plan, Assumptions(), settings), file=sys.stderr)
     else:
         print(cost_table(plan), file=sys.stderr)
 
 
-def whole_plan(plan: Plan, assumed: Assumptions) -> str:
-    """Cost, jobs, wall time and disk as plain text.
+def whole_plan(plan: Plan, assumed: Assumptions, settings: LaunchSettings | None = None) -> str:
+    """Cost, jobs, wall time (on the ranks that `settings` give) and disk as plain text.
 
     Raises:
         ConfigError: an assumption is out of range.
@@ -97,7 +98,8 @@ def whole_plan(plan: Plan, assumed: Assumptions) -> str:
     """
     from workflow.disk import disk_lines  # imports torch, which not every call should wait for
 
-    parts = [[cost_table(plan, assumed)], schedule_lines(plan, assumed), disk_lines(plan, assumed)]
+    schedule = schedule_lines(plan, assumed, settings)
+    parts = [[cost_table(plan, assumed)], schedule, disk_lines(plan, assumed)]
     return "\n".join(line for part in parts for line in part)
 
 

@@ -18,7 +18,7 @@ from flava.records import load_record
 from flava.report.html import duration
 from workflow.assumptions import Assumptions, corpus_images, pretraining_cost, shown_hours
 from workflow.plan import Plan
-from workflow.resources import launch_settings, resolve
+from workflow.resources import LaunchSettings, launch_settings, resolve
 
 KEY = "budget_gpu_hours"
 
@@ -40,19 +40,28 @@ class Training:
     ran: float | None
 
 
-def trainings(plan: Plan, assumed: Assumptions) -> dict[str, Training]:
-    """Everything that the plan trains, of all seeds, what comes first first."""
+def trainings(
+    plan: Plan, assumed: Assumptions, settings: LaunchSettings | None = None
+) -> dict[str, Training]:
+    """Everything that the plan trains, of all seeds, what comes first first.
+
+    Args:
+        plan: of the study.
+        assumed: for the costs.
+        settings: of the launcher, a cluster's file included; None: the study's resources alone.
+    """
     found: dict[str, Training] = {}
+    settings = settings or _of_study(plan)
     if plan.uses_codebook:
         job = plan.codebook_job()
         images = sum(corpus_images(plan, corpus) or 0 for corpus in plan.tokens)
         cost, ran = codebook_cost(job, images), seconds_run(f"{job.output}/record.json", job)
-        found["codebook"] = Training("codebook", cost, (), _ranks(plan, "codebook"), ran)
+        found["codebook"] = Training("codebook", cost, (), _ranks(settings, "codebook"), ran)
     for name, init in plan.inits.items():
         cost = encoder_cost(init.job, plan.study.config.codebook)
         before = ("codebook",) if init.image_tokens else ()
         ran = seconds_run(f"{init.job.output}/record.json", init.job)
-        ranks = _ranks(plan, f"init_{init.kind}")
+        ranks = _ranks(settings, f"init_{init.kind}")
         found[f"init {name}"] = Training(f"init {name}", cost, before, ranks, ran)
     for name, run in plan.runs.items():
         sources = [s for s in (run.init.image, run.init.text) if s and s.directory]
@@ -60,7 +69,8 @@ def trainings(plan: Plan, assumed: Assumptions) -> dict[str, Training]:
         waits = (*(["codebook"] if run.image_tokens else []), *inits)
         ran = seconds_run(f"{run.output}/record.json", run)
         cost = pretraining_cost(plan, name, assumed)
-        found[name] = Training(name, cost, waits, _ranks(plan, "pretrain"), ran)
+        ranks = _ranks(settings, "pretrain", run.column)
+        found[name] = Training(name, cost, waits, ranks, ran)
     return found
 
 
@@ -143,10 +153,12 @@ def budget_hours(value: object) -> float:
     return hours
 
 
-def schedule_lines(plan: Plan, assumed: Assumptions) -> list[str]:
+def schedule_lines(
+    plan: Plan, assumed: Assumptions, settings: LaunchSettings | None = None
+) -> list[str]:
     """Jobs, and the wall time of training: each job, all at once, one after another."""
     counts = job_counts(plan)
-    jobs = trainings(plan, assumed)
+    jobs = trainings(plan, assumed, settings)
     left = sum(job.ran is None for job in jobs.values())
     shown = ", ".join(f"{count} {rule}" for rule, count in counts.items())
     lines = [f"Jobs: {sum(counts.values())} ({shown}); {left} of {len(jobs)} trainings to run."]
@@ -196,6 +208,10 @@ def _range(low: float, high: float) -> str:
     return f"{pair[0]} {unit}" if pair[0] == pair[1] else f"{pair[0]} to {pair[1]} {unit}"
 
 
-def _ranks(plan: Plan, rule: str) -> int:
+def _of_study(plan: Plan) -> LaunchSettings:
     tree = {"cluster": {"kind": "slurm"}, "resources": plan.study.config.resources}
-    return resolve(rule, None, launch_settings(tree, f"study '{plan.name}'")).ranks
+    return launch_settings(tree, f"study '{plan.name}'")
+
+
+def _ranks(settings: LaunchSettings, rule: str, column: str | None = None) -> int:
+    return resolve(rule, column, settings).ranks

@@ -22,7 +22,7 @@ MODULES = {
 }
 
 # Steps of seconds, which run where Snakemake runs.
-NOT_LAUNCHED = frozenset({"collect", "directions", "render", "site"})
+NOT_LAUNCHED = frozenset({"collect", "directions", "metrics", "render", "site"})
 
 RUN_FILES = [
     "record.json",

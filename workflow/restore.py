@@ -134,7 +134,7 @@ def planned() -> list[str]:
     Raises:
         FlavaError: Snakemake could not plan; its own message is shown.
     """
-    command = [sys.executable, "-m", "snakemake", "--dry-run"]
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "host"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise FlavaError(f"snakemake --dry-run failed:\n{done.stdout}{done.stderr}")

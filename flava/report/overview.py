@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -62,12 +62,17 @@ def _not_run(items: Sequence[Direction]) -> str:
     return str(sum(item.word == NOT_RUN for item in items))
 
 
-def page_links(folder: Path) -> str:
-    """Links to the pages that lie beside the index, in groups."""
-    found = {path.stem: path for path in sorted(folder.glob("*.html")) if path.stem != "index"}
+def page_links(folder: Path, columns: Collection[str]) -> str:
+    """Links to the pages that lie beside the index, in groups.
+
+    Args:
+        folder: of the report.
+        columns: of the study; the page of one that was taken out is not linked.
+    """
+    found = {path.stem: path for path in pages_of(folder, columns) if path.stem != "index"}
     groups = {title: [n for n in names if n in found] for title, names in GROUPS.items()}
-    columns = [name for name in found if name.startswith(COLUMN)]
-    groups["Columns"] = sorted(columns, key=lambda name: _natural(page_title(found[name])))
+    of_columns = [name for name in found if name.startswith(COLUMN)]
+    groups["Columns"] = sorted(of_columns, key=lambda name: _natural(page_title(found[name])))
     known = {name for names in groups.values() for name in names}
     groups[OTHERS] = [name for name in found if name not in known]
     parts = [
@@ -78,6 +83,15 @@ def page_links(folder: Path) -> str:
     return f'<div class="pages">{"".join(parts)}</div>' if parts else paragraph(
         "None was rendered yet."
     )  # fmt: skip
+
+
+def pages_of(folder: Path, columns: Collection[str]) -> list[Path]:
+    """HTML files of the report, without pages of columns that the study has no more."""
+    return [
+        path
+        for path in sorted(folder.glob("*.html"))
+        if not path.stem.startswith(COLUMN) or path.stem.removeprefix(COLUMN) in columns
+    ]
 
 
 def page_title(path: Path) -> str:

@@ -56,7 +56,7 @@ def write_index(job: ReportJob, dag: Path | None = None) -> None:
         "<h2>Which of the paper's claims it supports</h2>",
         claims_overview(directions),
         "<h2>Pages</h2>",
-        page_links(folder),
+        page_links(folder, job.columns),
         "<h2>Averages</h2>",
         headline(comparison),
         "<h2>How it was made</h2>",

@@ -331,6 +331,17 @@ def test_cost_counts_what_runs_start_from(tmp_path):
         write_index(job)
 
 
+def test_the_page_of_a_column_that_was_taken_out_is_not_linked(tmp_path):
+    job = write_study(tmp_path, columns={"mim": 1})
+    folder = tmp_path / "report"
+    folder.mkdir(exist_ok=True)
+    for name in ("mim", "gone"):
+        (folder / f"column_{name}.html").write_text(f"<title>Column {name}</title>")
+    write_index(job)
+    content = (folder / "index.html").read_text(encoding="utf-8")
+    assert "column_mim.html" in content and "column_gone.html" not in content
+
+
 def test_study_without_any_run(tmp_path):
     job = write_study(tmp_path, columns={}, lines=[])
     write_index(job)

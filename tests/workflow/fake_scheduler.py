@@ -54,6 +54,7 @@ class FakeScheduler:
     names: dict[str, str] = field(default_factory=dict)
     steps: dict[str, Step] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
+    answers_cancel: bool = True
     kind: str = "slurm"
 
     def submit(self, step: Step, request: Request, name: str) -> str:
@@ -78,8 +79,9 @@ class FakeScheduler:
     def adopt(self, job: str) -> bool:
         return self.complete
 
-    def cancel(self, job: str) -> None:
+    def cancel(self, job: str) -> bool:
         self.cancelled.append(job)
+        return self.answers_cancel
 
     def logs(self, job: str, rank: int) -> tuple[Path, Path]:
         return Path(f"{job}_{rank}_log.out"), Path(f"{job}_{rank}_log.err")

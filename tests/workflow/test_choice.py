@@ -51,6 +51,15 @@ def test_a_misspelt_key_of_the_file_is_refused(file: Path) -> None:
         read_choice(file)
 
 
+def test_a_misspelt_key_of_the_command_line_is_refused(file: Path) -> None:
+    message = r"unknown key 'budget_gpu_hour'\. Did you mean 'budget_gpu_hours'\?"
+    with pytest.raises(ConfigError, match=message):
+        chosen({"study": "paper", "budget_gpu_hour": 500}, file)
+    assert chosen({"cluster": {}, "budget_gpu_hours": 500, "study": "toy"}, file) == {
+        "study": "toy"
+    }
+
+
 def test_the_written_file_reads_back(file: Path) -> None:
     assert read_choice(file) == Choice(study="mini", budget="cpu-quick", seeds=2)
     assert 'study: mini\nbudget: "cpu-quick"\nseeds: 2\nrelease: false\n' in file.read_text()

@@ -7,15 +7,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from flava.errors import ConfigError
+from flava.io import read_json, write_json
+from flava.records import make_record
 from tests.slurm.cluster import wait_until
 from workflow.launch import __main__ as module
 from workflow.launch.errors import LaunchError
 from workflow.launch.step import Step
+from workflow.launch.ticket import Attempt, Ticket, TicketFile
 from workflow.resources import Budgets, ClusterConfig, Request
 
 LOCAL = ClusterConfig(budgets=Budgets(failures=0), poll_seconds=0.5)
@@ -54,6 +58,34 @@ def launch(step: Step, ranks: int, folder: Path, **request: str) -> None:
 def test_one_rank_runs_in_this_process(config: str, tmp_path: Path) -> None:
     launch(Ranked("write_rank", config), 1, tmp_path)
     assert Path(f"{config}.rankalone").is_file()
+
+
+class Overtaken(Step):
+    """A step whose study is edited while it runs."""
+
+    def run(self) -> None:
+        record = make_record("test", read_json(self.config), time.time())
+        write_json(Path(self.config).with_name("record.json"), record)
+        write_json(self.config, {"edited": True})
+
+
+def test_a_result_of_an_earlier_configuration_is_refused(tmp_path: Path) -> None:
+    """Snakemake would note it as made from the configuration that lies there when a job ends."""
+    config, output = tmp_path / "c.json", tmp_path / "record.json"
+    write_json(config, {"edited": False})
+    with pytest.raises(LaunchError, match=r"is of another configuration.*edited meanwhile"):
+        module.launch(Overtaken("pretrain", str(config)), Request(), LOCAL, [str(output)])
+
+
+def test_a_step_that_runs_on_a_cluster_is_not_run_here_too(tmp_path: Path) -> None:
+    config = tmp_path / "c.json"
+    write_json(config, {})
+    attempt = Attempt(name="flava-x", job="7", ranks=1, gpus=0, submitted=0.0)
+    ticket = Ticket(cluster="slurm", config_sha256="0", attempts=[attempt])
+    TicketFile(str(config)).write(ticket)
+    with pytest.raises(LaunchError, match=r"slurm job 7 of this step may still run"):
+        module.launch(Overtaken("pretrain", str(config)), Request(), LOCAL)
+    assert read_json(config) == {}
 
 
 def test_two_ranks_see_their_environment(

@@ -102,6 +102,7 @@ def test_some_ends_are_one_clear_error(tmp_path: Path, state: JobState, message:
         ("crashed", "OSError: [Errno 116] Stale file handle", 2),
         ("refused", "Another process is training this run: it holds lock", 2),
         ("not requeued", "scontrol requeue failed", 2),
+        ("not requeued", "Job not requeued because: timed-out too many times.", 1),
     ],
 )
 def test_errors_that_would_come_again_are_not_retried(
@@ -119,7 +120,7 @@ def test_errors_that_would_come_again_are_not_retried(
     if jobs == 2:
         case.run()
     else:
-        with pytest.raises(LaunchError, match="Rank 1 failed: "):
+        with pytest.raises(LaunchError, match=r"Rank 1 failed: |as often as `timeouts` allows"):
             case.run()
     assert len(scheduler.names) == jobs
 
@@ -326,6 +327,17 @@ def test_ctrl_c_cancels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     scheduler.scripts.append([case.finish()])
     Case(tmp_path, scheduler).run()
     assert list(scheduler.names) == ["1", "2"]
+
+
+def test_a_job_that_could_not_be_cancelled_is_found_again(tmp_path: Path) -> None:
+    scheduler = FakeScheduler(scripts=[[RUNNING]], answers_cancel=False)
+    case = Case(tmp_path, scheduler, clock=FakeClock({9.0: signal.SIGINT}))
+    with pytest.raises(LaunchError, match=r"job 1 of pretrain .* not be cancelled.*scancel 1"):
+        case.run()
+    assert case.ticket()["status"] == "running"
+    scheduler.scripts = [[RUNNING, case.finish()]]
+    Case(tmp_path, scheduler).run()
+    assert list(scheduler.names) == ["1"]  # taken over: nothing is submitted beside it
 
 
 def test_lost_job_is_followed_by_a_new_one(tmp_path: Path) -> None:

@@ -21,7 +21,10 @@ from flava.config import Sharding
 from flava.errors import ConfigError, run_cli, unknown_name
 from flava.io import read_json
 from flava.params import read_yaml
+from workflow.launch import artifact
+from workflow.launch.errors import LaunchError
 from workflow.launch.step import Step
+from workflow.launch.ticket import TicketFile, refuse_other_cluster
 from workflow.modules import MODULES
 from workflow.resources import (
     ClusterConfig,
@@ -53,8 +56,14 @@ def launch(
     if cluster.kind == "local" and request.ranks == 1:
         from flava.train.interrupt import exit_on_signals
 
+        refuse_other_cluster(TicketFile(step.config), cluster.kind)
         exit_on_signals(f"{step.name} of {step.config} stopped")
         step.run()
+        if why := artifact.missing(outputs, step.config):
+            raise LaunchError(
+                f"{step.name} of {step.config} ran, but {why}. Was the study edited meanwhile? "
+                "The same command runs the step again."
+            )
         return
     from workflow.launch.local import Local
     from workflow.launch.slurm import Slurm

@@ -18,6 +18,8 @@ PASSING = re.compile(
     r"|torch\.distributed\.\w+|Another process is training this run)"
 )
 
+TIMED_OUT = "timed-out too many times"  # submitit's words when its count is used up
+
 Action = Literal["wait", "done", "again", "give up"]
 Kind = Literal["requeues", "timeouts", "failures"]
 
@@ -108,6 +110,8 @@ def _ended(state: JobState, reports: Sequence[Report | None], missing: str) -> V
             return Verdict("give up", why)
         case "DEADLINE" | "REVOKED":
             return Verdict("give up", f"SLURM ended it: {state.state}.")
+    if any(report and TIMED_OUT in report.message for report in reports):
+        return Verdict("give up", "It reached its time limit as often as `timeouts` allows.")
     if any(report and report.ended == "not requeued" for report in reports):
         return Verdict("again", "It saved and could not requeue itself.", "requeues")
     told = [(rank, report) for rank, report in enumerate(reports) if report and report.message]

@@ -63,12 +63,13 @@ class Local:
         """No job is found by name."""
         return False
 
-    def cancel(self, job: str) -> None:
+    def cancel(self, job: str) -> bool:
         """Interrupts the controlling process, which ends the ranks."""
         if self.state(job).state == "RUNNING":
             os.kill(int(job), signal.SIGINT)
             if process := self._process.get(job):
                 process.wait(30)
+        return True
 
     def logs(self, job: str, rank: int) -> tuple[Path, Path]:
         """Output and error files of a rank."""

@@ -91,9 +91,12 @@ class Slurm:
         """Whether a job that was found has all it needs to run."""
         return (self.folder / f"{job}_submitted.pkl").is_file()
 
-    def cancel(self, job: str) -> None:
-        """Cancels a job; one that has ended stays as it is."""
-        ask("scancel", job)
+    def cancel(self, job: str) -> bool:
+        """Cancels a job; one that has ended stays as it is. False: SLURM did not answer."""
+        if ask("scancel", job).returncode == 0:
+            return True
+        state = self.state(job)
+        return state.ended or state.state == "GONE"
 
     def logs(self, job: str, rank: int) -> tuple[Path, Path]:
         """Output and error files of a rank."""

@@ -28,12 +28,22 @@ ENDED = frozenset(
 HOPELESS = frozenset(
     {
         "AccountNotAllowed",
+        "AssocMaxCpuPerJobLimit",
+        "AssocMaxGRESPerJob",
+        "AssocMaxMemPerJob",
+        "AssocMaxNodePerJobLimit",
+        "AssocMaxWallDurationPerJobLimit",
         "BadConstraints",
         "DependencyNeverSatisfied",
         "InvalidAccount",
         "InvalidQOS",
         "PartitionNodeLimit",
         "PartitionTimeLimit",
+        "QOSMaxCpuPerJobLimit",
+        "QOSMaxGRESPerJob",
+        "QOSMaxMemoryPerJob",
+        "QOSMaxNodePerJobLimit",
+        "QOSMaxWallDurationPerJobLimit",
         "QOSNotAllowed",
     }
 )

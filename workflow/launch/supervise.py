@@ -17,7 +17,14 @@ from workflow.launch.errors import LaunchError, RefusedError, SilentError
 from workflow.launch.judge import Verdict, judge
 from workflow.launch.states import JobState
 from workflow.launch.step import Step, read_reports
-from workflow.launch.ticket import Attempt, Ticket, TicketFile, noted, unique_name
+from workflow.launch.ticket import (
+    Attempt,
+    Ticket,
+    TicketFile,
+    noted,
+    refuse_other_cluster,
+    unique_name,
+)
 from workflow.resources import ClusterConfig, Request
 
 OUTPUT_SECONDS = 30.0  # until a file written on a node is seen here
@@ -41,8 +48,8 @@ class Scheduler(Protocol):
     def adopt(self, job: str) -> bool:
         """Whether a job that was found has what it needs."""
 
-    def cancel(self, job: str) -> None:
-        """Ends a job."""
+    def cancel(self, job: str) -> bool:
+        """Ends a job; whether it does."""
 
     def logs(self, job: str, rank: int) -> tuple[Path, Path]:
         """Output and error files of a rank."""
@@ -124,11 +131,7 @@ class Supervisor:
         if not found or found.status != "running" or not found.attempts:
             return False
         job, name = found.attempts[-1].job, found.attempts[-1].name
-        if found.cluster == "slurm" != self.scheduler.kind:
-            raise LaunchError(
-                f"{self.file.path}: slurm job {job} of this step may still run. Use the profile "
-                f"`slurm` again, or cancel it (`scancel --name={name}`) and delete that file."
-            )
+        refuse_other_cluster(self.file, self.scheduler.kind)
         if found.cluster != self.scheduler.kind:
             return False  # a job of this machine, which ended with its launcher
         if job is None:
@@ -136,14 +139,14 @@ class Supervisor:
             if job is None:
                 return False
             if not self.scheduler.adopt(job):
-                self.scheduler.cancel(job)
+                self._cancel_or_stop(job)
                 return False
         state = self.scheduler.state(job)
         if state.state == "GONE" or state.name not in ("", name):
             return False
         if found.config_sha256 != self.hash:
             say(f"job {job} runs on an earlier configuration: cancelling it")
-            self.scheduler.cancel(job)
+            self._cancel_or_stop(job)
             return False
         self.ticket = found
         self._note(state, job)
@@ -171,7 +174,7 @@ class Supervisor:
             except RefusedError as error:
                 lost = self._find(name)  # taken, though the answer was lost
                 if lost is not None:
-                    self.scheduler.cancel(lost)
+                    self._cancel_or_stop(lost)
                 waited = self.clock.now() - first
                 if not error.later or waited > 3600 * self.budgets.pending_hours:
                     self._close("failed")
@@ -251,7 +254,7 @@ class Supervisor:
             return True
         if verdict.action == "give up":
             if verdict.cancel:
-                self.scheduler.cancel(self.job)
+                self._cancel_or_stop(self.job)
             self._close("failed")
             raise LaunchError(self._failure(verdict.why, state))
         assert verdict.kind is not None
@@ -270,7 +273,7 @@ class Supervisor:
     ) -> None:
         hours = self.budgets.pending_hours
         if waits_since is not None and now - waits_since > 3600 * hours:
-            self.scheduler.cancel(self.job)
+            self._cancel_or_stop(self.job)
             self._close("failed")
             why = f"It waited {hours:g} hours in the queue (`pending_hours`): cancelled."
             raise LaunchError(self._failure(why, state))
@@ -290,11 +293,20 @@ class Supervisor:
             self._close("cancelled")
         elif number == signal.SIGINT or self.scheduler.kind == "local":
             say(f"{word}: cancelling job {job} of {self.step.name}; the same command continues")
-            self.scheduler.cancel(job)
+            self._cancel_or_stop(job)
             self._close("cancelled")
         else:
             say(f"{word}: job {job} of {self.step.name} goes on; the same command re-attaches")
         raise SystemExit(128 + number)
+
+    def _cancel_or_stop(self, job: str) -> None:
+        """Cancels a job. A failure leaves the ticket open, so that no second one is submitted."""
+        if not self.scheduler.cancel(job):
+            raise LaunchError(
+                f"{self.scheduler.kind} job {job} of {self.step.name} ({self.step.config}) could "
+                f"not be cancelled: no answer. It may go on: the same command finds it, and "
+                f"`scancel {job}` ends it."
+            )
 
     def _step(self, name: str) -> Step:
         step = self.step

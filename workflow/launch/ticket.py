@@ -127,6 +127,23 @@ class TicketFile:
         return True
 
 
+def refuse_other_cluster(file: TicketFile, kind: str) -> None:
+    """Keeps a step from running twice at one time, here and on a cluster.
+
+    Raises:
+        LaunchError: a job of SLURM may still run, and `kind` is another place.
+    """
+    found = file.read()
+    if found is None or found.status != "running" or not found.attempts:
+        return
+    if found.cluster == "slurm" and kind != "slurm":
+        job, name = found.attempts[-1].job, found.attempts[-1].name
+        raise LaunchError(
+            f"{file.path}: slurm job {job} of this step may still run. Use the profile `slurm` "
+            f"again, or cancel it (`scancel --name={name}`) and delete that file."
+        )
+
+
 def unique_name(step: str, config: str) -> str:
     """Name of a new job: the step, what it works on, and letters that no other job has."""
     path = Path(config)

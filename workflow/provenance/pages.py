@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flava.report.html import number
 from flava.report.marked import PART
+from flava.report.overview import pages_of
 from workflow.provenance.cells import AVERAGES, Tables
 
 OURS = re.compile(
@@ -30,7 +31,7 @@ def page_problems(tables: Tables) -> list[str]:
         for title in WHOLE.values()
     }
     problems = []
-    for path in sorted(folder.glob("*.html")):
+    for path in pages_of(folder, tables.job.columns):
         title = WHOLE.get(path.stem)
         expected = cells[title or "Table C.1"]
         shown = numbers_of(path.read_text(encoding="utf-8"))

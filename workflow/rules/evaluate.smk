@@ -46,6 +46,7 @@ rule leaks:
         f"{plan.results}/leaks.json",
     log:
         f"logs/{plan.name}/leaks.log",
+    threads: launching.threads("leaks")
     message:
         "leaks: search the test examples in the pretraining data"
     shell:

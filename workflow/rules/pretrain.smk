@@ -29,6 +29,7 @@ rule import_model:
         f"logs/{plan.name}/import/{{run}}.log",
     wildcard_constraints:
         run="|".join(plan.imports) or "none",
+    threads: launching.threads("import")
     message:
         "import {wildcards.run}: published weights, evaluated only"
     shell:
