@@ -47,7 +47,10 @@ def main() -> None:
         choice = read_choice()
     else:
         seeds = None if arguments.seeds is None else len(seed_list(arguments.seeds))
-        choice = Choice(study=arguments.study, budget=arguments.budget, seeds=seeds)
+        release = CHOICE.is_file() and read_choice().release
+        choice = Choice(
+            study=arguments.study, budget=arguments.budget, seeds=seeds, release=release
+        )
     if arguments.check:
         plan = Plan.load(**choice.model_dump())
         plan.write()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 FIELD = re.compile(r"(?:^|\s)([A-Za-z]\w*)=(\S*)")
@@ -137,8 +136,3 @@ def seconds(text: str) -> float:
         return 0.0
     days, hours, whole, rest = (int(part or 0) for part in match.groups())
     return float(days * 86400 + hours * 3600 + whole * 60 + rest)
-
-
-def total_seconds(parts: Sequence[dict[int, float]]) -> float:
-    """Of all runs of several jobs."""
-    return sum(sum(each.values()) for each in parts)
