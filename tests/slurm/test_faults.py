@@ -30,8 +30,8 @@ def faults(slurm: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
     gpus = {"gpus_per_node": 2}
     runs = {
-        "warned": driven("warned", "train", {**gpus, "partition": "low"}, updates=120),
-        "preempted": driven("preempted", "count", {**gpus, "partition": "harsh"}, updates=120),
+        "warned": driven("warned", "train", {**gpus, "partition": "low"}, updates=300),
+        "preempted": driven("preempted", "count", {**gpus, "partition": "harsh"}, updates=300),
         "limited": driven("limited", "train", {"time": "0:01"}, updates=450),
         "deaf": driven("deaf", "count", {**ONE, "time": "0:01"}, updates=900, deaf=True),
         "lost": driven("lost", "count", {**ONE, "partition": "spare"}, updates=300),
@@ -69,7 +69,7 @@ def test_warned_before_preemption_saves_and_continues(faults: dict[str, Driven])
     assert run.end() == 0, run.text
     assert len(run.jobs()) == 1
     # It has no checkpoint but the one that the warning asked for.
-    assert 0 < int((run.folder / "checkpoint").read_text()) < 120
+    assert 0 < int((run.folder / "checkpoint").read_text()) < 300
     assert {each["SLURM_RESTART_COUNT"] for each in run.starts()[2:]} == {"1"}
 
 
