@@ -16,11 +16,8 @@ from flava.jobs import parse
 from flava.params import read_yaml
 
 FILE = Path("params.yaml")
-OTHER_KEYS = (
-    "budget_gpu_hours",
-    "cluster",
-    "study_shown",
-)  # of Snakemake's configuration: not of the choice
+# Of Snakemake's configuration, not of the choice.
+OTHER_KEYS = ("budget_gpu_hours", "cluster", "study_shown")
 TEXT = """\
 # What `snakemake` and `dvc repro` run; `--config study=...` overrides it for one snakemake call.
 # Written with dvc.yaml by `python -m workflow.pipeline STUDY` (docs/dvc.md).
@@ -38,6 +35,11 @@ class Choice(Strict):
     budget: str | None = Field(None, description="one of the study's budgets")
     seeds: PositiveInt | None = Field(None, description="how many; none: those the study lists")
     release: bool = Field(False, description="pages refuse results of no single commit")
+
+    @property
+    def name(self) -> str:
+        """Of the study with its budget: its folder of `results/`."""
+        return f"{self.study}-{self.budget}" if self.budget else self.study
 
 
 def read_choice(path: Path = FILE) -> Choice:

@@ -15,6 +15,7 @@ import signal
 
 from flava.errors import ConfigError, run_cli
 from flava.report.html import quantity
+from workflow.choice import read_choice
 from workflow.provenance.cells import TABLES, Cell, Tables
 from workflow.provenance.chain import Chain
 from workflow.provenance.pages import page_problems
@@ -34,7 +35,9 @@ def main() -> None:
     parser.add_argument("table", nargs="?", help=f"one of {', '.join(TABLES)}")
     parser.add_argument("column", nargs="?", help="name or number; of Directions: '<a> - <b>'")
     parser.add_argument("row", nargs="?", help="row of the table, or average, e.g. 'NLP Avg.'")
-    parser.add_argument("--study", default="toy", help="name of a finished study, with its budget")
+    parser.add_argument(
+        "--study", help="name of a finished study, with its budget; that of params.yaml by default"
+    )
     parser.add_argument("--seed", type=int, help="this seed's scores alone; default: all")
     parser.add_argument("--all", action="store_true", help="every cell of every table")
     parser.add_argument(
@@ -48,13 +51,14 @@ def main() -> None:
                           "flava_dino VQAv2), or --all alone.")  # fmt: skip
     if hasattr(signal, "SIGPIPE"):  # `| head` ends it without a traceback
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    tables, chain = Tables.load(given.study), Chain(deep=given.data)
+    study = given.study or read_choice().name
+    tables, chain = Tables.load(study), Chain(deep=given.data)
     if given.all:
-        raise SystemExit(check_all(given.study, tables, chain, given.json))
+        raise SystemExit(check_all(study, tables, chain, given.json))
     cell = tables.find(given.table, given.column, given.row)
     if given.seed is not None:
         cell = cell.of_seed(given.seed)
-    raise SystemExit(show(given.study, cell, chain, given.json))
+    raise SystemExit(show(study, cell, chain, given.json))
 
 
 def show(study: str, cell: Cell, chain: Chain, as_json: bool) -> int:

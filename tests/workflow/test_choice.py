@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from flava.errors import ConfigError, DataError
+from workflow import trace
 from workflow.choice import Choice, chosen, read_choice, write_choice
 from workflow.pipeline import check, pipeline, render
 from workflow.plan import Plan
@@ -58,6 +59,13 @@ def test_a_misspelt_key_of_the_command_line_is_refused(file: Path) -> None:
     assert chosen({"cluster": {}, "budget_gpu_hours": 500, "study": "toy"}, file) == {
         "study": "toy"
     }
+
+
+def test_trace_takes_the_study_of_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    monkeypatch.setattr("sys.argv", ["trace", "--all"])
+    with pytest.raises(DataError, match=r"results/mini-cpu-quick/configs/report\.json is missing"):
+        trace.main()
 
 
 def test_the_written_file_reads_back(file: Path) -> None:
