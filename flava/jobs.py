@@ -213,6 +213,9 @@ class EvaluateJob(Strict):
     features: str | None = Field(
         None, description="cache of frozen features: cache/<study>/features; none: not kept"
     )
+    checkpoints: str = Field(
+        description="folder, while it runs: checkpoints/<study>/evaluate/<run>.<job>-<hash>"
+    )
     output: str = Field(description="results/<study>/runs/<run>/evaluate/<job>.json")
 
 

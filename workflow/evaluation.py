@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from flava.jobs import EvaluateJob, ImportJob, RunConfig
+from flava.jobs import EvaluateJob, ImportJob, RunConfig, with_own_checkpoints
 from flava.studies import Study
 
 
@@ -19,7 +19,7 @@ def evaluate_jobs(
         for task, job in study.tasks_of(config.column).items():
             grouped[job].append(task)
         for job, tasks in grouped.items():
-            jobs[run, job] = EvaluateJob(
+            evaluate = EvaluateJob(
                 study=study.config.name,
                 column=config.column,
                 seed=config.seed,
@@ -30,6 +30,8 @@ def evaluate_jobs(
                 tasks={task: study.evaluate_task(task) for task in tasks},
                 bootstrap_resamples=study.config.bootstrap_resamples,
                 features=f"cache/{study.config.name}/features",
+                checkpoints=f"checkpoints/{study.config.name}/evaluate/{run}.{job}",
                 output=f"{config.output}/evaluate/{job}.json",
             )
+            jobs[run, job] = with_own_checkpoints(evaluate)
     return jobs

@@ -41,6 +41,10 @@ class FinetuneConfig(Strict):
         "fp32", description="autocast dtype of training and prediction (paper silent)"
     )
 
+    checkpoint_updates: PositiveInt = Field(
+        1000, description="updates after which a killed run goes on; fewer are begun anew"
+    )
+
     @model_validator(mode="after")
     def _whole(self) -> FinetuneConfig:
         if self.batch_size % self.accumulate:

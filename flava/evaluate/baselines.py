@@ -157,7 +157,7 @@ def untrained(study: Study, column: str, seed: int) -> EvaluateJob:
         study=study.config.name, column=column, seed=seed, job="baselines", model="untrained",
         parent_record="", tokenizer_path=run.tokenizer_path,
         tasks={name: study.evaluate_task(name) for name in study.tasks_of(column)},
-        bootstrap_resamples=study.config.bootstrap_resamples, output="",
+        bootstrap_resamples=study.config.bootstrap_resamples, checkpoints="", output="",
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flava.config import TaskConfig
 from flava.evaluate.feature_cache import NO_CACHE, FeatureCache
+from flava.evaluate.finetune_state import Saving
 from flava.models.backbone import Backbone
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Context:
         seed: of the run: splits, orders and dropout.
         resamples: of the bootstrap.
         cache: of the model's image features.
+        saving: where fine-tuning is kept for the case that the process is killed.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Context:
     resamples: int
     stand_in: str | None
     cache: FeatureCache = NO_CACHE
+    saving: Saving | None = None
 
     @property
     def what(self) -> str:

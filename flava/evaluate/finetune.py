@@ -1,7 +1,8 @@
 """End-to-end fine-tuning of a backbone with a small head (supplement B.2).
 
 AdamW, linear warm-up, then polynomial (power 1, fairseq) or cosine decay to zero. The checkpoint
-with the best validation score is kept; test examples are predicted once, with it.
+with the best validation score is kept; test examples are predicted once, with it. A long run that
+is killed goes on from where it saved last (flava/evaluate/finetune_state.py).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from flava.errors import TrainingError
 from flava.evaluate.context import Context
 from flava.evaluate.examples import ExampleBatch, Examples
 from flava.evaluate.features import device
+from flava.evaluate.finetune_state import FinetuneState, save_requests
 from flava.evaluate.metrics import METRICS, Predictions, decide
 from flava.evaluate.taskdata import IntArray, SoftLabels, Targets
 from flava.models.backbone import Backbone
@@ -95,6 +97,7 @@ def finetune(
     """Trains a copy of the context's model; the run's seed fixes head, order and dropout.
 
     Raises:
+        CheckpointError: a checkpoint cannot be used.
         TrainingError: a loss is not finite; names task and update.
     """
     gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
@@ -121,33 +124,36 @@ def _train(
         weight_decay=config.weight_decay,
         fused=True,
     )
+    state = FinetuneState(context.saving, model, optimizer, config.checkpoint_updates)
+    done = state.restore()
     order = bucketed_batches(train.lengths_N, config.batch_size, context.seed)
     read = partial(micro_batches, train, config.accumulate)
-    ready = prefetched(read, islice(order, config.updates), reading_threads(device()))
+    ready = prefetched(read, islice(order, done, config.updates), reading_threads(device()))
     checks = evaluation_updates(config)
-    best, best_update, best_state = -math.inf, 0, model.state_dict()
+    updates = range(done + 1, config.updates + 1)
     model.train()
-    for update in tqdm(range(1, config.updates + 1), desc=context.name, disable=None, leave=False):
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * rate(update - 1, config)
-        optimizer.zero_grad(set_to_none=True)
-        _, parts = next(ready)
-        loss = backward(model, train.targets, parts, config.precision)
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"{context.what}: the fine-tuning loss is not finite at update {update}. Lower "
-                "its learning rate in the study's tasks, or check the pretrained model."
-            )
-        optimizer.step()
-        if update in checks:
-            predictions = predict(model, validation, metric, config.precision)
-            score = METRICS[metric](predictions, validation.targets)
-            if score > best:
-                best, best_update = score, update
-                best_state = {k: v.detach().clone() for k, v in model.state_dict().items()}
-            model.train()
-    model.load_state_dict(best_state)
-    return Finetuned(model, metric, best, best_update, config.precision)
+    with save_requests() as requests:
+        for update in tqdm(updates, desc=context.name, disable=None, leave=False):
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * rate(update - 1, config)
+            optimizer.zero_grad(set_to_none=True)
+            _, parts = next(ready)
+            loss = backward(model, train.targets, parts, config.precision)
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"{context.what}: the fine-tuning loss is not finite at update {update}. "
+                    "Lower its learning rate in the study's tasks, or check the pretrained model."
+                )
+            optimizer.step()
+            if update in checks:
+                predictions = predict(model, validation, metric, config.precision)
+                state.consider(update, METRICS[metric](predictions, validation.targets))
+                model.train()
+            state.after(update, requests)
+    best = state.best
+    if best.weights:
+        model.load_state_dict(best.weights)
+    return Finetuned(model, metric, best.score, best.update, config.precision)
 
 
 def micro_batches(

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import argparse
 import gc
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,9 +28,10 @@ from flava.evaluate.datasets import load_task
 from flava.evaluate.digest import task_use
 from flava.evaluate.feature_cache import NO_CACHE, FeatureCache
 from flava.evaluate.features import device
+from flava.evaluate.finetune_state import Saving
 from flava.evaluate.scores import Score
 from flava.evaluate.taskdata import LabelledTask, RetrievalTask, TaskSet, ZeroShotTask
-from flava.io import sha256_file, write_json
+from flava.io import sha256_file, sha256_json, write_json
 from flava.jobs import EvaluateJob, EvaluateTask, load_job
 from flava.models import Clip, Flava, load_model
 from flava.models.backbone import Backbone
@@ -52,7 +55,8 @@ def evaluate(config_path: str) -> None:
 def run(job: EvaluateJob) -> None:
     """Evaluates all tasks of the job and writes {"scores": [...], "record": {...}}.
 
-    The file is written once, when every task has its scores.
+    The file is written once, when every task has its scores; what fine-tuning saved on the way is
+    then removed.
 
     Raises:
         FlavaError: a task failed; the message begins with its name.
@@ -62,24 +66,25 @@ def run(job: EvaluateJob) -> None:
     tokenizer = load_tokenizer(job.tokenizer_path)
     _check_vocabulary(model, tokenizer, job)
     cache = FeatureCache.of(job.features, Path(job.model))
+    weights = sha256_file(Path(job.model) / "model.safetensors")
     scores: list[Score] = []
     seconds: dict[str, float] = {}
     tasks: dict[str, DataUse] = {}
     for name, spec in sorted(job.tasks.items()):
         begun = time.monotonic()
-        found, tasks[name] = evaluate_task(job, name, spec, model, tokenizer, cache)
+        found, tasks[name] = evaluate_task(job, name, spec, model, tokenizer, cache, weights)
         scores += found
         seconds[name] = round(time.monotonic() - begun, 3)
         print(f"{name}: {seconds[name]:.1f} s", file=sys.stderr, flush=True)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    read = sha256_file(Path(job.model) / "model.safetensors")
-    facts = {"task_seconds": seconds, "model_sha256": read}
+    facts = {"task_seconds": seconds, "model_sha256": weights}
     record = make_record("evaluate", job, started, [job.parent_record], tasks=tasks, extra=facts)
     identity = {"study": job.study, "column": job.column, "seed": job.seed, "job": job.job}
     plain = [score.model_dump(mode="json") for score in scores]
     write_json(job.output, {**identity, "scores": plain, "record": record})
+    shutil.rmtree(job.checkpoints, ignore_errors=True)
 
 
 def evaluate_task(
@@ -89,8 +94,12 @@ def evaluate_task(
     model: Backbone,
     tokenizer: Tokenizer,
     cache: FeatureCache = NO_CACHE,
+    weights: str | None = None,
 ) -> tuple[list[Score], DataUse]:
     """Scores of one task, and the hash of its examples.
+
+    Args:
+        weights: SHA-256 of the model's file; with it fine-tuning is saved on the way.
 
     Raises:
         FlavaError: of the kind that occurred, its message headed by the task's name.
@@ -98,7 +107,13 @@ def evaluate_task(
     context = context_of(job, name, spec, model, tokenizer, cache)
     with headed(job, context):
         data = load_task(name, spec.task, spec.data)
-        return score_task(context, spec, data), task_use(data)
+        use = task_use(data)
+        if weights is not None:
+            settings = sha256_json(job.model_dump(mode="json"))
+            read = sha256_json([weights, use.sha256])
+            saving = Saving(Path(job.checkpoints) / name, settings, read)
+            context = replace(context, saving=saving)
+        return score_task(context, spec, data), use
 
 
 def context_of(

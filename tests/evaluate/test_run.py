@@ -124,6 +124,7 @@ def job(root: Path, output: Path, model="flava", only=None, **changes) -> Evalua
         "parent_record": str(root / "record.json"),
         "tokenizer_path": str(root / ("bpe.json" if model == "clip" else "wordpiece.json")),
         "tasks": chosen, "bootstrap_resamples": 20, "output": str(output),
+        "checkpoints": str(output.with_suffix(".checkpoints")),
     }  # fmt: skip
     return EvaluateJob.model_validate(values | changes)
 

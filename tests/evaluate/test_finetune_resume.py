@@ -1,0 +1,119 @@
+"""A killed evaluation goes on with its fine-tuning and ends with the same scores."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flava.errors import CheckpointError
+from flava.evaluate import finetune
+from flava.evaluate.run import run
+from flava.io import read_json, write_json
+from flava.jobs import EvaluateJob
+from tests.evaluate.test_run import job, world  # noqa: F401
+
+KILLED = """\
+# python - <config> <call> <signal>: the signal in the n-th call of `rate`, one an update.
+import os, signal, sys
+from flava.evaluate import finetune, run
+from flava.train import interrupt
+
+config, number, name = sys.argv[1:]
+rate, calls = finetune.rate, 0
+
+def counted(update, settings):
+    global calls
+    calls += 1
+    if calls == int(number):
+        os.kill(os.getpid(), getattr(signal, name))
+    return rate(update, settings)
+
+finetune.rate = counted
+signal.signal(signal.SIGUSR2, lambda *_: interrupt.save_then(lambda: os._exit(75)))
+run.evaluate(config)
+"""
+
+
+def memes_job(root: Path, output: Path) -> EvaluateJob:
+    """Hateful Memes alone: 30 updates, saved every 7, scored twice."""
+    values = job(root, output, only=["hateful_memes"]).model_dump(mode="json")
+    values["tasks"]["hateful_memes"]["finetune"] |= {"checkpoint_updates": 7, "dropout": 0.5}
+    return EvaluateJob.model_validate(values)
+
+
+def interrupted(
+    found: EvaluateJob, folder: Path, update: int, name: str
+) -> tuple[EvaluateJob, int]:
+    """The job, which got the signal in its `update`-th update, and the exit code."""
+    write_json(folder / "config.json", found.model_dump(mode="json"))
+    command = [sys.executable, "-c", KILLED, str(folder / "config.json"), str(update), name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert not Path(found.output).exists(), done.stderr
+    return found, done.returncode
+
+
+def saved(found: EvaluateJob) -> list[str]:
+    return sorted(p.name for p in (Path(found.checkpoints) / "hateful_memes").glob("*.json"))
+
+
+def scores(found: EvaluateJob) -> object:
+    return read_json(found.output)["scores"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(world: Path, tmp_path_factory) -> object:  # noqa: F811
+    found = memes_job(world, tmp_path_factory.mktemp("undisturbed") / "scores.json")
+    run(found)
+    return scores(found)
+
+
+@pytest.mark.parametrize(
+    ("update", "name", "code", "left"),
+    [
+        (24, "SIGKILL", -signal.SIGKILL, ["update-000000021.json"]),
+        (3, "SIGKILL", -signal.SIGKILL, []),
+        (10, "SIGUSR2", 75, ["update-000000010.json"]),
+    ],
+    ids=["killed", "killed before the first checkpoint", "warned by the scheduler"],
+)
+def test_goes_on(world, tmp_path, undisturbed, capfd, update, name, code, left):  # noqa: F811
+    found, returned = interrupted(
+        memes_job(world, tmp_path / "scores.json"), tmp_path, update, name
+    )
+    assert (returned, saved(found)) == (code, left)
+    run(found)
+    assert scores(found) == undisturbed
+    assert ("continuing after update" in capfd.readouterr().err) == bool(left)
+    assert not Path(found.checkpoints).exists()
+
+
+def test_other_examples_are_refused(world, tmp_path):  # noqa: F811
+    found, _ = interrupted(memes_job(world, tmp_path / "scores.json"), tmp_path, 24, "SIGKILL")
+    test = Path(found.tasks["hateful_memes"].data.path) / "test_unseen.jsonl"
+    kept = test.read_text()
+    rows = [json.loads(line) for line in kept.splitlines()]
+    rows[0]["text"] = "other words"
+    try:
+        test.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        with pytest.raises(CheckpointError, match=r"hateful_memes(.|\n)*is a checkpoint of other data"):
+            run(found)
+    finally:
+        test.write_text(kept)
+
+
+def test_a_finished_fine_tuning_is_not_repeated(world, tmp_path, monkeypatch):  # noqa: F811
+    values = job(world, tmp_path / "scores.json", only=["hateful_memes", "sst2"]).model_dump()
+    for task in values["tasks"].values():
+        task["finetune"]["checkpoint_updates"] = 30  # all of them
+    found, _ = interrupted(EvaluateJob.model_validate(values), tmp_path, 35, "SIGKILL")
+    updates = []
+    rate = finetune.rate
+    monkeypatch.setattr(finetune, "rate", lambda *of: (updates.append(of), rate(*of))[1])
+    run(found)
+    assert len(updates) == 30
+    assert len(scores(found)) == 2
