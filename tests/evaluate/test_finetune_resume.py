@@ -100,7 +100,7 @@ def test_other_examples_are_refused(world, tmp_path):  # noqa: F811
     rows[0]["text"] = "other words"
     try:
         test.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        with pytest.raises(CheckpointError, match=r"hateful_memes(.|\n)*is a checkpoint of other data"):
+        with pytest.raises(CheckpointError, match="is a checkpoint of other data"):
             run(found)
     finally:
         test.write_text(kept)
