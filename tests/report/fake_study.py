@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
-from flava.io import sha256_json
+from flava.io import sha256_file, sha256_json
 from flava.jobs import ImportJob, ReportJob, RunConfig
 from flava.report.compare import Comparison, compare
 from flava.report.printed_tables import load_published
@@ -194,7 +194,10 @@ def write_run(root: Path, column: str, seed: int) -> None:
         }
     )
     write_json(folder / "config.json", config.model_dump(mode="json"))
-    write_json(folder / "record.json", record("pretrain", seed, 75.0))
+    made = record("pretrain", seed, 75.0, config.model_dump(mode="json"))
+    paths = [Path(corpus) / "manifest.json" for corpus in config.corpora.values()]
+    made["manifests"] = {str(path): {"sha256": sha256_file(path), "counts": {}} for path in paths}
+    write_json(folder / "record.json", made)
     write_json(
         folder / "evaluate" / "vision.json", {"scores": [], "record": record("evaluate", seed, 9.0)}
     )
@@ -215,13 +218,14 @@ def write_import(root: Path, column: str, seed: int) -> None:
     weights = {"source": "hub:someone/clip", "layout": "clip"}
     job = {"study": "fake", "column": column, "seed": seed, "weights": weights, "clip": {}}
     job |= {"tokenizer": "bpe", "tokenizer_path": "x", "output": str(folder)}
-    write_json(folder / "config.json", ImportJob.model_validate(job).model_dump(mode="json"))
-    write_json(folder / "record.json", record("import", seed, 5.0))
+    config = ImportJob.model_validate(job).model_dump(mode="json")
+    write_json(folder / "config.json", config)
+    write_json(folder / "record.json", record("import", seed, 5.0, config))
     evaluated = {"scores": [], "record": record("evaluate", seed, 9.0)}
     write_json(folder / "evaluate" / "vision.json", evaluated)
 
 
-def record(step: str, seed: int, seconds: float):
+def record(step: str, seed: int, seconds: float, config=None):
     """A valid record of a step that never ran."""
     return {
         "format": 2,
@@ -229,7 +233,7 @@ def record(step: str, seed: int, seconds: float):
         "command": None,
         "git_commit": "0123456789abcdef0123456789abcdef01234567",
         "git_dirty": True,
-        "config_sha256": "0" * 64,
+        "config_sha256": sha256_json(config or {}),
         "seed": seed,
         "manifests": {},
         "tasks": {},

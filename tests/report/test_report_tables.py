@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from flava.errors import ConfigError, DataError
+from flava.io import sha256_file
 from flava.jobs import ReportSettings, load_job
+from flava.records import DataUse
 from flava.report.average_tables import average_table, load_lines
 from flava.report.column import configuration, info_of, run_differences
 from flava.report.compare import load_comparison
@@ -161,7 +163,9 @@ def test_corpora_of_the_same_kind_are_told_apart(tmp_path: Path) -> None:
     other.mkdir()
     manifest = (tmp_path / "data" / "pairs" / "manifest.json").read_text()
     (other / "manifest.json").write_text(manifest.replace("20000", "80000"))
-    runs[1] = replace(runs[1], corpora={"pairs": str(other)})
+    named = DataUse(sha256=sha256_file(other / "manifest.json"), counts={})
+    record = runs[1].record.model_copy(update={"manifests": {f"{other}/manifest.json": named}})
+    runs[1] = replace(runs[1], corpora={"pairs": str(other)}, record=record)
     counts = {s.corpus: s.facts["counts"].get("pairs") for s in load_sources(runs)}
     assert counts == {"pairs": 20000, "images": None, "texts": None, "large_pairs": 80000}
 
@@ -213,8 +217,8 @@ def test_column_page_shows_the_difference_from_its_base(tmp_path: Path) -> None:
     assert "is column flava_c with 1 of its settings changed" in plain(content)
     assert line_of(content, "gather") == ["global", "none"]
     assert "builds on no other column" in configuration(settings, "flava_c", ())
-    runs = run_differences(job, settings, "flava_mm")
-    assert line_of(runs, "objectives.pairs") == [
+    changes = run_differences(load_runs(job, {}), settings, "flava_mm")
+    assert line_of(changes, "objectives.pairs") == [
         "global_contrastive",
         "global_contrastive, mmm_image, mmm_text, itm",
     ]
