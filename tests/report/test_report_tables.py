@@ -30,6 +30,7 @@ from tests.report.fake_study import (
     compared,
     fake_job,
     fake_scores,
+    write_import,
     write_scores,
     write_study,
 )
@@ -37,6 +38,7 @@ from workflow.reporting import report_settings
 
 COLUMNS = {**NUMBERS, "flava_dino": 12, "clip_400m": 14}
 ROWS = load_published(PAPER, "table_c1").row_names()
+DASH = "\N{EN DASH}"
 DAGGER = "\N{DOUBLE DAGGER}"
 
 
@@ -203,9 +205,33 @@ def test_settings_that_a_study_lacks_are_said() -> None:
 
 def test_sampling_is_over_what_a_column_uses(tmp_path: Path) -> None:
     settings = report_settings(load_study(PAPER.parent, "paper"))
-    content = sampling_table(settings, all_rows(tmp_path, "table_c1"))
-    assert line_of(content, "1 MIM") == ["1.00 pair_images", "\N{EN DASH}", "\N{EN DASH}"]
+    content = sampling_table(settings, all_rows(tmp_path, "table_c1"), ())
+    assert line_of(content, "1 MIM") == ["1.00 pair_images", DASH, DASH]
     assert line_of(content, "12 FLAVA")[0] == "0.70 pairs"
+    assert line_of(content, "14 CLIP") == ["not pretrained: published weights", DASH, DASH]
+
+
+def test_sampling_of_a_stand_in_is_that_of_its_run(tmp_path: Path) -> None:
+    """Its column's entry has no data: the paper's model was not pretrained there."""
+    job = write_study(tmp_path, columns={"mim": 1, "clip_400m": 14})
+    settings, comparison = load_job(ReportSettings, job.settings), load_comparison(job)
+    study = load_study(PAPER.parent, "toy")
+    folder = tmp_path / "large_pairs"
+    runs = [
+        replace(
+            run,
+            config=study.run_config(run.column, 0).model_dump(mode="json"),
+            corpora={"pairs": str(folder if run.column == "clip_400m" else tmp_path / "pairs")},
+        )
+        for run in load_runs(job, {})
+    ]
+    content = sampling_table(settings, comparison, runs)
+    assert line_of(content, "14 CLIP") == ["1.00 pairs of the corpus large_pairs", DASH, DASH]
+    assert line_of(content, "1 MIM") == ["1.00 pair_images", DASH, DASH]
+    write_import(tmp_path, "clip_400m", 0)
+    job = job.model_copy(update={"imported": ["clip_400m-s0"]})
+    content = sampling_table(settings, comparison, load_runs(job, {}))
+    assert line_of(content, "14 CLIP") == ["not pretrained: published weights", DASH, DASH]
 
 
 def test_column_page_shows_the_difference_from_its_base(tmp_path: Path) -> None:
