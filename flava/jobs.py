@@ -283,7 +283,21 @@ class ReportJob(Strict):
     )
     published: str = Field(description="folder of the paper's tables")
     settings: str = Field(description="the study's settings: results/<study>/configs/settings.json")
+    dag: str = Field(description="the study's plan: results/<study>/configs/dag.json")
     output: str = Field(description="folder: results/<study>/report")
+
+
+class PlanStage(Strict):
+    """A stage of a study's plan."""
+
+    jobs: dict[str, PositiveInt] = Field(description="rule -> its jobs")
+    after: list[str] = Field(description="stages whose files its jobs read")
+
+
+class PlanGraph(Strict):
+    """A study's plan by stages, upstream first: what the index page draws."""
+
+    stages: dict[str, PlanStage]
 
 
 def parse(cls: type[JobT], value: object, where: str) -> JobT:

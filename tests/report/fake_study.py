@@ -17,6 +17,8 @@ from flava.report.printed_tables import load_published
 from flava.report.published import load_table_c1
 from flava.report.scores import Score, load_scores
 from flava.studies import load_study
+from workflow.graph import graph
+from workflow.plan import Plan
 from workflow.reporting import report_settings
 
 REPO = Path(__file__).parents[2]
@@ -119,6 +121,7 @@ def fake_job(root: Path, seeds=(0,), columns=NUMBERS, **more) -> ReportJob:
         "runs": runs,
         "published": str(PAPER),
         "settings": str(root / "settings.json"),
+        "dag": str(root / "dag.json"),
         "output": str(root / "report"),
     }
     return ReportJob.model_validate(values | more)
@@ -138,6 +141,7 @@ def write_study(root: Path, seeds=(0,), columns=NUMBERS, lines=None, **more) -> 
     for column in columns:
         for seed in seeds:
             write_run(root, column, seed)
+    write_json(root / "dag.json", graph(Plan.load("toy", params=str(PAPER.parent))).model_dump())
     settings = report_settings(load_study(PAPER.parent, "toy"))
     write_json(root / "settings.json", settings.model_dump(mode="json"))
     write_json(root / "report.json", job.model_dump(mode="json"))
