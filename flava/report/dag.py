@@ -40,11 +40,11 @@ def dag(graph: PlanGraph) -> str:
     """The picture as inline SVG in a frame that scrolls, with what it shows in words."""
     jobs = sum(sum(stage.jobs.values()) for stage in graph.stages.values())
     count = f"{quantity(jobs, 'job')} in {quantity(len(graph.stages), 'stage')}."
-    wide = 2 * PAD + NUMBER + LETTER * max(map(len, graph.stages), default=0)
+    wide = 2 * PAD + NUMBER + LETTER * max(map(len, graph.stages))
     found = layers(graph)
     places = place(graph, found, wide)
     width = len(found) * (wide + GAP) - GAP + 1
-    height = max((each.y + each.height for each in places.values()), default=0) + ROOM
+    height = max(spot.y + spot.height for spot in places.values()) + ROOM
     boxes = {item[0]: spot for (_, item), spot in places.items() if not item[1]}
     arrows = "".join(
         _arrow([boxes[before], *_between(before, name, places), boxes[name]], wide)
@@ -85,7 +85,7 @@ def layers(graph: PlanGraph) -> list[list[Item]]:
         left[name] = max((left[user] + 1 for user in users), default=0)
     pairs = [(before, name) for name, found in needed.items() for before in found]
     found: list[list[Item]] = []
-    for rank in range(max(left.values(), default=-1) + 1):
+    for rank in range(max(left.values()) + 1):
         items: list[Item] = [(name, "") for name in graph.stages if left[name] == rank]
         items += [pair for pair in pairs if left[pair[1]] < rank < left[pair[0]]]
         found.append(_sorted(items, found[-1], pairs) if found else items)

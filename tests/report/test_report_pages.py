@@ -20,6 +20,7 @@ from flava.records import load_record
 from flava.report import html
 from flava.report.compare import load_comparison
 from flava.report.curves import thin
+from flava.report.figure_files import write_figure
 from flava.report.headline import headline
 from flava.report.notebook import NotebookError, Rendering, assigned_names, render, render_all
 from flava.report.render import renderings
@@ -172,6 +173,7 @@ def every_page(tmp_path_factory):
     shutil.copy(folder / "runs/mim-s0/log.csv", folder / "tokenizer/log.csv")
     for name, step in (("report", 1), ("again", -1)):
         render_all(renderings_of(folder, columns, folder / name)[::step], home="index.html")
+    write_figure(job)
     write_index(job)
     return folder
 
@@ -293,15 +295,6 @@ def test_index_ties_it_together(rendered):
         and "No claim is decided: one seed ran" in content
         and ", 22 ran. " in content
     )
-
-
-def test_dag_picture_is_embedded_as_an_image(tmp_path):
-    job = write_study(tmp_path, columns={"mim": 1})
-    (tmp_path / "dag.svg").write_text("<svg><script>x</script></svg>", encoding="utf-8")
-    write_index(job, tmp_path / "dag.svg")
-    assert "data:image/svg+xml;base64" in check_offline(tmp_path / "report" / "index.html")
-    with pytest.raises(DataError, match=r"dag2\.svg is missing"):
-        write_index(job, tmp_path / "dag2.svg")
 
 
 def test_published_weights_have_neither_log_nor_corpora(tmp_path):
