@@ -15,7 +15,7 @@ from flava.studies import Study, unavailable
 if TYPE_CHECKING:
     from workflow.plan import Plan
 
-ASSETS = ("flava/report/style.css",)
+ASSETS = ("flava/report/style.css", "flava/report/sort.js")
 
 
 def report_job(

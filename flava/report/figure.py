@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flava.errors import DataError
 from flava.report.compare import Comparison, Estimate, std_error_of_mean
 from flava.report.curves import inline_svg, svg_settings
-from flava.report.html import DASH, number, paragraph, signed, span, table, text
+from flava.report.html import DASH, SORTABLE, number, paragraph, signed, span, table, text
 from flava.report.printed_tables import load_models
 from flava.report.published import DOMAINS
 from flava.report.tables import DOMAIN_TITLES, NOT_RUN
@@ -221,4 +221,4 @@ def figure_table(comparison: Comparison, found: Sequence[Ratio], columns: tuple[
         "seeds, in italics that of the test sets. Where CLIP's score is near zero (CoLA, STS-B), "
         "a ratio says little: look at the scores."
     )
-    return paragraph(note, "small") + table(head, body)
+    return paragraph(note, "small") + table(head, body, SORTABLE)

@@ -9,7 +9,7 @@ from typing import Any
 from flava.config import ColumnConfig
 from flava.jobs import ReportSettings
 from flava.report.compare import Comparison
-from flava.report.html import DASH, paragraph, span, table, text
+from flava.report.html import DASH, SORTABLE, paragraph, span, table, text
 from flava.report.printed_tables import read_table
 from flava.report.runs import Run
 
@@ -33,7 +33,7 @@ def settings_table(study: Mapping[str, Any], folder: Path | str, name: str) -> s
     counts = {word: sum(word in row[-1] for row in body) for word in (SAME, DIFFERS, ABSENT)}
     said = ", ".join(f"{count} {_said(word)}" for word, count in counts.items() if count)
     note = f"{len(lines)} settings: {said}."
-    return paragraph(note) + table(["setting", "paper", "this study", "key", ""], body)
+    return paragraph(note) + table(["setting", "paper", "this study", "key", ""], body, SORTABLE)
 
 
 def lookup(study: Mapping[str, Any], key: str) -> Any:
