@@ -290,14 +290,24 @@ class ReportJob(Strict):
 class PlanStage(Strict):
     """A stage of a study's plan."""
 
-    jobs: dict[str, PositiveInt] = Field(description="rule -> its jobs")
+    name: str
+    jobs: list[tuple[str, PositiveInt]] = Field(description="rule, how many jobs of it")
     after: list[str] = Field(description="stages whose files its jobs read")
+
+    @property
+    def total(self) -> int:
+        """Jobs of all its rules."""
+        return sum(count for _, count in self.jobs)
 
 
 class PlanGraph(Strict):
     """A study's plan by stages, upstream first: what the index page draws."""
 
-    stages: dict[str, PlanStage]
+    stages: list[PlanStage]
+
+    def named(self) -> dict[str, PlanStage]:
+        """Stages by name, upstream first."""
+        return {stage.name: stage for stage in self.stages}
 
 
 def parse(cls: type[JobT], value: object, where: str) -> JobT:

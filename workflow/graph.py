@@ -19,10 +19,10 @@ def graph(plan: Plan) -> PlanGraph:
     grouped: dict[str, list[Step]] = {}
     for step in steps:
         grouped.setdefault(step.stage, []).append(step)
-    found = {}
+    found = []
     for name, members in grouped.items():
         jobs = Counter(step.rule for step in members)
         read = unique(producer[p] for step in members for p in step.inputs if p in producer)
         after = [stage for stage in read if stage != name]
-        found[name] = PlanStage(jobs=dict(jobs), after=after)
+        found.append(PlanStage(name=name, jobs=list(jobs.items()), after=after))
     return PlanGraph(stages=found)

@@ -38,9 +38,9 @@ Places = dict[tuple[int, Item], Place]  # by layer, from left to right
 
 def dag(graph: PlanGraph) -> str:
     """The picture as inline SVG in a frame that scrolls, with what it shows in words."""
-    jobs = sum(sum(stage.jobs.values()) for stage in graph.stages.values())
+    jobs = sum(stage.total for stage in graph.stages)
     count = f"{quantity(jobs, 'job')} in {quantity(len(graph.stages), 'stage')}."
-    wide = 2 * PAD + NUMBER + LETTER * max(map(len, graph.stages))
+    wide = 2 * PAD + NUMBER + LETTER * max(len(stage.name) for stage in graph.stages)
     found = layers(graph)
     places = place(graph, found, wide)
     width = len(found) * (wide + GAP) - GAP + 1
@@ -51,7 +51,7 @@ def dag(graph: PlanGraph) -> str:
         for name, needed in arrows_of(graph).items()
         for before in needed
     )
-    shown = "".join(_box(boxes[name], wide, name, stage) for name, stage in graph.stages.items())
+    shown = "".join(_box(boxes[stage.name], wide, stage) for stage in graph.stages)
     return (
         f"{paragraph(f'{count} {NOTE}', 'small')}"
         '<div class="scroll dag" tabindex="0"><svg xmlns="http://www.w3.org/2000/svg" role="img" '
@@ -67,10 +67,10 @@ def arrows_of(graph: PlanGraph) -> dict[str, list[str]]:
     """Stage -> those before it from which no longer way leads to it."""
     before: dict[str, set[str]] = {}
     found = {}
-    for name, stage in graph.stages.items():
+    for stage in graph.stages:
         earlier = [before[other] for other in stage.after]
-        before[name] = set(stage.after).union(*earlier)
-        found[name] = [other for other in stage.after if not any(other in e for e in earlier)]
+        before[stage.name] = set(stage.after).union(*earlier)
+        found[stage.name] = [other for other in stage.after if not any(other in e for e in earlier)]
     return found
 
 
@@ -80,13 +80,13 @@ def layers(graph: PlanGraph) -> list[list[Item]]:
     The last layer has the stages that end the plan. In the others, what leads higher stands higher.
     """
     needed, left = arrows_of(graph), dict[str, int]()
-    for name in reversed(graph.stages):
+    for name in reversed(needed):
         users = [other for other, before in needed.items() if name in before]
         left[name] = max((left[user] + 1 for user in users), default=0)
     pairs = [(before, name) for name, found in needed.items() for before in found]
     found: list[list[Item]] = []
     for rank in range(max(left.values()) + 1):
-        items: list[Item] = [(name, "") for name in graph.stages if left[name] == rank]
+        items: list[Item] = [(name, "") for name in needed if left[name] == rank]
         items += [pair for pair in pairs if left[pair[1]] < rank < left[pair[0]]]
         found.append(_sorted(items, found[-1], pairs) if found else items)
     return found[::-1]
@@ -105,8 +105,9 @@ def _sorted(items: list[Item], after: list[Item], pairs: list[Item]) -> list[Ite
 
 def place(graph: PlanGraph, found: list[list[Item]], wide: float) -> Places:
     """Where everything of each layer is; each layer stands in the middle of the highest."""
+    stages = graph.named()
     heights = {
-        item: LANE if item[1] else _height(graph.stages[item[0]]) + ROOM
+        item: LANE if item[1] else _height(stages[item[0]]) + ROOM
         for items in found
         for item in items
     }
@@ -141,14 +142,14 @@ def _arrow(way: list[Place], wide: float) -> str:
     return f'<path class="arrow" marker-end="url(#arrow)" d="{path}"/>'
 
 
-def _box(box: Place, wide: float, name: str, stage: PlanStage) -> str:
+def _box(box: Place, wide: float, stage: PlanStage) -> str:
     left, right = box.x + PAD, box.x + wide - PAD
     shown = (
         f'<rect x="{box.x:g}" y="{box.y:g}" width="{wide:g}" height="{box.height:g}" rx="5"/>'
-        f'<text x="{left:g}" y="{box.y + 17:g}" class="stage">{text(name)}</text>'
-        f'<text x="{right:g}" y="{box.y + 17:g}" class="count">{sum(stage.jobs.values())}</text>'
+        f'<text x="{left:g}" y="{box.y + 17:g}" class="stage">{text(stage.name)}</text>'
+        f'<text x="{right:g}" y="{box.y + 17:g}" class="count">{stage.total}</text>'
     )
-    for line, (rule, jobs) in enumerate(stage.jobs.items() if len(stage.jobs) > 1 else ()):
+    for line, (rule, jobs) in enumerate(stage.jobs if len(stage.jobs) > 1 else ()):
         y = box.y + HEAD + LINE * line + 8
         shown += f'<text x="{left:g}" y="{y:g}">{text(rule)}</text>'
         shown += f'<text x="{right:g}" y="{y:g}" class="count">{jobs}</text>'

@@ -77,7 +77,7 @@ def draw(job: ReportJob, comparison: Comparison) -> Figure:
     for domain, (items, caption) in rows.items():
         draw_bars(axes[domain], items)
         axes[domain].set_title(caption, loc="left", fontweight="bold")
-    title = f"Figure 4: FLAVA against the released CLIP. {job.title}: {job.scale}"
+    title = f"Figure 4: FLAVA against the released CLIP. Study {job.study}: {job.scale}"
     figure.suptitle(textwrap.fill(title, LETTERS))
     shown = keys(comparison, columns)
     patches = [Patch(color=colour, label=label) for colour, label in shown.items()]

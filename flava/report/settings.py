@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flava.config import ColumnConfig
+from flava.config import ColumnConfig, SamplingConfig
 from flava.jobs import ReportSettings
 from flava.report.compare import Comparison
 from flava.report.html import DASH, SORTABLE, paragraph, span, table, text
 from flava.report.printed_tables import read_table
 from flava.report.runs import Run
+from flava.report.tables import NOT_RUN
 
 ABSENT = "not in this study"
 SAME = "as in the paper"
@@ -85,13 +86,15 @@ def sampling_table(settings: ReportSettings, comparison: Comparison, runs: Seque
     A column that ran has the shares of its run, which may be of other data than its entry names:
     those of a stand-in. Another has what the study would give it.
     """
-    sampling = {name: float(value) for name, value in settings.study["sampling"].items()}
+    given = settings.study["sampling"]
+    sampling = {name: float(given[name]) for name in SamplingConfig.model_fields}
     first = {run.column: run for run in reversed(runs)}
     body = []
     for column in comparison.columns:
         found = _shares(sampling, settings.columns.get(column.name), first.get(column.name))
         shares = [found.get(corpus, DASH) for corpus in sampling] if found else []
-        shares = shares or [span("none", NOT_PRETRAINED), *[DASH] * (len(sampling) - 1)]
+        why = NOT_RUN if column.stand_in and column.name not in first else NOT_PRETRAINED
+        shares = shares or [span("none", why), *[DASH] * (len(sampling) - 1)]
         title = f"{column.number} {text(column.title)}"
         if column.stand_in:
             title += span("of wrap", f"stand-in: {text(column.stand_in)}")

@@ -228,6 +228,9 @@ def test_sampling_of_a_stand_in_is_that_of_its_run(tmp_path: Path) -> None:
     content = sampling_table(settings, comparison, runs)
     assert line_of(content, "14 CLIP") == ["1.00 pairs of the corpus large_pairs", DASH, DASH]
     assert line_of(content, "1 MIM") == ["1.00 pair_images", DASH, DASH]
+    stand_in = compared(job.model_copy(update={"stand_ins": {"clip_400m": "more pairs"}}))
+    content = sampling_table(settings, stand_in, runs[:1])
+    assert line_of(content, "14 CLIP") == ["not run", DASH, DASH]
     write_import(tmp_path, "clip_400m", 0)
     job = job.model_copy(update={"imported": ["clip_400m-s0"]})
     content = sampling_table(settings, comparison, load_runs(job, {}))
