@@ -286,7 +286,31 @@ class ReportJob(Strict):
     )
     published: str = Field(description="folder of the paper's tables")
     settings: str = Field(description="the study's settings: results/<study>/configs/settings.json")
+    dag: str = Field(description="the study's plan: results/<study>/configs/dag.json")
     output: str = Field(description="folder: results/<study>/report")
+
+
+class PlanStage(Strict):
+    """A stage of a study's plan."""
+
+    name: str
+    jobs: list[tuple[str, PositiveInt]] = Field(description="rule, how many jobs of it")
+    after: list[str] = Field(description="stages whose files its jobs read")
+
+    @property
+    def total(self) -> int:
+        """Jobs of all its rules."""
+        return sum(count for _, count in self.jobs)
+
+
+class PlanGraph(Strict):
+    """A study's plan by stages, upstream first: what the index page draws."""
+
+    stages: list[PlanStage]
+
+    def named(self) -> dict[str, PlanStage]:
+        """Stages by name, upstream first."""
+        return {stage.name: stage for stage in self.stages}
 
 
 def parse(cls: type[JobT], value: object, where: str) -> JobT:

@@ -14,7 +14,8 @@ from flava.report.runs import load_runs
 job = load_job(ReportJob, config)
 settings = load_job(ReportSettings, job.settings)
 comparison = load_comparison(job)
-runs = page.runs_of(load_runs(job, comparison.records), column)
+every_run = load_runs(job, comparison.records)
+runs = page.runs_of(every_run, column)
 HTML(page.heading(comparison, settings, column) + sections.banner(job, comparison))
 
 # %% [markdown]
@@ -22,7 +23,7 @@ HTML(page.heading(comparison, settings, column) + sections.banner(job, compariso
 
 # %%
 changes = page.configuration(settings, column, job.columns)
-HTML(changes + page.run_differences(job, settings, column))
+HTML(changes + page.run_differences(every_run, settings, column))
 
 # %% [markdown]
 # ## Scores

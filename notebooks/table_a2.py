@@ -10,6 +10,7 @@ from IPython.display import HTML
 from flava.jobs import ReportJob, ReportSettings, load_job
 from flava.report import sections, settings
 from flava.report.compare import load_comparison
+from flava.report.runs import load_runs
 
 job = load_job(ReportJob, config)
 comparison = load_comparison(job)
@@ -23,4 +24,4 @@ HTML(settings.settings_table(shown.study, job.published, "table_a2"))
 # ## Shares of the updates, by column
 
 # %%
-HTML(settings.sampling_table(shown, comparison))
+HTML(settings.sampling_table(shown, comparison, load_runs(job, comparison.records)))

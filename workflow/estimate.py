@@ -5,6 +5,7 @@ Printed below the table of `workflow.cost`; every figure that is no count is an 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from flava.report.html import duration
 from workflow.assumptions import Assumptions, corpus_images, pretraining_cost, shown_hours
 from workflow.plan import Plan
 from workflow.resources import LaunchSettings, launch_settings, resolve
+from workflow.stages import needed
 
 KEY = "budget_gpu_hours"
 
@@ -88,26 +90,7 @@ def seconds_run(path: str, job: BaseModel) -> float | None:
 
 def job_counts(plan: Plan) -> dict[str, int]:
     """Rule -> jobs of the study, those that are done included."""
-    counts = {
-        "toy_world": len(plan.raw_inputs()),
-        "tokenizer": 1,
-        "prepare": len(plan.corpora),
-        "codebook": int(plan.uses_codebook),
-        "selection": int(plan.uses_selection),
-        "init": len(plan.inits),
-        "pretrain": len(plan.runs),
-        "import_model": len(plan.imports),
-        "evaluate": len(plan.evaluate_jobs),
-        "hash": len(plan.hashes),
-        "leaks": int(plan.leaks is not None),
-        "collect": 1,
-        "notebook": len(plan.page_names),
-        "column_pages": 1,
-        "directions": 1,
-        "metrics": 1,
-        "site": 1,
-    }
-    return {rule: count for rule, count in counts.items() if count}
+    return dict(Counter(step.rule for step in needed(plan)))
 
 
 def check_budget(plan: Plan, limit: object, assumed: Assumptions | None = None) -> None:

@@ -17,12 +17,13 @@ MODULES = {
     "collect": "flava.evaluate.collect",
     "directions": "flava.report.directions",
     "metrics": "flava.report.metrics",
+    "figure": "flava.report.figure_files",
     "render": "flava.report.render",
     "site": "flava.report.site",
 }
 
 # Steps of seconds, which run where Snakemake runs.
-NOT_LAUNCHED = frozenset({"collect", "directions", "metrics", "render", "site"})
+NOT_LAUNCHED = frozenset({"collect", "directions", "metrics", "figure", "render", "site"})
 
 RUN_FILES = [
     "record.json",

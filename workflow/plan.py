@@ -32,11 +32,14 @@ from flava.studies import Study, load_study
 from workflow.encoders import EncoderRun, encoder_runs
 from workflow.evaluation import evaluate_jobs
 from workflow.fingerprint import fingerprint
+from workflow.graph import graph
 from workflow.leaks import hash_jobs, leaks_job
 from workflow.modules import IMPORT_FILES, MODULES, RUN_FILES
 from workflow.reporting import (
+    figure_files,
     metric_files,
     release_mode,
+    report_inputs,
     report_job,
     report_settings,
     settings_path,
@@ -294,6 +297,11 @@ class Plan:
         return metric_files(self.study)
 
     @property
+    def figure(self) -> list[str]:
+        """Figure 4 as files."""
+        return figure_files(self.study)
+
+    @property
     def pages(self) -> list[str]:
         """Rendered notebooks: the tables, the figure, the checks, the columns."""
         pages = [f"{self.results}/report/{name}.html" for name in self.page_names]
@@ -302,19 +310,7 @@ class Plan:
     @property
     def report_inputs(self) -> list[str]:
         """What the pages of the report read."""
-        files = [f"{self.results}/results.parquet", *self.published, *self.scores]
-        for config in self.runs.values():
-            files += [
-                f"{config.output}/{name}" for name in ("config.json", "record.json", "log.csv")
-            ]
-            files += [f"{folder}/manifest.json" for folder in config.corpora.values()]
-        for job in self.imports.values():
-            files += [f"{job.output}/{name}" for name in ("config.json", "record.json")]
-        for record in self.earlier.values():
-            files += [record, f"{Path(record).parent}/log.csv"]
-        files += [self.leaks.output] if self.leaks else []
-        files += [settings_path(self.study), str(self.study.params / "tasks.yaml")]
-        return list(dict.fromkeys([*files, "flava/report/style.css"]))
+        return report_inputs(self)
 
     @property
     def earlier(self) -> dict[str, str]:
@@ -341,7 +337,7 @@ class Plan:
             kept += [*self.selection_arrays, f"{self.data}/selection/record.json"]
         kept += [*self.raw_inputs(), *self.scores, self.collect_job().output, self.directions]
         kept += [job.output for job in (*self.hashes.values(), self.leaks) if job]
-        kept += [*self.metrics, *self.pages, f"{self.results}/report/index.html"]
+        kept += [*self.metrics, *self.figure, *self.pages, f"{self.results}/report/index.html"]
         kept += [page.removesuffix(".html") + ".ipynb" for page in self.pages]
         return list(dict.fromkeys(kept))
 
@@ -386,6 +382,7 @@ class Plan:
             files[path] = evaluation.model_dump()
         files[self.config_path("collect")] = self.collect_job().model_dump()
         files[self.config_path("report")] = self.report_job().model_dump()
+        files[self.config_path("dag")] = graph(self).model_dump()
         files[settings_path(self.study)] = report_settings(self.study).model_dump(mode="json")
         return files
 

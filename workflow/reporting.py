@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flava.errors import ConfigError
 from flava.jobs import ReportJob, ReportSettings
 from flava.params import read_yaml
 from flava.records import git_state
 from flava.studies import Study, unavailable
+
+if TYPE_CHECKING:
+    from workflow.plan import Plan
+
+ASSETS = ("flava/report/style.css", "flava/report/sort.js")
 
 
 def report_job(
@@ -51,6 +58,7 @@ def report_job(
         release=release,
         published="params/paper",
         settings=settings_path(study),
+        dag=f"results/{config.name}/configs/dag.json",
         output=f"results/{config.name}/report",
     )
 
@@ -110,3 +118,23 @@ def metric_files(study: Study) -> list[str]:
     """What `flava.report.metrics` leaves: averages, one file a column, and where they are from."""
     names = [*(f"{column}.json" for column in study.config.columns), "averages.csv", "record.json"]
     return [f"results/{study.config.name}/metrics/{name}" for name in names]
+
+
+def figure_files(study: Study) -> list[str]:
+    """What `flava.report.figure_files` leaves."""
+    return [f"results/{study.config.name}/report/figure_4.{kind}" for kind in ("png", "pdf")]
+
+
+def report_inputs(plan: Plan) -> list[str]:
+    """What the pages of the report read."""
+    files = [f"{plan.results}/results.parquet", *plan.published, *plan.scores]
+    for config in plan.runs.values():
+        files += [f"{config.output}/{name}" for name in ("config.json", "record.json", "log.csv")]
+        files += [f"{folder}/manifest.json" for folder in config.corpora.values()]
+    for job in plan.imports.values():
+        files += [f"{job.output}/{name}" for name in ("config.json", "record.json")]
+    for record in plan.earlier.values():
+        files += [record, f"{Path(record).parent}/log.csv"]
+    files += [plan.leaks.output] if plan.leaks else []
+    files += [settings_path(plan.study), str(plan.study.params / "tasks.yaml")]
+    return list(dict.fromkeys([*files, *ASSETS]))

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from workflow.modules import IMPORT_FILES, RUN_FILES
-from workflow.plan import Plan
+
+if TYPE_CHECKING:
+    from workflow.plan import Plan
 
 RULES = "workflow/rules"
 METADATA = ".snakemake/metadata"
@@ -20,10 +23,11 @@ TEMPLATE = "flava/report/templates/flava/index.html.j2"
 
 @dataclass(frozen=True)
 class Step:
-    """One job of the DAG: its stage, the file of its rule, the files it reads and writes."""
+    """One job of the DAG: its stage, its rule and where that is, the files it reads and writes."""
 
     stage: str
     rules: str
+    rule: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
@@ -104,13 +108,14 @@ def steps(plan: Plan) -> Iterator[Step]:
 
 def _step(
     stage: str,
-    rules: str,
+    rule: str,
     own: tuple[str, str],
     inputs: Iterable[str],
     outputs: Iterable[str],
 ) -> Step:
-    """A step that reads its configuration and code fingerprint (`own`) besides `inputs`."""
-    return Step(stage, rules, unique([*inputs, *own]), tuple(outputs))
+    """A step of a rule ("<file>:<rule>") that reads its configuration and code (`own`) besides."""
+    rules, _, name = rule.partition(":")
+    return Step(stage, rules, name, unique([*inputs, *own]), tuple(outputs))
 
 
 def _prepare(plan: Plan) -> Iterator[Step]:
@@ -121,30 +126,34 @@ def _prepare(plan: Plan) -> Iterator[Step]:
         return plan.config_path(config), plan.code_path(code)
 
     if raw:
-        yield _step("prepare", "prepare", own("toy_world", "toy_world"), [], raw)
-    yield _step("prepare", "prepare", own("tokenizer", "tokenizer"), raw, tokenizers)
+        yield _step("prepare", "prepare:toy_world", own("toy_world", "toy_world"), [], raw)
+    yield _step("prepare", "prepare:tokenizer", own("tokenizer", "tokenizer"), raw, tokenizers)
     for kind, folder in plan.corpora.items():
         reads = [*raw, *plan.prepare_job(kind).tokenizers.values()]
         writes = [f"{folder}/{name}" for name in ("manifest.json", "record.json")]
-        yield _step("prepare", "prepare", own(f"prepare_{kind}", "prepare"), reads, writes)
+        yield _step("prepare", "prepare:prepare", own(f"prepare_{kind}", "prepare"), reads, writes)
     if plan.uses_selection:
         arrays = [*plan.selection_arrays, f"{plan.data}/selection/record.json"]
-        yield _step("prepare", "init", own("selection", "selection"), [*raw, *tokenizers], arrays)
+        yield _step(
+            "prepare", "init:selection", own("selection", "selection"), [*raw, *tokenizers], arrays
+        )
     for kind, job in plan.hashes.items():
         manifest = f"{job.corpus}/manifest.json"
-        yield _step("prepare", "evaluate", own(f"hash_{kind}", "hash"), [manifest], [job.output])
+        yield _step(
+            "prepare", "evaluate:hash", own(f"hash_{kind}", "hash"), [manifest], [job.output]
+        )
     if plan.uses_codebook:
         corpora = plan.codebook_job().corpora.values()
         manifests = [f"{folder}/manifest.json" for folder in corpora]
         writes = [*plan.tokens.values(), *plan.codebook_files]
-        yield _step("codebook", "prepare", own("codebook", "codebook"), manifests, writes)
+        yield _step("codebook", "prepare:codebook", own("codebook", "codebook"), manifests, writes)
 
 
 def _inits(plan: Plan) -> Iterator[Step]:
     for name, run in plan.inits.items():
         own = f"{run.job.output}/config.json", plan.code_path(f"init_{run.kind}")
         writes = [f"{run.job.output}/{file}" for file in RUN_FILES]
-        yield _step(f"init-{run.kind}", "init", own, plan.init_inputs(name), writes)
+        yield _step(f"init-{run.kind}", "init:init", own, plan.init_inputs(name), writes)
 
 
 def _columns(plan: Plan) -> Iterator[Step]:
@@ -152,9 +161,9 @@ def _columns(plan: Plan) -> Iterator[Step]:
         imported = run in plan.imports
         own = f"{model.output}/config.json", plan.code_path("import" if imported else "pretrain")
         reads = [model.tokenizer_path] if imported else plan.run_inputs(run)
-        files = IMPORT_FILES if imported else RUN_FILES
+        files, rule = (IMPORT_FILES, "import_model") if imported else (RUN_FILES, "pretrain")
         writes = [f"{model.output}/{file}" for file in files]
-        yield _step(f"column-{model.column}", "pretrain", own, reads, writes)
+        yield _step(f"column-{model.column}", f"pretrain:{rule}", own, reads, writes)
 
 
 def _evaluate(plan: Plan) -> Iterator[Step]:
@@ -163,24 +172,31 @@ def _evaluate(plan: Plan) -> Iterator[Step]:
         folder = plan.models[run].output
         reads = [*raw, f"{folder}/record.json", f"{folder}/model/model.safetensors"]
         own = job.output.removesuffix(".json") + ".config.json", plan.code_path("evaluate")
-        yield _step("evaluate", "evaluate", own, reads, [job.output])
+        yield _step("evaluate", "evaluate:evaluate", own, reads, [job.output])
     if plan.leaks:
         own = plan.config_path("leaks"), plan.code_path("leaks")
         reads = [*raw, *(job.output for job in plan.hashes.values())]
-        yield _step("evaluate", "evaluate", own, reads, [plan.leaks.output])
+        yield _step("evaluate", "evaluate:leaks", own, reads, [plan.leaks.output])
     own = plan.config_path("collect"), plan.code_path("collect")
-    yield _step("evaluate", "evaluate", own, plan.scores, [plan.collect_job().output])
+    yield _step("evaluate", "evaluate:collect", own, plan.scores, [plan.collect_job().output])
 
 
 def _report(plan: Plan) -> Iterator[Step]:
     config, reads = plan.config_path("report"), plan.report_inputs
-    rendered = [(name, [f"{plan.results}/report/{name}.html"]) for name in plan.page_names]
-    for name, pages in [*rendered, ("column", plan.column_pages)]:
+    rendered = [
+        (name, "notebook", [f"{plan.results}/report/{name}.html"]) for name in plan.page_names
+    ]
+    for name, rule, pages in [*rendered, ("column", "column_pages", plan.column_pages)]:
         inputs = [*reads, TEMPLATE, f"notebooks/{name}.py"]
         writes = [*pages, *(page.removesuffix(".html") + ".ipynb" for page in pages)]
-        yield _step("report", "report", (config, plan.code_path("render")), inputs, writes)
+        own = config, plan.code_path("render")
+        yield _step("report", f"report:{rule}", own, inputs, writes)
     own = config, plan.code_path("directions")
-    yield _step("report", "report", own, reads, [plan.directions])
-    yield _step("report", "report", (config, plan.code_path("metrics")), reads, plan.metrics)
-    inputs, page = [*reads, *plan.pages], f"{plan.results}/report/index.html"
-    yield _step("report", "report", (config, plan.code_path("site")), inputs, [page])
+    yield _step("report", "report:directions", own, reads, [plan.directions])
+    own = config, plan.code_path("metrics")
+    yield _step("report", "report:metrics", own, reads, plan.metrics)
+    own = config, plan.code_path("figure")
+    yield _step("report", "report:figure", own, reads, plan.figure)
+    own, page = (config, plan.code_path("site")), f"{plan.results}/report/index.html"
+    inputs = [*reads, plan.config_path("dag"), *plan.pages]
+    yield _step("report", "report:site", own, inputs, [page])

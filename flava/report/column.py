@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from flava.errors import ConfigError, unknown_name
-from flava.io import read_json
-from flava.jobs import ReportJob, ReportSettings
+from flava.jobs import ReportSettings
 from flava.report.compare import ColumnInfo, Comparison
 from flava.report.html import DASH, paragraph, span, table, text
 from flava.report.runs import Run
@@ -71,13 +69,20 @@ def configuration(settings: ReportSettings, name: str, pages: Collection[str]) -
     return paragraph(note) + table(["key", f"<code>{text(base)}</code>", "this column"], changed)
 
 
-def run_differences(job: ReportJob, settings: ReportSettings, name: str) -> str:
-    """Where the resolved runs of the column and of its base differ, first seed of both."""
-    base, seed = settings.bases.get(name), job.seeds[0] if job.seeds else 0
-    folders = [job.runs.get(f"{column}-s{seed}") for column in (name, base) if column]
-    if any(folder is None for folder in folders):
+def run_differences(runs: Sequence[Run], settings: ReportSettings, name: str) -> str:
+    """Where the resolved runs of the column and of its base differ, first seed of both.
+
+    Args:
+        runs: of the study, the seeds of a column in their order.
+        settings: of the study.
+        name: of the column.
+    """
+    first = {run.column: run for run in reversed(runs)}
+    base = settings.bases.get(name)
+    names = [column for column in (name, base) if column]
+    if not all(column in first for column in names):
         return ""
-    trees = [flat(read_json(Path(str(folder)) / "config.json")) for folder in folders]
+    trees = [flat(first[column].config) for column in names]
     own = {key: value for key, value in trees[0].items() if key.split(".")[0] not in PLACES}
     parts = []
     if len(trees) == 2:
@@ -102,12 +107,12 @@ def scores(comparison: Comparison, settings: ReportSettings, name: str) -> str:
     return results_table(comparison, columns)
 
 
-def runs_of(runs: tuple[Run, ...], name: str) -> tuple[Run, ...]:
+def runs_of(runs: Sequence[Run], name: str) -> tuple[Run, ...]:
     """The runs of one column."""
     return tuple(run for run in runs if run.column == name)
 
 
-def origin(runs: tuple[Run, ...]) -> str:
+def origin(runs: Sequence[Run]) -> str:
     """Where each run came from, as its record says."""
     body = []
     for run in runs:

@@ -152,7 +152,7 @@ def directions_table(comparison: Comparison, directions: Sequence[Direction]) ->
         title = f"<b>{text(pair)}</b>" + span("of wrap", text(first.claim))
         body.append([title, *(_cell(cells.get(domain)) for domain in (*DOMAINS, MACRO))])
     head = ["columns", *(DOMAIN_TITLES[domain] for domain in DOMAINS), "Macro"]
-    return table(head, body, "plain cards claims")
+    return table(head, body, "plain cards claims sort")
 
 
 def _cell(direction: Direction | None) -> str:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flava.errors import DataError
 from flava.report.compare import Comparison, Estimate, std_error_of_mean
 from flava.report.curves import inline_svg, svg_settings
-from flava.report.html import DASH, number, paragraph, signed, span, table, text
+from flava.report.html import DASH, SORTABLE, number, paragraph, signed, span, table, text
 from flava.report.printed_tables import load_models
 from flava.report.published import DOMAINS
 from flava.report.tables import DOMAIN_TITLES, NOT_RUN
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 NAME = "figure_4"
+FILE_KINDS = ("png", "pdf")
 ORDER = ("vision", "nlp", "multimodal")
 PAPER_COLOUR, OUR_COLOUR = "#0072b2", "#e69f00"
 BAR = 0.38  # of the distance between two rows
@@ -92,40 +96,52 @@ def _ours(first: Estimate | None, second: Estimate | None) -> Estimate | None:
 
 
 def figure_4(comparison: Comparison, found: Sequence[Ratio], columns: tuple[str, str]) -> str:
-    """The three panels with a legend."""
+    """The three panels with a legend, and links to the figure as files."""
     parts = []
     for domain in ORDER:
-        rows = sorted(
-            (item for item in found if item.domain == domain),
-            key=lambda item: -math.inf if item.paper is None else item.paper,
-        )
-        title = {"nlp": "Language"}.get(domain, DOMAIN_TITLES[domain])
-        better = sum((item.paper or 0) > 0 for item in rows)
-        caption = f"{title}: FLAVA better on {better} of {len(rows)} in the paper"
-        ran = [item.ours.mean for item in rows if item.ours]
-        if ran:
-            caption += f", {sum(value > 0 for value in ran)} of {len(ran)} here"
-        label = f"{title}: bars of the table below"
+        rows, caption = panel(found, domain)
+        label = f"{caption.partition(':')[0]}: bars of the table below"
         parts.append(
             f'<figure role="img" aria-label="{text(label)}"><figcaption>{text(caption)}'
-            f"</figcaption>{_panel(rows)}</figure>"
+            f"</figcaption>{_inline(rows)}</figure>"
         )
-    return _keys(comparison, columns) + f'<div class="curves bars">{"".join(parts)}</div>'
+    links = ", ".join(f'<a href="{NAME}.{kind}">{kind.upper()}</a>' for kind in FILE_KINDS)
+    files = paragraph(f"The figure as a file: {links}.", "small")
+    return _keys(comparison, columns) + f'<div class="curves bars">{"".join(parts)}</div>{files}'
+
+
+def panel(found: Sequence[Ratio], domain: str) -> tuple[list[Ratio], str]:
+    """The rows of a domain, the paper's largest difference last, and their caption."""
+    rows = sorted(
+        (item for item in found if item.domain == domain),
+        key=lambda item: -math.inf if item.paper is None else item.paper,
+    )
+    title = {"nlp": "Language"}.get(domain, DOMAIN_TITLES[domain])
+    better = sum((item.paper or 0) > 0 for item in rows)
+    caption = f"{title}: FLAVA better on {better} of {len(rows)} in the paper"
+    ran = [item.ours.mean for item in rows if item.ours]
+    if ran:
+        caption += f", {sum(value > 0 for value in ran)} of {len(ran)} here"
+    return rows, caption
+
+
+def keys(comparison: Comparison, columns: tuple[str, str]) -> dict[str, str]:
+    """Colour -> whose bars have it."""
+    known = {column.name: column for column in comparison.columns}
+    stand_in = known[columns[1]].stand_in
+    ours = "this study" + (f"; CLIP's stand-in: {stand_in}" if stand_in else "")
+    return {PAPER_COLOUR: "the paper, Table 4", OUR_COLOUR: ours}
 
 
 def _keys(comparison: Comparison, columns: tuple[str, str]) -> str:
-    known = {column.name: column for column in comparison.columns}
-    stand_in = known[columns[1]].stand_in
-    ours = "this study" + (f"; CLIP's stand-in: {text(stand_in)}" if stand_in else "")
-    items = ((PAPER_COLOUR, "the paper, Table 4"), (OUR_COLOUR, ours))
-    keys = "".join(
-        f'<li><span class="swatch" style="background:{colour}"></span>{label}</li>'
-        for colour, label in items
+    shown = "".join(
+        f'<li><span class="swatch" style="background:{colour}"></span>{text(label)}</li>'
+        for colour, label in keys(comparison, columns).items()
     )
-    return f'<ul class="keys">{keys}</ul>'
+    return f'<ul class="keys">{shown}</ul>'
 
 
-def _panel(rows: Sequence[Ratio]) -> str:
+def _inline(rows: Sequence[Ratio]) -> str:
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -135,27 +151,31 @@ def _panel(rows: Sequence[Ratio]) -> str:
         height = ROW_INCHES * len(rows) + ROOM_INCHES
         figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
         FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        printed = [abs(item.paper) for item in rows if item.paper is not None]
-        low = min([0.0, *(item.paper for item in rows if item.paper is not None)])
-        limit = BEYOND * max(printed, default=1.0)
-        for y, item in enumerate(rows):
-            _bar(axes, y + BAR / 2, item.paper, PAPER_COLOUR, limit)
-            _bar(axes, y - BAR / 2, item.ours.mean if item.ours else None, OUR_COLOUR, limit)
-        ours = [max(-limit, item.ours.mean) for item in rows if item.ours]
-        lowest = min([low, *ours, -limit / 4])
-        axes.set_xlim(lowest - ROOM * (limit - lowest), limit + ROOM * (limit - lowest))
-        axes.set_ylim(-0.6, len(rows) - 0.4)
-        axes.set_yticks(range(len(rows)), [item.row for item in rows])
-        axes.axvline(0, color="#1d2530", linewidth=0.8)
-        axes.set_xlabel("FLAVA against CLIP, %", color="#5d6877")
-        axes.tick_params(colors="#1d2530", length=0)
-        axes.grid(axis="x", color="#e3e7ec", linewidth=0.8)
-        axes.set_axisbelow(True)
+        draw_bars(figure.add_subplot(), rows)
         return inline_svg(figure)
 
 
-def _bar(axes: Any, y: float, value: float | None, colour: str, limit: float) -> None:
+def draw_bars(axes: Axes, rows: Sequence[Ratio]) -> None:
+    """Two bars a row, the paper's above ours."""
+    printed = [abs(item.paper) for item in rows if item.paper is not None]
+    low = min([0.0, *(item.paper for item in rows if item.paper is not None)])
+    limit = BEYOND * max(printed, default=1.0)
+    for y, item in enumerate(rows):
+        _bar(axes, y + BAR / 2, item.paper, PAPER_COLOUR, limit)
+        _bar(axes, y - BAR / 2, item.ours.mean if item.ours else None, OUR_COLOUR, limit)
+    ours = [max(-limit, item.ours.mean) for item in rows if item.ours]
+    lowest = min([low, *ours, -limit / 4])
+    axes.set_xlim(lowest - ROOM * (limit - lowest), limit + ROOM * (limit - lowest))
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_yticks(range(len(rows)), [item.row for item in rows])
+    axes.axvline(0, color="#1d2530", linewidth=0.8)
+    axes.set_xlabel("FLAVA against CLIP, %", color="#5d6877")
+    axes.tick_params(colors="#1d2530", length=0)
+    axes.grid(axis="x", color="#e3e7ec", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _bar(axes: Axes, y: float, value: float | None, colour: str, limit: float) -> None:
     """A bar with its number; one beyond the limit ends there, its number tells."""
     if value is None:
         return
@@ -201,4 +221,4 @@ def figure_table(comparison: Comparison, found: Sequence[Ratio], columns: tuple[
         "seeds, in italics that of the test sets. Where CLIP's score is near zero (CoLA, STS-B), "
         "a ratio says little: look at the scores."
     )
-    return paragraph(note, "small") + table(head, body)
+    return paragraph(note, "small") + table(head, body, SORTABLE)

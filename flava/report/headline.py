@@ -30,7 +30,7 @@ def headline(comparison: Comparison) -> str:
         "Percent. Under each score: the paper's average over the same rows and the difference to "
         f"it, which is grey where a row or the column is a stand-in. {error_note(comparison)}"
     )
-    return table(head, body, "plain headline") + paragraph(note, "small")
+    return table(head, body, "plain headline sort") + paragraph(note, "small")
 
 
 def _head(row: AverageRow) -> str:

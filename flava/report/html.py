@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 STYLE = Path(__file__).with_name("style.css")
+SCRIPT = Path(__file__).with_name("sort.js")
+SORTABLE = "plain cards sort"  # of tables whose rows may stand in any order
 DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 
@@ -101,7 +103,9 @@ def _plain(content: str) -> str:
 
 
 def page(title: str, body: str, home: str | None = None) -> str:
-    """A whole self-contained page: no script, nothing loaded from anywhere.
+    """A whole self-contained page: nothing is loaded from anywhere, and it is read without scripts.
+
+    One that sorts tables is inside where there is a table to sort.
 
     Args:
         title: plain text of the title element.
@@ -109,11 +113,12 @@ def page(title: str, body: str, home: str | None = None) -> str:
         home: relative link to the index page, shown above the body.
     """
     back = f'<nav><a href="{text(home)}">\N{LEFTWARDS ARROW} Report</a></nav>' if home else ""
+    sorts = f"<script>\n{SCRIPT.read_text(encoding='utf-8')}</script>\n" if ' sort"' in body else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         # An empty icon keeps browsers from asking for favicon.ico.
         '<link rel="icon" href="data:,">\n'
         f"<title>{text(title)}</title>\n<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n"
-        f"</head>\n<body>\n{back}\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+        f"</head>\n<body>\n{back}\n<main>\n{body}\n</main>\n{sorts}</body>\n</html>\n"
     )

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from flava.errors import DataError
-from flava.io import read_json
-from flava.jobs import ImportJob, ReportJob, RunConfig, load_job
+from flava.io import read_json, sha256_file, sha256_json
+from flava.jobs import ImportJob, ReportJob, RunConfig, parse
 from flava.records import Record, load_record, parse_record
 
 Curve = tuple[tuple[float, float], ...]
@@ -21,14 +21,16 @@ Curve = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the study: its record, its evaluations' records, its losses.
+    """One run of the study: its configuration, its record, its evaluations' records, its losses.
 
-    `losses` maps "<kind>.<objective>" to (update, loss) points. A run with published weights has
-    neither corpora nor losses.
+    `config` is the resolved configuration that the record names, as plain data. `losses` maps
+    "<kind>.<objective>" to (update, loss) points. A run with published weights has neither corpora
+    nor losses.
     """
 
     name: str
     column: str
+    config: Mapping[str, Any]
     corpora: Mapping[str, str]
     record: Record
     evaluations: Mapping[str, Record]
@@ -56,7 +58,8 @@ def load_runs(job: ReportJob, records: Mapping[str, Sequence[str]]) -> tuple[Run
         records: run -> files with the records of its scores (`Comparison.records`).
 
     Raises:
-        DataError: a run or a score has no record, configuration or log, or a damaged one.
+        DataError: a run or a score has no record, configuration or log, or a damaged one, or a
+            configuration or log is not the one that the run's record names.
     """
     return tuple(
         load_run(name, Path(folder), records.get(name, ()), name in job.imported)
@@ -68,12 +71,13 @@ def load_run(name: str, folder: Path, records: Sequence[str], imported: bool = F
     """Reads one run folder, and `records`, the outputs of its evaluation jobs."""
     evaluations = {Path(path).stem: _evaluation(Path(path)) for path in records}
     record = load_record(folder / "record.json")
+    tree = _configuration(folder / "config.json", record)
+    where = str(folder / "config.json")
     if imported:
-        column = load_job(ImportJob, folder / "config.json").column
-        return Run(name, column, {}, record, evaluations, {})
-    config = load_job(RunConfig, folder / "config.json")
+        return Run(name, parse(ImportJob, tree, where).column, tree, {}, record, evaluations, {})
+    config = parse(RunConfig, tree, where)
     losses = load_losses(folder / "log.csv", record)
-    return Run(name, config.column, config.corpora, record, evaluations, losses)
+    return Run(name, config.column, tree, config.corpora, record, evaluations, losses)
 
 
 def load_earlier(job: ReportJob) -> dict[str, Record]:
@@ -124,18 +128,53 @@ def load_losses(path: Path, record: Record) -> dict[str, Curve]:
 
 
 def load_sources(runs: Sequence[Run]) -> tuple[Source, ...]:
-    """Sources of every corpus that a run read, from the corpora's manifests."""
-    folders = dict.fromkeys(path for run in runs for path in run.corpora.values())
-    sources = []
-    for folder in folders:
-        kind = Path(folder).name  # the stand-in for the released CLIP reads other pairs
-        path = Path(folder) / "manifest.json"
-        manifest = read_json(path)
-        listed = manifest.get("sources") if isinstance(manifest, dict) else None
-        if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
-            raise DataError(f"{path} lists no sources. Prepare that corpus again.")
-        sources += [Source(kind, item) for item in listed]
-    return tuple(sources)
+    """Sources of every corpus that a run read, from the corpora's manifests.
+
+    Raises:
+        DataError: a manifest is missing, damaged or not the one that the record of a run names.
+    """
+    found: dict[Path, tuple[str, list[Source]]] = {}
+    for run in runs:
+        for folder in run.corpora.values():
+            path = Path(folder) / "manifest.json"
+            if path not in found:
+                listed = _sources(path)  # first: it says so where the file is missing
+                found[path] = sha256_file(path), listed
+            _check_manifest(run, path, found[path][0])
+    return tuple(source for _, listed in found.values() for source in listed)
+
+
+def _sources(path: Path) -> list[Source]:
+    manifest = read_json(path)
+    listed = manifest.get("sources") if isinstance(manifest, dict) else None
+    if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
+        raise DataError(f"{path} lists no sources. Prepare that corpus again.")
+    # Not the kind: the stand-in for the released CLIP reads other pairs.
+    return [Source(path.parent.name, item) for item in listed]
+
+
+def _check_manifest(run: Run, path: Path, sha256: str) -> None:
+    use = run.record.manifests.get(str(path))
+    if use is None:
+        raise DataError(
+            f"The record of run {run.name} does not name {path}, which its configuration reads. "
+            "Run that training again."
+        )
+    if use.sha256 != sha256:
+        raise DataError(
+            f"{path} is not the manifest that the record of run {run.name} names: the corpus was "
+            "prepared again or changed after the training. Run that training again."
+        )
+
+
+def _configuration(path: Path, record: Record) -> dict[str, Any]:
+    tree = read_json(path)
+    if sha256_json(tree) != record.config_sha256:
+        raise DataError(
+            f"{path} is not the configuration that the record beside it names: it was changed "
+            "after the run. Run that step again."
+        )
+    return dict(tree)
 
 
 def _place(job: ReportJob, run: str) -> tuple[int, int]:

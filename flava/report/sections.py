@@ -9,6 +9,7 @@ from flava.records import Record
 from flava.report.compare import Comparison
 from flava.report.html import (
     DASH,
+    SORTABLE,
     duration,
     number,
     paragraph,
@@ -72,7 +73,7 @@ def stand_ins(comparison: Comparison) -> str:
         ]
         for row in rows
     ]
-    return models + table(["row", "stand-in", "test examples", "chance, %"], body)
+    return models + table(["row", "stand-in", "test examples", "chance, %"], body, SORTABLE)
 
 
 def not_run(comparison: Comparison) -> str:
@@ -113,7 +114,7 @@ def cost(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
     body = [_cost(name, record, DASH) for name, record in earlier.items()]
     body += [_cost(run.name, run.record, duration(run.evaluate_seconds)) for run in runs]
     head = ["run", "training", "evaluation", "GPU hours", "peak memory", "ranks", "hardware"]
-    return paragraph(total_cost(runs, earlier)) + table(head, body)
+    return paragraph(total_cost(runs, earlier)) + table(head, body, SORTABLE)
 
 
 def _cost(name: str, record: Record, evaluation: str) -> list[str]:
@@ -170,7 +171,7 @@ def data(sources: Sequence[Source]) -> str:
                 text(facts.get("licence", DASH)),
             ]
         )
-    return table(head, body)
+    return table(head, body, SORTABLE)
 
 
 def extra_rows(comparison: Comparison) -> str:

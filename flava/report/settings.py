@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flava.config import ColumnConfig, SamplingConfig
 from flava.jobs import ReportSettings
 from flava.report.compare import Comparison
-from flava.report.html import DASH, paragraph, span, table, text
+from flava.report.html import DASH, SORTABLE, paragraph, span, table, text
 from flava.report.printed_tables import read_table
+from flava.report.runs import Run
+from flava.report.tables import NOT_RUN
 
 ABSENT = "not in this study"
 SAME = "as in the paper"
 DIFFERS = "differs"
+NOT_PRETRAINED = "not pretrained: published weights"
 CORPUS_OF = {"pair_images": "pairs", "pair_texts": "pairs"}
 
 
@@ -30,7 +34,7 @@ def settings_table(study: Mapping[str, Any], folder: Path | str, name: str) -> s
     counts = {word: sum(word in row[-1] for row in body) for word in (SAME, DIFFERS, ABSENT)}
     said = ", ".join(f"{count} {_said(word)}" for word, count in counts.items() if count)
     note = f"{len(lines)} settings: {said}."
-    return paragraph(note) + table(["setting", "paper", "this study", "key", ""], body)
+    return paragraph(note) + table(["setting", "paper", "this study", "key", ""], body, SORTABLE)
 
 
 def lookup(study: Mapping[str, Any], key: str) -> Any:
@@ -76,18 +80,42 @@ def _shown(value: object, printed: str) -> str:
     return f"{plain} x {plain}" if " x " in printed else plain
 
 
-def sampling_table(settings: ReportSettings, comparison: Comparison) -> str:
-    """Share of the updates of each kind of corpus, by column: Table A.2 over what a column uses."""
-    sampling = {name: float(value) for name, value in settings.study["sampling"].items()}
+def sampling_table(settings: ReportSettings, comparison: Comparison, runs: Sequence[Run]) -> str:
+    """Share of the updates of each kind of corpus, by column: Table A.2 over what a column uses.
+
+    A column that ran has the shares of its run, which may be of other data than its entry names:
+    those of a stand-in. Another has what the study would give it.
+    """
+    given = settings.study["sampling"]
+    sampling = {name: float(given[name]) for name in SamplingConfig.model_fields}
+    first = {run.column: run for run in reversed(runs)}
     body = []
     for column in comparison.columns:
-        kinds = settings.columns[column.name].data if column.name in settings.columns else {}
-        used = {kind: CORPUS_OF.get(kind, kind) for kind in kinds}
-        total = sum(sampling[name] for name in used.values())
-        shares = [
-            next((f"{sampling[name] / total:.2f} {text(kind)}" for kind, name in used.items()
-                  if name == corpus), DASH)
-            for corpus in sampling
-        ]  # fmt: skip
-        body.append([f"{column.number} {text(column.title)}", *shares])
+        found = _shares(sampling, settings.columns.get(column.name), first.get(column.name))
+        shares = [found.get(corpus, DASH) for corpus in sampling] if found else []
+        why = NOT_RUN if column.stand_in and column.name not in first else NOT_PRETRAINED
+        shares = shares or [span("none", why), *[DASH] * (len(sampling) - 1)]
+        title = f"{column.number} {text(column.title)}"
+        if column.stand_in:
+            title += span("of wrap", f"stand-in: {text(column.stand_in)}")
+        body.append([title, *shares])
     return table(["column", *sampling], body)
+
+
+def _shares(
+    sampling: Mapping[str, float], config: ColumnConfig | None, run: Run | None
+) -> dict[str, str]:
+    """Corpus -> share and kind of data, of the corpora that are read; none without pretraining."""
+    if run is not None:
+        weights = {kind: float(value) for kind, value in run.config.get("sampling", {}).items()}
+    else:
+        kinds = config.data if config else {}
+        weights = {kind: sampling[CORPUS_OF.get(kind, kind)] for kind in kinds}
+    total = sum(weights.values())
+    found = {}
+    for kind, weight in weights.items():
+        corpus = CORPUS_OF.get(kind, kind)
+        folder = Path(run.corpora[corpus]).name if run else corpus
+        other = "" if folder == corpus else span("of", f"of the corpus {text(folder)}")
+        found[corpus] = f"{weight / total:.2f} {text(kind)}{other}"
+    return found

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flava.errors import DataError, run_cli
+from flava.errors import run_cli
 from flava.io import atomic_path
-from flava.jobs import ReportJob, load_job
+from flava.jobs import PlanGraph, ReportJob, load_job
 from flava.records import Record
 from flava.report import sections
 from flava.report.claims import Direction
 from flava.report.compare import Comparison, load_comparison
+from flava.report.dag import dag
 from flava.report.directions import load_directions, support
 from flava.report.headline import headline
 from flava.report.html import duration, page, paragraph, quantity, text
@@ -26,13 +26,10 @@ def main() -> None:
     """Writes index.html into the report's folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", required=True, help="resolved report configuration (JSON)")
-    parser.add_argument("--dag", help="SVG picture of the DAG to embed")
-    arguments = parser.parse_args()
-    job = load_job(ReportJob, arguments.config)
-    write_index(job, Path(arguments.dag) if arguments.dag else None)
+    write_index(load_job(ReportJob, parser.parse_args().config))
 
 
-def write_index(job: ReportJob, dag: Path | None = None) -> None:
+def write_index(job: ReportJob) -> None:
     """Writes `<output>/index.html`, self-contained.
 
     Raises:
@@ -61,7 +58,8 @@ def write_index(job: ReportJob, dag: Path | None = None) -> None:
         headline(comparison),
         "<h2>How it was made</h2>",
         pipeline(comparison, runs),
-        _dag(dag),
+        "<h2>The plan</h2>",
+        dag(load_job(PlanGraph, job.dag)),
         "<h2>Data</h2>",
         sections.data(load_sources(runs)),
         "<h2>Test examples in the pretraining data</h2>",
@@ -130,19 +128,6 @@ def pipeline(comparison: Comparison, runs: Sequence[Run]) -> str:
     ]  # fmt: skip
     items = "".join(f"<li><b>{name}</b><span>{text(what)}</span></li>" for name, what in steps)
     return f'<ol class="flow">{items}</ol>'
-
-
-def _dag(path: Path | None) -> str:
-    if path is None:
-        return ""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing. Leave out --dag or draw the DAG first.") from None
-    # As an image, not inline: a script inside the file cannot run.
-    data = base64.b64encode(content).decode()
-    picture = f'<img alt="directed graph of all jobs" src="data:image/svg+xml;base64,{data}">'
-    return f"<details><summary>All jobs as a graph</summary>{picture}</details>"
 
 
 if __name__ == "__main__":

@@ -37,21 +37,35 @@ def results_table(comparison: Comparison, columns: Sequence[ColumnInfo] | None =
     """
     shown = comparison.columns if columns is None else columns
     body = "".join(_domain(comparison, domain, shown) for domain in DOMAINS)
-    body += _group("All domains", shown)
+    body += _group("all", "All domains", shown)
     same = comparison.published.macro_domains == DOMAINS
     for key in (MACRO,) if same else (MACRO, MACRO_TABLE_C1):
         body += _averages(comparison, key, shown)
     title = text(comparison.published.title)
-    css = "results narrow" if len(shown) < NARROW else "results"
-    switches = (
-        '<div class="switches"><label><input type="checkbox" id="hide-columns"> '
-        "hide columns that did not run</label> "
-        '<label><input type="checkbox" id="hide-rows"> hide rows that did not run</label></div>'
+    css = "results narrow sort" if len(shown) < NARROW else "results sort"
+    return (
+        f'{_switches()}<div class="scroll tall" tabindex="0" role="region" aria-label="{title}">'
+        f'<table class="{css}"><thead>{_head(shown)}</thead><tbody>{body}</tbody></table>'
+        "</div>"
+        f"{legend(comparison)}"
+    )
+
+
+def _switches() -> str:
+    """What style.css hides by: they need no script."""
+    boxes = "".join(
+        f'<label><input type="checkbox" id="hide-{what}"> hide {what} that did not run</label> '
+        for what in ("columns", "rows")
+    )
+    domains = {"all": "all domains"} | {key: DOMAIN_TITLES[key] for key in DOMAINS}
+    radios = "".join(
+        f'<label><input type="radio" name="domain" id="only-{key}"'
+        f"{' checked' if key == 'all' else ''}> {title}</label> "
+        for key, title in domains.items()
     )
     return (
-        f'{switches}<div class="scroll tall" tabindex="0" role="region" aria-label="{title}">'
-        f'<table class="{css}"><thead>{_head(shown)}</thead>{body}</table></div>'
-        f"{legend(comparison)}"
+        f'<div class="switches">{boxes}<span role="radiogroup" aria-label="domains shown">'
+        f"{radios}</span></div>"
     )
 
 
@@ -62,7 +76,7 @@ def extra_table(comparison: Comparison) -> str:
     shown = comparison.ran()
     rows = "".join(_row(comparison, row, shown) for row in comparison.extra_rows)
     return (
-        '<div class="scroll" tabindex="0"><table class="results">'
+        '<div class="scroll" tabindex="0"><table class="results sort">'
         f"<thead>{_head(shown)}</thead><tbody>{rows}</tbody></table></div>"
     )
 
@@ -123,12 +137,16 @@ def _head(shown: Sequence[ColumnInfo]) -> str:
 def _domain(comparison: Comparison, domain: str, shown: Sequence[ColumnInfo]) -> str:
     rows = [row for row in comparison.rows if row.domain == domain]
     body = "".join(_row(comparison, row, shown) for row in rows)
-    return _group(DOMAIN_TITLES[domain], shown) + body + _averages(comparison, domain, shown)
+    return (
+        _group(domain, DOMAIN_TITLES[domain], shown) + body + _averages(comparison, domain, shown)
+    )
 
 
-def _group(title: str, shown: Sequence[ColumnInfo]) -> str:
-    width = len(shown)
-    return f'<tr class="domain"><th scope="rowgroup">{title}</th><td colspan="{width}"></td></tr>'
+def _group(domain: str, title: str, shown: Sequence[ColumnInfo]) -> str:
+    return (
+        f'<tr class="domain" data-domain="{domain}"><th scope="rowgroup">{title}</th>'
+        f'<td colspan="{len(shown)}"></td></tr>'
+    )
 
 
 def _row(comparison: Comparison, row: RowInfo, columns: Sequence[ColumnInfo]) -> str:
@@ -143,7 +161,8 @@ def _row(comparison: Comparison, row: RowInfo, columns: Sequence[ColumnInfo]) ->
     ran, grey = row.task is not None, bool(row.stand_in)
     shown = _cells(comparison, columns, cells, row.name, ran, grey)
     css = "" if row.task else ' class="row-not-run"'
-    return f'<tr{css}><th scope="row">{text(row.name)}{mark}{sub}</th>{shown}</tr>'
+    head = f'<th scope="row">{text(row.name)}{mark}{sub}</th>'
+    return f'<tr{css} data-domain="{text(row.domain)}">{head}{shown}</tr>'
 
 
 def _cells(
@@ -222,7 +241,8 @@ def _average(
     cells = _cells(comparison, columns, shown, row, ran, grey)
     head = f"{title}{span('sub', text(sub), hint)}"
     css = "average" if ran else "average row-not-run"
-    return f'<tr class="{css}"><th scope="row">{head}</th>{cells}</tr>'
+    domain = average.key if average.key in DOMAINS else "all"
+    return f'<tr class="{css}" data-domain="{domain}"><th scope="row">{head}</th>{cells}</tr>'
 
 
 def _column_css(column: ColumnInfo) -> str:

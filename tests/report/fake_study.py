@@ -10,13 +10,15 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
-from flava.io import sha256_json
+from flava.io import sha256_file, sha256_json
 from flava.jobs import ImportJob, ReportJob, RunConfig
 from flava.report.compare import Comparison, compare
 from flava.report.printed_tables import load_published
 from flava.report.published import load_table_c1
 from flava.report.scores import Score, load_scores
 from flava.studies import load_study
+from workflow.graph import graph
+from workflow.plan import Plan
 from workflow.reporting import report_settings
 
 REPO = Path(__file__).parents[2]
@@ -119,6 +121,7 @@ def fake_job(root: Path, seeds=(0,), columns=NUMBERS, **more) -> ReportJob:
         "runs": runs,
         "published": str(PAPER),
         "settings": str(root / "settings.json"),
+        "dag": str(root / "dag.json"),
         "output": str(root / "report"),
     }
     return ReportJob.model_validate(values | more)
@@ -138,6 +141,7 @@ def write_study(root: Path, seeds=(0,), columns=NUMBERS, lines=None, **more) -> 
     for column in columns:
         for seed in seeds:
             write_run(root, column, seed)
+    write_json(root / "dag.json", graph(Plan.load("toy", params=str(PAPER.parent))).model_dump())
     settings = report_settings(load_study(PAPER.parent, "toy"))
     write_json(root / "settings.json", settings.model_dump(mode="json"))
     write_json(root / "report.json", job.model_dump(mode="json"))
@@ -194,7 +198,10 @@ def write_run(root: Path, column: str, seed: int) -> None:
         }
     )
     write_json(folder / "config.json", config.model_dump(mode="json"))
-    write_json(folder / "record.json", record("pretrain", seed, 75.0))
+    made = record("pretrain", seed, 75.0, config.model_dump(mode="json"))
+    paths = [Path(corpus) / "manifest.json" for corpus in config.corpora.values()]
+    made["manifests"] = {str(path): {"sha256": sha256_file(path), "counts": {}} for path in paths}
+    write_json(folder / "record.json", made)
     write_json(
         folder / "evaluate" / "vision.json", {"scores": [], "record": record("evaluate", seed, 9.0)}
     )
@@ -215,13 +222,14 @@ def write_import(root: Path, column: str, seed: int) -> None:
     weights = {"source": "hub:someone/clip", "layout": "clip"}
     job = {"study": "fake", "column": column, "seed": seed, "weights": weights, "clip": {}}
     job |= {"tokenizer": "bpe", "tokenizer_path": "x", "output": str(folder)}
-    write_json(folder / "config.json", ImportJob.model_validate(job).model_dump(mode="json"))
-    write_json(folder / "record.json", record("import", seed, 5.0))
+    config = ImportJob.model_validate(job).model_dump(mode="json")
+    write_json(folder / "config.json", config)
+    write_json(folder / "record.json", record("import", seed, 5.0, config))
     evaluated = {"scores": [], "record": record("evaluate", seed, 9.0)}
     write_json(folder / "evaluate" / "vision.json", evaluated)
 
 
-def record(step: str, seed: int, seconds: float):
+def record(step: str, seed: int, seconds: float, config=None):
     """A valid record of a step that never ran."""
     return {
         "format": 2,
@@ -229,7 +237,7 @@ def record(step: str, seed: int, seconds: float):
         "command": None,
         "git_commit": "0123456789abcdef0123456789abcdef01234567",
         "git_dirty": True,
-        "config_sha256": "0" * 64,
+        "config_sha256": sha256_json(config or {}),
         "seed": seed,
         "manifests": {},
         "tasks": {},

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import csv
+import os
+import re
+import subprocess
+import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from flava.report.figure import figure_4, figure_columns, figure_table, ratios, relative
+from flava.report.figure_files import draw
 from flava.report.html import signed
 from tests.report.fake_study import (
     NUMBERS,
     PAPER,
+    REPO,
     compared,
     fake_job,
     fake_scores,
     write_scores,
+    write_study,
 )
 
 COLUMNS = {**NUMBERS, "flava_dino": 12, "clip_400m": 14}
@@ -102,3 +111,39 @@ def test_what_has_no_ratio_says_why(tmp_path: Path) -> None:
     assert found["MNLI"].why_not == "row not in this study"
     table = figure_table(comparison, list(found.values()), columns)
     assert "scored 0 or less" in table and table.count(">not run</span>") == 39
+
+
+def test_two_files_of_the_figure_are_byte_equal(tmp_path: Path) -> None:
+    """Made by two processes, at two times, with other hash seeds."""
+    lines = fake_scores(columns=COLUMNS, root=tmp_path)
+    job = write_study(tmp_path, columns=COLUMNS, lines=lines)
+    command = [sys.executable, "-m", "flava.report.figure_files"]
+    command += ["--config", str(tmp_path / "report.json")]
+    found = []
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run(
+            command, cwd=REPO, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        folder = Path(job.output)
+        found.append({path.name: path.read_bytes() for path in folder.iterdir()})
+        time.sleep(1.1)  # times in files have whole seconds
+    assert found[0] == found[1] and set(found[0]) == {"figure_4.png", "figure_4.pdf"}
+    with Image.open(folder / "figure_4.png") as image:
+        assert image.width > image.height > 1000
+        assert set(image.info) <= {"dpi"}
+    assert not re.search(rb"CreationDate|Producer|Creator", found[0]["figure_4.pdf"])
+
+
+def test_bars_of_the_files_are_those_of_the_page(tmp_path: Path) -> None:
+    lines = fake_scores(columns=COLUMNS)
+    job, comparison = fake_job(tmp_path, columns=COLUMNS), comparison_of(tmp_path, lines)
+    found = ratios(comparison, figure_columns(str(PAPER)))
+    drawn = [text.get_text() for axes in draw(job, comparison).axes for text in axes.texts]
+    values = [item.paper for item in found] + [item.ours.mean for item in found if item.ours]
+    assert len(values) > 41
+    limits = "\N{LEFTWARDS ARROW}\N{RIGHTWARDS ARROW}"
+    assert sorted(each.strip(limits) for each in drawn) == sorted(signed(v, 1) for v in values)
+    content = figure_4(comparison, found, figure_columns(str(PAPER)))
+    assert 'href="figure_4.png"' in content and 'href="figure_4.pdf"' in content

@@ -14,16 +14,17 @@ import nbformat
 import pytest
 
 from flava.errors import ConfigError, DataError
-from flava.io import sha256_file
+from flava.io import read_json, sha256_file
 from flava.jobs import ReportJob
 from flava.records import load_record
 from flava.report import html
 from flava.report.compare import load_comparison
 from flava.report.curves import thin
+from flava.report.figure_files import write_figure
 from flava.report.headline import headline
 from flava.report.notebook import NotebookError, Rendering, assigned_names, render, render_all
 from flava.report.render import renderings
-from flava.report.runs import load_losses, load_runs
+from flava.report.runs import load_losses, load_runs, load_sources
 from flava.report.sections import stand_ins
 from flava.report.site import write_index
 from flava.report.tables import results_table
@@ -49,6 +50,7 @@ class Page(HTMLParser):
     def __init__(self, content):
         super().__init__()
         self.refers, self.tags, self.unbalanced, self.open = [], set(), [], []
+        self.scripts, self.classes = [], set()
         self.feed(content)
 
     def handle_starttag(self, tag, attributes):
@@ -56,8 +58,14 @@ class Page(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
         for name, value in attributes:
+            if name == "class" and tag == "table":
+                self.classes |= set(value.split())
             if name in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
                 self.refers.append(value)
+
+    def handle_data(self, data):
+        if self.open[-1:] == ["script"]:
+            self.scripts.append(data.strip())
 
     def handle_startendtag(self, tag, attributes):
         self.handle_starttag(tag, attributes)
@@ -73,7 +81,9 @@ def check_offline(path):
     content = path.read_text(encoding="utf-8")
     page = Page(content)
     assert page.unbalanced == [] and page.open == []
-    assert "script" not in page.tags
+    assert set(page.scripts) <= {html.SCRIPT.read_text(encoding="utf-8").strip()}
+    assert len(page.scripts) == ("sort" in page.classes) == content.count("<script>")
+    assert content.count("<script") == content.count("<script>")  # none is from elsewhere
     outside = [r for r in page.refers if not (r.startswith(("#", "data:")) or "/" not in r)]
     assert outside == []
     assert not re.search(r"url\(\s*['\"]?https?:|@import", content)
@@ -172,6 +182,7 @@ def every_page(tmp_path_factory):
     shutil.copy(folder / "runs/mim-s0/log.csv", folder / "tokenizer/log.csv")
     for name, step in (("report", 1), ("again", -1)):
         render_all(renderings_of(folder, columns, folder / name)[::step], home="index.html")
+    write_figure(job)
     write_index(job)
     return folder
 
@@ -295,15 +306,6 @@ def test_index_ties_it_together(rendered):
     )
 
 
-def test_dag_picture_is_embedded_as_an_image(tmp_path):
-    job = write_study(tmp_path, columns={"mim": 1})
-    (tmp_path / "dag.svg").write_text("<svg><script>x</script></svg>", encoding="utf-8")
-    write_index(job, tmp_path / "dag.svg")
-    assert "data:image/svg+xml;base64" in check_offline(tmp_path / "report" / "index.html")
-    with pytest.raises(DataError, match=r"dag2\.svg is missing"):
-        write_index(job, tmp_path / "dag2.svg")
-
-
 def test_published_weights_have_neither_log_nor_corpora(tmp_path):
     columns = {"mim": 1, "clip_400m": 14}
     job = write_study(tmp_path, columns=columns, imported=["clip_400m-s0"])
@@ -367,7 +369,7 @@ def test_damaged_runs_are_refused(tmp_path, name):
 def test_a_log_is_the_one_that_its_record_names(tmp_path):
     job = write_study(tmp_path, columns={"mim": 1})
     folder = tmp_path / "runs" / "mim-s0"
-    named = record("pretrain", 0, 75.0)
+    named = read_json(folder / "record.json")
     named["extra"]["log_sha256"] = sha256_file(folder / "log.csv")
     write_json(folder / "record.json", named)
     assert load_runs(job, load_comparison(job).records)[0].losses
@@ -375,6 +377,41 @@ def test_a_log_is_the_one_that_its_record_names(tmp_path):
     (folder / "log.csv").write_text(text.replace("5.1", "4.1", 1), encoding="utf-8")
     with pytest.raises(DataError, match=r"log\.csv is not the log that the record"):
         load_runs(job, load_comparison(job).records)
+
+
+def test_a_configuration_is_the_one_that_its_record_names(tmp_path):
+    """The page of a column shows both beside each other."""
+    columns = {"mim": 1, "clip_400m": 14}
+    job = write_study(tmp_path, columns=columns, imported=["clip_400m-s0"])
+    write_import(tmp_path, "clip_400m", 0)
+    records = load_comparison(job).records
+    for run, key in (("mim-s0", "tokenizer_path"), ("clip_400m-s0", "tokenizer_path")):
+        path = tmp_path / "runs" / run / "config.json"
+        before = read_json(path)
+        assert [r.config for r in load_runs(job, records) if r.name == run] == [before]
+        write_json(path, before | {key: "another"})
+        with pytest.raises(DataError, match=rf"{run}/config\.json is not the configuration that"):
+            load_runs(job, records)
+        write_json(path, before)
+
+
+def test_a_manifest_is_the_one_that_the_records_name(tmp_path):
+    job = write_study(tmp_path, columns={"mim": 1})
+    path = tmp_path / "data" / "pairs" / "manifest.json"
+    before = path.read_text(encoding="utf-8")
+    runs = load_runs(job, load_comparison(job).records)
+    assert len(load_sources(runs)) == 3
+    path.write_text(before.replace("20000", "30000"), encoding="utf-8")
+    with pytest.raises(DataError, match=r"pairs/manifest\.json is not the manifest that .*mim-s0"):
+        load_sources(runs)
+    with pytest.raises(DataError, match="is not the manifest"):
+        write_index(job)
+    path.write_text(before, encoding="utf-8")
+    named = read_json(tmp_path / "runs/mim-s0/record.json")
+    del named["manifests"][str(path)]
+    write_json(tmp_path / "runs/mim-s0/record.json", named)
+    with pytest.raises(DataError, match=r"record of run mim-s0 does not name .*pairs/manifest"):
+        load_sources(load_runs(job, load_comparison(job).records))
 
 
 def test_log_gaps_are_left_out(tmp_path):

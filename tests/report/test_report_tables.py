@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from flava.errors import ConfigError, DataError
+from flava.io import sha256_file
 from flava.jobs import ReportSettings, load_job
+from flava.records import DataUse
 from flava.report.average_tables import average_table, load_lines
 from flava.report.column import configuration, info_of, run_differences
 from flava.report.compare import load_comparison
@@ -28,6 +30,7 @@ from tests.report.fake_study import (
     compared,
     fake_job,
     fake_scores,
+    write_import,
     write_scores,
     write_study,
 )
@@ -35,6 +38,7 @@ from workflow.reporting import report_settings
 
 COLUMNS = {**NUMBERS, "flava_dino": 12, "clip_400m": 14}
 ROWS = load_published(PAPER, "table_c1").row_names()
+DASH = "\N{EN DASH}"
 DAGGER = "\N{DOUBLE DAGGER}"
 
 
@@ -161,7 +165,9 @@ def test_corpora_of_the_same_kind_are_told_apart(tmp_path: Path) -> None:
     other.mkdir()
     manifest = (tmp_path / "data" / "pairs" / "manifest.json").read_text()
     (other / "manifest.json").write_text(manifest.replace("20000", "80000"))
-    runs[1] = replace(runs[1], corpora={"pairs": str(other)})
+    named = DataUse(sha256=sha256_file(other / "manifest.json"), counts={})
+    record = runs[1].record.model_copy(update={"manifests": {f"{other}/manifest.json": named}})
+    runs[1] = replace(runs[1], corpora={"pairs": str(other)}, record=record)
     counts = {s.corpus: s.facts["counts"].get("pairs") for s in load_sources(runs)}
     assert counts == {"pairs": 20000, "images": None, "texts": None, "large_pairs": 80000}
 
@@ -199,9 +205,36 @@ def test_settings_that_a_study_lacks_are_said() -> None:
 
 def test_sampling_is_over_what_a_column_uses(tmp_path: Path) -> None:
     settings = report_settings(load_study(PAPER.parent, "paper"))
-    content = sampling_table(settings, all_rows(tmp_path, "table_c1"))
-    assert line_of(content, "1 MIM") == ["1.00 pair_images", "\N{EN DASH}", "\N{EN DASH}"]
+    content = sampling_table(settings, all_rows(tmp_path, "table_c1"), ())
+    assert line_of(content, "1 MIM") == ["1.00 pair_images", DASH, DASH]
     assert line_of(content, "12 FLAVA")[0] == "0.70 pairs"
+    assert line_of(content, "14 CLIP") == ["not pretrained: published weights", DASH, DASH]
+
+
+def test_sampling_of_a_stand_in_is_that_of_its_run(tmp_path: Path) -> None:
+    """Its column's entry has no data: the paper's model was not pretrained there."""
+    job = write_study(tmp_path, columns={"mim": 1, "clip_400m": 14})
+    settings, comparison = load_job(ReportSettings, job.settings), load_comparison(job)
+    study = load_study(PAPER.parent, "toy")
+    folder = tmp_path / "large_pairs"
+    runs = [
+        replace(
+            run,
+            config=study.run_config(run.column, 0).model_dump(mode="json"),
+            corpora={"pairs": str(folder if run.column == "clip_400m" else tmp_path / "pairs")},
+        )
+        for run in load_runs(job, {})
+    ]
+    content = sampling_table(settings, comparison, runs)
+    assert line_of(content, "14 CLIP") == ["1.00 pairs of the corpus large_pairs", DASH, DASH]
+    assert line_of(content, "1 MIM") == ["1.00 pair_images", DASH, DASH]
+    stand_in = compared(job.model_copy(update={"stand_ins": {"clip_400m": "more pairs"}}))
+    content = sampling_table(settings, stand_in, runs[:1])
+    assert line_of(content, "14 CLIP") == ["not run", DASH, DASH]
+    write_import(tmp_path, "clip_400m", 0)
+    job = job.model_copy(update={"imported": ["clip_400m-s0"]})
+    content = sampling_table(settings, comparison, load_runs(job, {}))
+    assert line_of(content, "14 CLIP") == ["not pretrained: published weights", DASH, DASH]
 
 
 def test_column_page_shows_the_difference_from_its_base(tmp_path: Path) -> None:
@@ -213,8 +246,8 @@ def test_column_page_shows_the_difference_from_its_base(tmp_path: Path) -> None:
     assert "is column flava_c with 1 of its settings changed" in plain(content)
     assert line_of(content, "gather") == ["global", "none"]
     assert "builds on no other column" in configuration(settings, "flava_c", ())
-    runs = run_differences(job, settings, "flava_mm")
-    assert line_of(runs, "objectives.pairs") == [
+    changes = run_differences(load_runs(job, {}), settings, "flava_mm")
+    assert line_of(changes, "objectives.pairs") == [
         "global_contrastive",
         "global_contrastive, mmm_image, mmm_text, itm",
     ]

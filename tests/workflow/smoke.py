@@ -82,5 +82,6 @@ class Project:
             "render a page of each column",
             "directions: which of the paper's hold",
             "metrics: averages of each column",
+            "draw Figure 4 as files",
             "render the index page",
         }

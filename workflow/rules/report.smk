@@ -63,6 +63,23 @@ rule column_pages:
         " --output {params.output:q} --each {params.each:q} > {log:q} 2>&1"
 
 
+rule figure:
+    input:
+        plan.report_inputs,
+        config=plan.config_path("report"),
+        code=plan.code_path("figure"),
+    output:
+        plan.figure,
+    log:
+        f"logs/{plan.name}/figure.log",
+    resources:
+        here=1,
+    message:
+        "draw Figure 4 as files"
+    shell:
+        "{PY} -m flava.report.figure_files --config {input.config:q} > {log:q} 2>&1"
+
+
 rule directions:
     input:
         plan.report_inputs,
@@ -104,6 +121,7 @@ rule site:
         plan.report_inputs,
         config=plan.config_path("report"),
         code=plan.code_path("site"),
+        dag=plan.config_path("dag"),
         pages=plan.pages,
     output:
         report(
