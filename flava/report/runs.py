@@ -42,10 +42,28 @@ class Run:
 
 @dataclass(frozen=True)
 class Source:
-    """One source of a prepared corpus, as its manifest states it."""
+    """One source of a prepared corpus, as the manifest at `manifest` states it."""
 
     corpus: str
     facts: Mapping[str, Any]
+    manifest: str
+
+    @property
+    def name(self) -> str:
+        """Of the data set."""
+        return str(self.facts.get("name", "unnamed"))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Unit -> how many, none of them zero."""
+        found: Mapping[str, Any] = self.facts.get("counts", {})
+        return {unit: n for unit, n in found.items() if isinstance(n, int) and n}
+
+    @property
+    def mean_words(self) -> float | None:
+        """Mean words of a text, where the source has texts."""
+        words = self.facts.get("mean_words")
+        return float(words) if isinstance(words, int | float) else None
 
 
 def load_runs(job: ReportJob, records: Mapping[str, Sequence[str]]) -> tuple[Run, ...]:
@@ -134,7 +152,7 @@ def load_sources(runs: Sequence[Run]) -> tuple[Source, ...]:
         listed = manifest.get("sources") if isinstance(manifest, dict) else None
         if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
             raise DataError(f"{path} lists no sources. Prepare that corpus again.")
-        sources += [Source(kind, item) for item in listed]
+        sources += [Source(kind, item, str(path)) for item in listed]
     return tuple(sources)
 
 

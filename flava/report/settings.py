@@ -9,11 +9,19 @@ from typing import Any
 from flava.jobs import ReportSettings
 from flava.report.compare import Comparison
 from flava.report.html import DASH, paragraph, span, table, text
+from flava.report.marked import own
 from flava.report.printed_tables import read_table
 
 ABSENT = "not in this study"
 SAME = "as in the paper"
 DIFFERS = "differs"
+TITLES = {
+    "table_a1": "Table A.1",
+    "table_a2": "Table A.2",
+    "section_b1": "Section B.1",
+    "recipes": "Recipes",
+}
+STUDY = "this study"  # column of a setting
 CORPUS_OF = {"pair_images": "pairs", "pair_texts": "pairs"}
 
 
@@ -26,11 +34,11 @@ def settings_table(study: Mapping[str, Any], folder: Path | str, name: str) -> s
         name: of the CSV file, whose `key` says where in the study the setting is.
     """
     lines = read_table(folder, name)
-    body = [_line(study, line) for line in lines]
+    body = [_line(study, line, TITLES[name]) for line in lines]
     counts = {word: sum(word in row[-1] for row in body) for word in (SAME, DIFFERS, ABSENT)}
     said = ", ".join(f"{count} {_said(word)}" for word, count in counts.items() if count)
     note = f"{len(lines)} settings: {said}."
-    return paragraph(note) + table(["setting", "paper", "this study", "key", ""], body)
+    return paragraph(note) + table(["setting", "paper", STUDY, "key", ""], body)
 
 
 def lookup(study: Mapping[str, Any], key: str) -> Any:
@@ -57,7 +65,13 @@ def _said(word: str) -> str:
     return {SAME: "as in the paper", DIFFERS: "differ", ABSENT: "not in this study"}[word]
 
 
-def _line(study: Mapping[str, Any], line: Mapping[str, str]) -> list[str]:
+def setting_name(line: Mapping[str, str]) -> str:
+    """Row of a printed setting, for `workflow.trace`."""
+    what = line.get("hyperparameter") or line.get("quantity") or line.get("dataset") or line["key"]
+    return ", ".join(part for part in (line.get("part") or line.get("recipe"), what) if part)
+
+
+def _line(study: Mapping[str, Any], line: Mapping[str, str], name: str) -> list[str]:
     value, printed = lookup(study, line["key"]), line["value"]
     what = line.get("hyperparameter") or line.get("quantity") or line.get("dataset") or line["key"]
     group = line.get("part") or line.get("recipe")
@@ -66,28 +80,39 @@ def _line(study: Mapping[str, Any], line: Mapping[str, str]) -> list[str]:
         word = span("none", ABSENT)
     else:
         word = SAME if same(value, printed) else f"<b>\N{NOT EQUAL TO} {DIFFERS}</b>"
-    shown = "" if value is None else text(_shown(value, printed))
+    shown = ""
+    if value is not None:
+        shown = own(name, STUDY, setting_name(line), text(shown_setting(value, printed)))
     return [title, text(printed), shown, f"<code>{text(line['key'])}</code>", word]
 
 
-def _shown(value: object, printed: str) -> str:
+def shown_setting(value: object, printed: str) -> str:
     """Ours in the form of print: 'N x N' for the side of a square."""
     plain = f"{value:g}" if isinstance(value, float) else str(value)
     return f"{plain} x {plain}" if " x " in printed else plain
 
 
-def sampling_table(settings: ReportSettings, comparison: Comparison) -> str:
-    """Share of the updates of each kind of corpus, by column: Table A.2 over what a column uses."""
+def sampling_shares(settings: ReportSettings, column: str) -> dict[str, tuple[str, str]]:
+    """Corpus -> (share of a column's updates as shown, kind of data), where it reads that corpus.
+
+    Shares are those of Table A.2 over what the column uses.
+    """
     sampling = {name: float(value) for name, value in settings.study["sampling"].items()}
-    body = []
+    kinds = settings.columns[column].data if column in settings.columns else {}
+    used = {kind: CORPUS_OF.get(kind, kind) for kind in kinds}
+    total = sum(sampling[name] for name in used.values())
+    shares = {name: (f"{sampling[name] / total:.2f}", kind) for kind, name in used.items()}
+    return {name: shares[name] for name in sampling if name in shares}
+
+
+def sampling_table(settings: ReportSettings, comparison: Comparison) -> str:
+    """Share of the updates of each kind of corpus, by column."""
+    corpora, body = list(settings.study["sampling"]), []
     for column in comparison.columns:
-        kinds = settings.columns[column.name].data if column.name in settings.columns else {}
-        used = {kind: CORPUS_OF.get(kind, kind) for kind in kinds}
-        total = sum(sampling[name] for name in used.values())
-        shares = [
-            next((f"{sampling[name] / total:.2f} {text(kind)}" for kind, name in used.items()
-                  if name == corpus), DASH)
-            for corpus in sampling
-        ]  # fmt: skip
-        body.append([f"{column.number} {text(column.title)}", *shares])
-    return table(["column", *sampling], body)
+        shares = {
+            corpus: f"{own(TITLES['table_a2'], column.name, corpus, share)} {text(kind)}"
+            for corpus, (share, kind) in sampling_shares(settings, column.name).items()
+        }
+        title = f"{column.number} {text(column.title)}"
+        body.append([title, *(shares.get(corpus, DASH) for corpus in corpora)])
+    return table(["column", *corpora], body)
