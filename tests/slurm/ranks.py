@@ -28,11 +28,22 @@ class Light(Ranked):
         write_json(report_path(str(self.reports), 0), Report(ended="well").model_dump())
 
 
+LIGHT = ("line", "grow")
+
+
 def line(config: str) -> None:
     """Adds one line to its own file."""
     job = read_json(config)
     _append(job["output"] + ".lines", os.environ["SLURM_JOB_ID"] + "\n")
     write_json(job["output"], {"n": job["n"]})
+
+
+def grow(config: str) -> None:
+    """Takes ever more memory."""
+    _begin(read_json(config))
+    taken = []
+    while True:
+        taken.append(bytearray(os.urandom(1 << 20)) * 32)
 
 
 def environment(config: str) -> None:
