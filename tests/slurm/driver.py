@@ -8,7 +8,7 @@ from pathlib import Path
 from flava.errors import run_cli
 from flava.io import read_json
 from flava.params import read_yaml
-from tests.slurm.ranks import LIGHT, Light, Ranked
+from tests.slurm.ranks import Light, Ranked
 from workflow.launch.slurm import Slurm
 from workflow.launch.supervise import Clock, Supervisor
 from workflow.resources import launch_settings, resolve
@@ -22,7 +22,7 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     scheduler = Slurm(settings.cluster, folder)
     outputs = [read_json(config)["output"]]
-    step = (Light if name in LIGHT else Ranked)(name, config)
+    step = (Light if name == "grow" else Ranked)(name, config)
     Supervisor(step, request, settings.cluster, scheduler, outputs, folder, Clock()).run()
 
 
