@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -20,6 +20,7 @@ from flava.cost.runs import NOTHING, JobCost, codebook_cost, encoder_cost
 from flava.errors import run_cli
 from workflow.assumptions import (
     Assumptions,
+    aligned,
     check,
     corpus_images,
     pretraining_cost,
@@ -96,10 +97,12 @@ def whole_plan(plan: Plan, assumed: Assumptions, settings: LaunchSettings | None
         ConfigError: an assumption is out of range.
         DataError: a manifest or the paper's Table 2 is damaged.
     """
-    from workflow.disk import disk_lines  # imports torch, which not every call should wait for
+    # They import torch, which not every call should wait for.
+    from workflow.by_column import column_table
+    from workflow.disk import disk_lines
 
-    schedule = schedule_lines(plan, assumed, settings)
-    parts = [[cost_table(plan, assumed)], schedule, disk_lines(plan, assumed)]
+    parts = [[cost_table(plan, assumed)], column_table(plan, assumed, settings)]
+    parts += [schedule_lines(plan, assumed, settings), disk_lines(plan, assumed)]
     return "\n".join(line for part in parts for line in part)
 
 
@@ -121,7 +124,7 @@ def cost_table(plan: Plan, assumed: Assumptions | None = None) -> str:
     body += [_cells(line, assumed) for line in totals]
     head = ["", "updates", "samples", "FLOPs", "padded", "GPU-hours"]
     title = f"Cost of study '{plan.name}', training alone:"
-    return "\n".join([title, *_aligned([head, *body]), *_footer(plan, assumed)])
+    return "\n".join([title, *aligned([head, *body]), *_footer(plan, assumed)])
 
 
 def codebook_lines(plan: Plan) -> list[Line]:
@@ -183,16 +186,6 @@ def _cells(line: Line, assumed: Assumptions) -> list[str]:
     cells = [line.name, updates, f"{cost.samples:,}"]
     cells += [f"{cost.flops:.2e}", f"{cost.flops_padded:.2e}", shown]
     return cells if not line.note else [*cells[:-1], f"{shown} ({line.note})"]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
-    lines = []
-    for row in rows:
-        left = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
-        right = [cell.rjust(width) for cell, width in zip(row[2:-1], widths[2:], strict=True)]
-        lines.append("  ".join(["", *left, *right, row[-1]]).rstrip())
-    return lines
 
 
 def _footer(plan: Plan, assumed: Assumptions) -> list[str]:

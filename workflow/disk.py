@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 from flava.config import MlmInitConfig
@@ -10,6 +14,7 @@ from flava.cost.disk import (
     codebook_weights,
     encoder_weights,
     feature_bytes,
+    import_bytes,
     run_weights,
     token_bytes,
 )
@@ -29,12 +34,11 @@ def disk_lines(plan: Plan, assumed: Assumptions) -> list[str]:
     """
     data, notes = prepared_bytes(plan, assumed)
     parts = {"prepared data": data, "image tokens": tokens(plan)}
-    checkpoints, models = training_bytes(plan)
-    parts |= {"checkpoints, at most": checkpoints, "exported models": models}
-    features, unknown = all_features(plan)
-    parts["features of frozen models"] = features
-    if unknown:
-        notes.append(f"features of {unknown} stand-in tasks of unknown size")
+    disk = all_disk(plan)
+    parts |= {"checkpoints, at most": disk.checkpoints, "exported models": disk.models}
+    parts["features of frozen models"] = disk.features
+    if disk.unknown:
+        notes.append(f"features of {len(disk.unknown)} stand-in tasks of unknown size")
     width = max(map(len, parts))
     lines = ["Disk, estimated from sizes:"]
     lines += [f"  {name:<{width}}  {size_text(size)}" for name, size in parts.items()]
@@ -67,39 +71,69 @@ def tokens(plan: Plan) -> int:
     return token_bytes(job, sum(corpus_images(plan, corpus) or 0 for corpus in plan.tokens))
 
 
-def training_bytes(plan: Plan) -> tuple[int, int]:
-    """(checkpoints at most, exported models) of everything that is trained or imported."""
-    checkpoints = models = 0
-    for run in plan.runs.values():
-        weights, settings = run_weights(run), run.pretrain
-        selects = run.selection is not None and settings.select_updates is not None
-        checkpoints += weights.checkpoints(settings, selects)
-        models += weights.model
-    for init in plan.inits.values():
-        weights, recipe = encoder_weights(init.job), init.job.recipe
-        checkpoints += weights.checkpoints(recipe, isinstance(recipe, MlmInitConfig))
-        models += weights.model
+@dataclass(frozen=True)
+class Disk:
+    """Bytes of one group of files.
+
+    Attributes:
+        checkpoints: at most.
+        models: exported.
+        features: of frozen models, kept by evaluation.
+        unknown: tasks whose features have an unknown size.
+    """
+
+    checkpoints: int = 0
+    models: int = 0
+    features: int = 0
+    unknown: frozenset[str] = frozenset()
+
+    def __add__(self, other: Disk) -> Disk:
+        return Disk(
+            self.checkpoints + other.checkpoints,
+            self.models + other.models,
+            self.features + other.features,
+            self.unknown | other.unknown,
+        )
+
+    @property
+    def bytes(self) -> int:
+        """Of all files whose size is known."""
+        return self.checkpoints + self.models + self.features
+
+
+def disk_by_column(plan: Plan) -> dict[str, Disk]:
+    """Disk of the image tokenizer, each initialisation ("init mlm") and each column, all seeds."""
+    found: dict[str, Disk] = defaultdict(Disk)
     if plan.uses_codebook:
         job = plan.codebook_job()
         weights = codebook_weights(job)
-        checkpoints += weights.checkpoints(job.codebook, False)
-        models += weights.model
-    return checkpoints, models
-
-
-def all_features(plan: Plan) -> tuple[int, int]:
-    """(bytes, tasks of unknown size) of the features that evaluation keeps."""
+        found["codebook"] += Disk(weights.checkpoints(job.codebook, False), weights.model)
+    for init in plan.inits.values():
+        weights, recipe = encoder_weights(init.job), init.job.recipe
+        checkpoints = weights.checkpoints(recipe, isinstance(recipe, MlmInitConfig))
+        found[f"init {init.kind}"] += Disk(checkpoints, weights.model)
+    for model in plan.models.values():
+        found[model.column] += _of_model(model)
     world = plan.study.config.data.toy_world
     images = world.task_train + world.task_test if world else None
-    total = 0
-    unknown: set[str] = set()
-    for (run, _), job in plan.evaluate_jobs.items():
-        if job.features is None:
-            continue
-        found, left_out = feature_bytes(job, width(plan.models[run]), images)
-        total += found
-        unknown |= left_out
-    return total, len(unknown)
+    for (run, _), evaluation in plan.evaluate_jobs.items():
+        if evaluation.features is not None:
+            kept, unknown = feature_bytes(evaluation, width(plan.models[run]), images)
+            found[evaluation.column] += Disk(features=kept, unknown=frozenset(unknown))
+    return dict(found)
+
+
+def _of_model(model: RunConfig | ImportJob) -> Disk:
+    if isinstance(model, ImportJob):
+        return Disk(models=import_bytes(model))
+    weights, settings = run_weights(model), model.pretrain
+    selects = model.selection is not None and settings.select_updates is not None
+    return Disk(weights.checkpoints(settings, selects), weights.model)
+
+
+def all_disk(plan: Plan) -> Disk:
+    """Of everything that is trained, imported and evaluated."""
+    return reduce(add, disk_by_column(plan).values(), Disk())
 
 
 def width(model: RunConfig | ImportJob) -> int:

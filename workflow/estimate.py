@@ -16,7 +16,6 @@ from flava.cost.runs import JobCost, codebook_cost, encoder_cost
 from flava.errors import ConfigError, DataError
 from flava.io import sha256_json
 from flava.records import load_record
-from flava.report.html import duration
 from workflow.assumptions import Assumptions, corpus_images, pretraining_cost, shown_hours
 from workflow.plan import Plan
 from workflow.resources import LaunchSettings, launch_settings, resolve
@@ -30,12 +29,14 @@ class Training:
     """A job that trains.
 
     Attributes:
+        group: "codebook", "init mlm", or the column: all seeds of one thing.
         before: names of the jobs that it waits for.
         ranks: GPUs that it runs on.
         ran: wall seconds by its record, where that is there and of the very configuration.
     """
 
     name: str
+    group: str
     cost: JobCost
     before: tuple[str, ...]
     ranks: int
@@ -58,13 +59,15 @@ def trainings(
         job = plan.codebook_job()
         images = sum(corpus_images(plan, corpus) or 0 for corpus in plan.tokens)
         cost, ran = codebook_cost(job, images), seconds_run(f"{job.output}/record.json", job)
-        found["codebook"] = Training("codebook", cost, (), _ranks(settings, "codebook"), ran)
+        found["codebook"] = Training(
+            "codebook", "codebook", cost, (), _ranks(settings, "codebook"), ran
+        )
     for name, init in plan.inits.items():
         cost = encoder_cost(init.job, plan.study.config.codebook)
         before = ("codebook",) if init.image_tokens else ()
         ran = seconds_run(f"{init.job.output}/record.json", init.job)
-        ranks = _ranks(settings, f"init_{init.kind}")
-        found[f"init {name}"] = Training(f"init {name}", cost, before, ranks, ran)
+        ranks, group = _ranks(settings, f"init_{init.kind}"), f"init {init.kind}"
+        found[f"init {name}"] = Training(f"init {name}", group, cost, before, ranks, ran)
     for name, run in plan.runs.items():
         sources = [s for s in (run.init.image, run.init.text) if s and s.directory]
         inits = [f"init {Path(str(s.directory)).parent.name}" for s in sources]
@@ -72,7 +75,7 @@ def trainings(
         ran = seconds_run(f"{run.output}/record.json", run)
         cost = pretraining_cost(plan, name, assumed)
         ranks = _ranks(settings, "pretrain", run.column)
-        found[name] = Training(name, cost, waits, ranks, ran)
+        found[name] = Training(name, run.column, cost, waits, ranks, ran)
     return found
 
 
@@ -139,7 +142,7 @@ def budget_hours(value: object) -> float:
 def schedule_lines(
     plan: Plan, assumed: Assumptions, settings: LaunchSettings | None = None
 ) -> list[str]:
-    """Jobs, and the wall time of training: each job, all at once, one after another."""
+    """Jobs, and the wall time of training: all at once, one after another."""
     counts = job_counts(plan)
     jobs = trainings(plan, assumed, settings)
     left = sum(job.ran is None for job in jobs.values())
@@ -147,30 +150,34 @@ def schedule_lines(
     lines = [f"Jobs: {sum(counts.values())} ({shown}); {left} of {len(jobs)} trainings to run."]
     if not jobs:
         return lines
-    lines.append("Wall time of training, estimated from the GPU-hours above:")
-    width = max(len(name) for name in jobs)
-    for job in jobs.values():
-        low, high = (_wall(job, assumed, padded) for padded in (False, True))
-        state = "" if job.ran is None else f"; it ran in {duration(job.ran)}"
-        ranks = f"{job.ranks} rank{'s' * (job.ranks > 1)}"
-        lines.append(f"  {job.name:<{width}}  {_range(low, high)} on {ranks}{state}")
     chain = longest(jobs, assumed)
-    high = sum(_wall(jobs[name], assumed, True) for name in chain)
-    low = sum(_wall(jobs[name], assumed, False) for name in chain)
-    lines.append(f"  all side by side: {_range(low, high)} ({' > '.join(chain)})")
-    low, high = (sum(_wall(job, assumed, p) for job in jobs.values()) for p in (False, True))
-    lines.append(f"  one after another: {_range(low, high)}")
-    return lines
+    side = wall_time([jobs[name] for name in chain], assumed)
+    lines.append("Wall time of training, estimated from the GPU-hours above:")
+    lines.append(f"  all side by side: {side} ({' > '.join(chain)})")
+    return [*lines, f"  one after another: {wall_time(jobs.values(), assumed)}"]
 
 
 def longest(jobs: Mapping[str, Training], assumed: Assumptions) -> list[str]:
     """Names of the chain of jobs that takes longest, captions padded."""
-    chains: dict[str, list[str]] = {}
+    found = chains(jobs, assumed).values()
+    return max(found, key=lambda chain: _length(jobs, chain, assumed), default=[])
+
+
+def chains(jobs: Mapping[str, Training], assumed: Assumptions) -> dict[str, list[str]]:
+    """Job -> what it waits for longest, itself at the end."""
+    found: dict[str, list[str]] = {}
     for name, job in jobs.items():
-        earlier: Iterable[list[str]] = (chains[each] for each in job.before)
+        earlier: Iterable[list[str]] = (found[each] for each in job.before)
         best = max(earlier, key=lambda chain: _length(jobs, chain, assumed), default=[])
-        chains[name] = [*best, name]
-    return max(chains.values(), key=lambda chain: _length(jobs, chain, assumed), default=[])
+        found[name] = [*best, name]
+    return found
+
+
+def wall_time(jobs: Iterable[Training], assumed: Assumptions) -> str:
+    """Of jobs one after another, on the ranks of each; captions at their mean and padded."""
+    each = list(jobs)
+    low, high = (sum(_wall(job, assumed, padded) for job in each) for padded in (False, True))
+    return _range(low, high)
 
 
 def _length(jobs: Mapping[str, Training], chain: Iterable[str], assumed: Assumptions) -> float:

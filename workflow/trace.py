@@ -13,14 +13,15 @@ import argparse
 import json
 import signal
 
-from flava.errors import ConfigError, run_cli
+from flava.errors import ConfigError, DataError, run_cli
 from flava.report.html import quantity
 from workflow.choice import read_choice
-from workflow.provenance.cells import TABLES, Cell, Tables
+from workflow.provenance.cells import Cell, Ours
 from workflow.provenance.chain import Chain
 from workflow.provenance.pages import page_problems
 from workflow.provenance.score import trace_cell
-from workflow.provenance.show import as_plain, as_text, broken_links
+from workflow.provenance.show import as_plain, as_text
+from workflow.provenance.tables import TABLES, cells, find
 
 BROKEN = 1  # exit code
 
@@ -39,7 +40,7 @@ def main() -> None:
         "--study", help="name of a finished study, with its budget; that of params.yaml by default"
     )
     parser.add_argument("--seed", type=int, help="this seed's scores alone; default: all")
-    parser.add_argument("--all", action="store_true", help="every cell of every table")
+    parser.add_argument("--all", action="store_true", help="every cell of every page")
     parser.add_argument(
         "--data", action="store_true", help="hash corpora, read tasks' examples again"
     )
@@ -52,10 +53,10 @@ def main() -> None:
     if hasattr(signal, "SIGPIPE"):  # `| head` ends it without a traceback
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     study = given.study or read_choice().name
-    tables, chain = Tables.load(study), Chain(deep=given.data)
+    ours, chain = Ours.load(study), Chain(deep=given.data)
     if given.all:
-        raise SystemExit(check_all(study, tables, chain, given.json))
-    cell = tables.find(given.table, given.column, given.row)
+        raise SystemExit(check_all(study, ours, chain, given.json))
+    cell = find(ours, given.table, given.column, given.row)
     if given.seed is not None:
         cell = cell.of_seed(given.seed)
     raise SystemExit(show(study, cell, chain, given.json))
@@ -68,23 +69,29 @@ def show(study: str, cell: Cell, chain: Chain, as_json: bool) -> int:
         print(json.dumps(as_plain(study, cell, traced), indent=1, ensure_ascii=False))
     else:
         print(as_text(study, cell, traced))
-    return BROKEN if broken_links(traced) else 0
+    return BROKEN if traced.broken() else 0
 
 
-def check_all(study: str, tables: Tables, chain: Chain, as_json: bool) -> int:
+def check_all(study: str, ours: Ours, chain: Chain, as_json: bool) -> int:
     """Prints how many cells of each table resolve, and every broken link; the exit code."""
     affected: dict[str, int] = {}
+    made: dict[str, list[Cell] | None] = {}
     counts = {}
     for table in TABLES:
-        cells, whole = tables.cells(table), 0
-        for cell in cells:
-            broken = broken_links(trace_cell(chain, cell))
+        try:
+            made[table] = found = cells(ours, table)
+        except DataError as error:  # one damaged file must not hide the other tables
+            made[table], found = None, []
+            affected.setdefault(str(error), 0)
+        whole = 0
+        for cell in found:
+            broken = trace_cell(chain, cell).broken()
             whole += not broken
             for problem in broken:
                 affected[problem] = affected.get(problem, 0) + 1
-        counts[table] = {"cells": len(cells), "resolve": whole}
-    pages = page_problems(tables)
-    empty = not any(each["cells"] for each in counts.values())
+        counts[table] = {"cells": len(found), "resolve": whole}
+    pages = page_problems(ours, made)
+    empty = not counts["Table C.1"]["cells"]
     if as_json:
         print(json.dumps({"study": study, "tables": counts, "broken": affected, "pages": pages},
                          indent=1, ensure_ascii=False))  # fmt: skip
@@ -98,10 +105,13 @@ def _print_all(
 ) -> None:
     for table, each in counts.items():
         print(f"{table}, study {study}: {each['resolve']:,} of {each['cells']:,} cells resolve")
+    resolve, total = (sum(each[key] for each in counts.values()) for key in ("resolve", "cells"))
+    print(f"in all: {resolve:,} of {total:,} cells resolve")
     if affected:
         print(f"BROKEN: {quantity(len(affected), 'link')}")
-    for problem, cells in affected.items():
-        print(f"  {problem} ({quantity(cells, 'cell')})")
+    for problem, number in affected.items():
+        of = quantity(number, "cell") if number else "a whole table cannot be made"
+        print(f"  {problem} ({of})")
     if pages:
         print(f"PAGES: {quantity(len(pages), 'problem')}")
     for problem in pages:

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flava.config import LoopConfig
-from flava.jobs import BeitJob, CodebookJob, DinoJob, EvaluateJob, MlmJob, RunConfig
+from flava.jobs import (
+    BeitJob,
+    CodebookJob,
+    DinoJob,
+    EvaluateJob,
+    ImportJob,
+    MlmJob,
+    RunConfig,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,6 +71,13 @@ def run_weights(run: RunConfig) -> Weights:
     assert config is not None
     count = _count((run.arch, config), lambda: build(run.arch, config))
     return Weights(count, count, count)
+
+
+def import_bytes(job: ImportJob) -> int:
+    """Of a published model's copy: its weights alone."""
+    from flava.models.registry import build
+
+    return FLOAT * _count(("clip", job.clip), lambda: build("clip", job.clip))
 
 
 def encoder_weights(job: MlmJob | BeitJob | DinoJob) -> Weights:

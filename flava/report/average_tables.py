@@ -13,7 +13,7 @@ from flava.report.claims import Direction, judge
 from flava.report.compare import Comparison
 from flava.report.headline import headline
 from flava.report.html import DASH, number, paragraph, signed, span, table, text
-from flava.report.marked import ours_span
+from flava.report.marked import average_name, difference_name, ours_span, own
 from flava.report.printed_tables import load_models, read_table
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import AverageCell, full_average, partial_average
@@ -24,10 +24,14 @@ TITLES = DOMAIN_TITLES | {MACRO: "Macro"}
 DELTA = "delta"
 
 
+NAMES = {"table_3": "Table 3", "table_d1": "Table D.1"}
+
+
 @dataclass(frozen=True)
 class Line:
     """A printed line of averages; `column` is None for the line of differences."""
 
+    table: str
     number: str
     title: str
     column: str | None
@@ -48,13 +52,20 @@ def load_lines(folder: Path | str, name: str) -> tuple[Line, ...]:
             heading = next(head for head in line if head.startswith(f"{key}_avg"))
             values[key] = parse(line[heading], f"{name}.csv, line '{line['row']}'")
         if line["row"] == DELTA:
-            found.append(Line(DELTA, "difference", None, values))
+            found.append(Line(NAMES[name], DELTA, "difference", None, values))
             continue
         model = models.get(int(line["row"]))
         if model is None or model.column is None:
             raise DataError(f"{name}.csv: line '{line['row']}' is of no column in models.csv.")
-        found.append(Line(line["row"], line["method"], model.column, values))
+        found.append(Line(NAMES[name], line["row"], line["method"], model.column, values))
     return tuple(found)
+
+
+def of_lines(comparison: Comparison, lines: Sequence[Line]) -> Comparison:
+    """The same comparison with the columns that have a line, in the order of print."""
+    names = [line.column for line in lines if line.column]
+    columns = tuple(c for name in names for c in comparison.columns if c.name == name)
+    return replace(comparison, columns=columns)
 
 
 def average_table(comparison: Comparison, lines: Sequence[Line]) -> str:
@@ -64,14 +75,12 @@ def average_table(comparison: Comparison, lines: Sequence[Line]) -> str:
         comparison: with the table whose averages the lines repeat (Table 4 or C.1).
         lines: as printed.
     """
-    names = [line.column for line in lines if line.column]
-    columns = tuple(c for name in names for c in comparison.columns if c.name == name)
-    comparison = replace(comparison, columns=columns)
+    comparison = of_lines(comparison, lines)
     averages = {key: full_average(comparison, key) for key in KEYS}
     body, wrong = [], list[str]()
     for line in lines:
         if line.column is None:
-            body.append(_difference_line(comparison, line, names))
+            body.append(_difference_line(comparison, line))
             continue
         cells = []
         for key in KEYS:
@@ -80,7 +89,7 @@ def average_table(comparison: Comparison, lines: Sequence[Line]) -> str:
             cells.append(_cell(comparison, line, key, cell))
         body.append([_title(comparison, line), *cells])
     head = ["method", *(_head(averages[key].n_rows, key) for key in KEYS)]
-    return table(head, body) + _notes(comparison, wrong) + _partial(comparison)
+    return table(head, body) + _notes(comparison, wrong) + _partial(comparison, lines[0].table)
 
 
 def _head(n_rows: int, key: str) -> str:
@@ -106,7 +115,7 @@ def _cell(comparison: Comparison, line: Line, key: str, cell: AverageCell) -> st
     missing = NOT_RUN if cell.recomputed is not None else DASH
     ours = span("none", missing, cell.why_no_ours)
     if cell.ours and line.column:
-        ours = ours_span(cell.ours, line.column, key)
+        ours = ours_span(cell.ours, line.table, line.column, average_name(key, False))
     if printed is None:
         return ours + span("of", f"paper {DASH}")
     shown = f"<span class=word>paper </span>{number(printed.value)}"
@@ -156,28 +165,38 @@ def _notes(comparison: Comparison, wrong: Sequence[str]) -> str:
     return notes
 
 
-def _partial(comparison: Comparison) -> str:
+def _partial(comparison: Comparison, name: str) -> str:
     """The averages over the rows that ran, where they are fewer than the paper's."""
     if not any(partial_average(comparison, key) for key in KEYS):
         return ""
-    return f"<h2>Over the rows that ran</h2>{headline(comparison)}"
+    return f"<h2>Over the rows that ran</h2>{headline(comparison, name)}"
 
 
-def _difference_line(comparison: Comparison, line: Line, names: Sequence[str]) -> list[str]:
-    """The second line against the first, seed by seed."""
-    claim = ClaimConfig(claim="difference", source="the table", pairs=[(names[1], names[0])])
-    cells = []
-    for key in KEYS:
-        found = judge(comparison, DELTA, claim, (names[1], names[0]), key)
-        cells.append(_difference(found, line.values[key]))
+def difference(comparison: Comparison, key: str) -> Direction | None:
+    """The second column against the first, seed by seed; None where a row of it did not run.
+
+    Args:
+        comparison: of the two columns (`of_lines`).
+        key: a domain, or `macro`.
+    """
+    pair = (comparison.columns[1].name, comparison.columns[0].name)
+    claim = ClaimConfig(claim="difference", source="the table", pairs=[pair])
+    found = judge(comparison, DELTA, claim, pair, key)
+    return found if found.ours is not None and len(found.rows) == found.n_rows_paper else None
+
+
+def _difference_line(comparison: Comparison, line: Line) -> list[str]:
+    cells = [_difference(difference(comparison, key), line, key) for key in KEYS]
     return ["difference, 2 \N{MINUS SIGN} 1", *cells]
 
 
-def _difference(found: Direction, printed: Printed | None) -> str:
+def _difference(found: Direction | None, line: Line, key: str) -> str:
+    printed = line.values[key]
     paper = span("of", f"paper {signed(printed.value)}" if printed else f"paper {DASH}")
-    if found.ours is None or len(found.rows) < found.n_rows_paper:
+    if found is None or found.ours is None:
         return span("none", NOT_RUN, "a row of it did not run") + paper
-    ours = signed(found.ours)
+    pair = difference_name(found.column, found.baseline)
+    ours = own(line.table, pair, average_name(key, False), signed(found.ours))
     if found.std_error is not None:
         css = "se" if found.error_source == "seeds" else "se test"
         ours += span(css, f" \N{PLUS-MINUS SIGN}{number(found.std_error)}")

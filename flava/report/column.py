@@ -7,12 +7,15 @@ from typing import Any
 
 from flava.errors import ConfigError, unknown_name
 from flava.jobs import ReportSettings
+from flava.records import Record
 from flava.report.compare import ColumnInfo, Comparison
 from flava.report.html import DASH, paragraph, span, table, text
+from flava.report.marked import own
 from flava.report.runs import Run
 from flava.report.tables import results_table
 
 ABOUT = ("number", "title", "paper_data")  # of the printed column, no settings
+ORIGIN = ("started", "code", "configuration", "software")
 PLACES = ("study", "column", "seed", "output", "checkpoints")  # differ between any two runs
 
 
@@ -43,6 +46,21 @@ def heading(comparison: Comparison, settings: ReportSettings, name: str) -> str:
     return title + paragraph(" ".join(lines), "lead")
 
 
+def entry(settings: ReportSettings, name: str) -> dict[str, Any]:
+    """Dotted key -> value of a column's entry in params/columns.yaml, resolved."""
+    tree = flat(settings.columns[name].model_dump(mode="json"))
+    return {key: value for key, value in tree.items() if key.split(".")[0] not in ABOUT}
+
+
+def shown_keys(settings: ReportSettings, name: str) -> list[str]:
+    """Keys of a column's entry that its page shows: those changed, all where it has no base."""
+    mine, base = entry(settings, name), settings.bases.get(name)
+    if base is None:
+        return list(mine)
+    other = entry(settings, base)
+    return [key for key in dict.fromkeys([*other, *mine]) if other.get(key) != mine.get(key)]
+
+
 def configuration(settings: ReportSettings, name: str, pages: Collection[str]) -> str:
     """What the column's entry changes, key by key; all of it for a column without a base.
 
@@ -51,16 +69,15 @@ def configuration(settings: ReportSettings, name: str, pages: Collection[str]) -
         name: of the column.
         pages: columns that have a page to link to.
     """
-    own = flat(settings.columns[name].model_dump(mode="json"))
-    base = settings.bases.get(name)
+    mine, base = entry(settings, name), settings.bases.get(name)
+    keys = shown_keys(settings, name)
     if base is None:
-        shown = [[f"<code>{text(k)}</code>", _value(v)] for k, v in own.items() if _setting(k)]
+        shown = [[f"<code>{text(key)}</code>", _cell("Columns", name, key, mine)] for key in keys]
         return paragraph("It builds on no other column.") + table(["key", "value"], shown)
-    other = flat(settings.columns[base].model_dump(mode="json"))
+    other = entry(settings, base)
     changed = [
-        [f"<code>{text(key)}</code>", _value(other.get(key)), _value(own.get(key))]
-        for key in dict.fromkeys([*other, *own])
-        if _setting(key) and other.get(key) != own.get(key)
+        [f"<code>{text(key)}</code>", *_pair("Columns", (base, other), (name, mine), key)]
+        for key in keys
     ]
     link = f"<code>{text(base)}</code>"
     if base in pages:
@@ -69,35 +86,49 @@ def configuration(settings: ReportSettings, name: str, pages: Collection[str]) -
     return paragraph(note) + table(["key", f"<code>{text(base)}</code>", "this column"], changed)
 
 
-def run_differences(runs: Sequence[Run], settings: ReportSettings, name: str) -> str:
-    """Where the resolved runs of the column and of its base differ, first seed of both.
+def run_settings(runs: Sequence[Run], name: str) -> dict[str, Any] | None:
+    """Dotted key -> value of the column's resolved run, first seed; None without a run.
 
     Args:
         runs: of the study, the seeds of a column in their order.
-        settings: of the study.
         name: of the column.
     """
-    first = {run.column: run for run in reversed(runs)}
+    config = next((run.config for run in runs if run.column == name), None)
+    if config is None:
+        return None
+    return {key: v for key, v in flat(config).items() if key.split(".")[0] not in PLACES}
+
+
+def run_differences(runs: Sequence[Run], settings: ReportSettings, name: str) -> str:
+    """Where the resolved runs of the column and of its base differ, first seed of both."""
     base = settings.bases.get(name)
-    names = [column for column in (name, base) if column]
-    if not all(column in first for column in names):
+    mine, other = run_settings(runs, name), run_settings(runs, base) if base else None
+    if mine is None:
         return ""
-    trees = [flat(first[column].config) for column in names]
-    own = {key: value for key, value in trees[0].items() if key.split(".")[0] not in PLACES}
     parts = []
-    if len(trees) == 2:
+    if base and other is not None:
         body = [
-            [f"<code>{text(key)}</code>", _value(trees[1].get(key)), _value(own.get(key))]
-            for key in dict.fromkeys([*own, *trees[1]])
-            if key.split(".")[0] not in PLACES and own.get(key) != trees[1].get(key)
+            [f"<code>{text(key)}</code>", *_pair("Settings", (base, other), (name, mine), key)]
+            for key in dict.fromkeys([*mine, *other])
+            if mine.get(key) != other.get(key)
         ]
         parts.append(paragraph("What this comes to in the resolved configuration of a run:"))
         parts.append(table(["key", f"<code>{text(base)}</code>", "this column"], body))
-    whole = table(
-        ["key", "value"], [[f"<code>{text(k)}</code>", _value(v)] for k, v in own.items()]
-    )
-    parts.append(f"<details><summary>All {len(own)} settings of a run</summary>{whole}</details>")
+    body = [[f"<code>{text(key)}</code>", _cell("Settings", name, key, mine)] for key in mine]
+    whole = table(["key", "value"], body)
+    parts.append(f"<details><summary>All {len(mine)} settings of a run</summary>{whole}</details>")
     return "".join(parts)
+
+
+def _pair(
+    of: str, base: tuple[str, Mapping[str, Any]], column: tuple[str, Mapping[str, Any]], key: str
+) -> list[str]:
+    return [_cell(of, name, key, tree) for name, tree in (base, column)]
+
+
+def _cell(of: str, column: str, key: str, tree: Mapping[str, Any]) -> str:
+    shown = shown_value(tree.get(key))
+    return own(of, column, key, text(shown)) if shown else span("none", DASH)
 
 
 def scores(comparison: Comparison, settings: ReportSettings, name: str) -> str:
@@ -116,18 +147,18 @@ def origin(runs: Sequence[Run]) -> str:
     """Where each run came from, as its record says."""
     body = []
     for run in runs:
-        record = run.record
-        commit = record.git_commit[:12] + (" with changes" if record.git_dirty else "")
-        body.append(
-            [
-                text(run.name),
-                text(record.started),
-                f"<code>{text(commit)}</code>",
-                f"<code>{text(record.config_sha256[:12])}</code>",
-                text(", ".join(f"{k} {v}" for k, v in record.packages.items() if k == "torch")),
-            ]
-        )
-    return table(["run", "started", "code", "configuration", "software"], body)
+        shown = origin_line(run.record)
+        cells = [own("Origin", run.name, what, text(value)) for what, value in shown.items()]
+        body.append([text(run.name), *cells])
+    return table(["run", *ORIGIN], body)
+
+
+def origin_line(record: Record) -> dict[str, str]:
+    """`ORIGIN` of a record, as shown."""
+    commit = record.git_commit[:12] + (" with changes" if record.git_dirty else "")
+    software = ", ".join(f"{k} {v}" for k, v in record.packages.items() if k == "torch") or DASH
+    values = (record.started, commit, record.config_sha256[:12], software)
+    return dict(zip(ORIGIN, values, strict=True))
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -143,11 +174,8 @@ def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _setting(key: str) -> bool:
-    return key.split(".")[0] not in ABOUT
-
-
-def _value(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """A setting as plain text; empty for none."""
     if value is None or value in ({}, []):
-        return span("none", DASH)
-    return text(", ".join(map(str, value)) if isinstance(value, list) else value)
+        return ""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

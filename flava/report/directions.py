@@ -31,6 +31,7 @@ from flava.report.claims import (
 )
 from flava.report.compare import Comparison, load_comparison
 from flava.report.html import DASH, number, quantity, signed, span, table, text
+from flava.report.marked import average_name, difference_name, own
 from flava.report.published import DOMAINS, MACRO
 from flava.report.tables import DOMAIN_TITLES
 
@@ -161,7 +162,8 @@ def _cell(direction: Direction | None) -> str:
     every = DASH if direction.paper_all is None else signed(direction.paper_all)
     if direction.ours is None:
         return span("none", NOT_RUN) + span("of", f"paper {every}")
-    ours = signed(direction.ours)
+    pair = difference_name(direction.column, direction.baseline)
+    ours = own("Directions", pair, average_name(direction.domain, False), signed(direction.ours))
     if direction.std_error is not None:
         css = "se" if direction.error_source == "seeds" else "se test"
         ours += span(css, f" \N{PLUS-MINUS SIGN}{number(direction.std_error)}")

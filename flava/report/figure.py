@@ -11,6 +11,7 @@ from flava.errors import DataError
 from flava.report.compare import Comparison, Estimate, std_error_of_mean
 from flava.report.curves import inline_svg, svg_settings
 from flava.report.html import DASH, SORTABLE, number, paragraph, signed, span, table, text
+from flava.report.marked import SVG_MARK, difference_name, own
 from flava.report.printed_tables import load_models
 from flava.report.published import DOMAINS
 from flava.report.tables import DOMAIN_TITLES, NOT_RUN
@@ -18,12 +19,13 @@ from flava.report.tables import DOMAIN_TITLES, NOT_RUN
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NAME = "figure_4"
+NAME, TITLE = "figure_4", "Figure 4"
 FILE_KINDS = ("png", "pdf")
 ORDER = ("vision", "nlp", "multimodal")
 PAPER_COLOUR, OUR_COLOUR = "#0072b2", "#e69f00"
 BAR = 0.38  # of the distance between two rows
 ROW_INCHES, ROOM_INCHES, WIDTH_INCHES = 0.34, 0.75, 4.4
+ARROWS = "\N{LEFTWARDS ARROW}\N{RIGHTWARDS ARROW}"  # at a bar that goes on
 BEYOND = 1.25  # a bar of ours ends here, at this multiple of the paper's longest
 ROOM = 0.22  # of the width of the bars, on each side, for their numbers
 
@@ -103,7 +105,7 @@ def figure_4(comparison: Comparison, found: Sequence[Ratio], columns: tuple[str,
         label = f"{caption.partition(':')[0]}: bars of the table below"
         parts.append(
             f'<figure role="img" aria-label="{text(label)}"><figcaption>{text(caption)}'
-            f"</figcaption>{_inline(rows)}</figure>"
+            f"</figcaption>{_inline(rows, difference_name(*columns))}</figure>"
         )
     links = ", ".join(f'<a href="{NAME}.{kind}">{kind.upper()}</a>' for kind in FILE_KINDS)
     files = paragraph(f"The figure as a file: {links}.", "small")
@@ -141,7 +143,7 @@ def _keys(comparison: Comparison, columns: tuple[str, str]) -> str:
     return f'<ul class="keys">{shown}</ul>'
 
 
-def _inline(rows: Sequence[Ratio]) -> str:
+def _inline(rows: Sequence[Ratio], pair: str) -> str:
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -151,18 +153,26 @@ def _inline(rows: Sequence[Ratio]) -> str:
         height = ROW_INCHES * len(rows) + ROOM_INCHES
         figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
         FigureCanvasSVG(figure)
-        draw_bars(figure.add_subplot(), rows)
+        draw_bars(figure.add_subplot(), rows, f"{SVG_MARK}{TITLE}|{pair}|")
         return inline_svg(figure)
 
 
-def draw_bars(axes: Axes, rows: Sequence[Ratio]) -> None:
-    """Two bars a row, the paper's above ours."""
+def draw_bars(axes: Axes, rows: Sequence[Ratio], mark: str | None = None) -> None:
+    """Two bars a row, the paper's above ours.
+
+    Args:
+        axes: where to.
+        rows: from the lowest up.
+        mark: what an element of ours is named by, before its row; None: not named.
+    """
     printed = [abs(item.paper) for item in rows if item.paper is not None]
     low = min([0.0, *(item.paper for item in rows if item.paper is not None)])
     limit = BEYOND * max(printed, default=1.0)
     for y, item in enumerate(rows):
         _bar(axes, y + BAR / 2, item.paper, PAPER_COLOUR, limit)
-        _bar(axes, y - BAR / 2, item.ours.mean if item.ours else None, OUR_COLOUR, limit)
+        name = None if mark is None else f"{mark}{item.row}"
+        mean = item.ours.mean if item.ours else None
+        _bar(axes, y - BAR / 2, mean, OUR_COLOUR, limit, name)
     ours = [max(-limit, item.ours.mean) for item in rows if item.ours]
     lowest = min([low, *ours, -limit / 4])
     axes.set_xlim(lowest - ROOM * (limit - lowest), limit + ROOM * (limit - lowest))
@@ -175,13 +185,15 @@ def draw_bars(axes: Axes, rows: Sequence[Ratio]) -> None:
     axes.set_axisbelow(True)
 
 
-def _bar(axes: Axes, y: float, value: float | None, colour: str, limit: float) -> None:
+def _bar(
+    axes: Axes, y: float, value: float | None, colour: str, limit: float, name: str | None = None
+) -> None:
     """A bar with its number; one beyond the limit ends there, its number tells."""
     if value is None:
         return
     shown = max(-limit, min(limit, value))
     axes.barh(y, shown, height=BAR, color=colour)
-    left, right = "\N{LEFTWARDS ARROW}" * (value < -limit), "\N{RIGHTWARDS ARROW}" * (value > limit)
+    left, right = ARROWS[0] * (value < -limit), ARROWS[1] * (value > limit)
     axes.annotate(
         f"{left}{signed(value, 1)}{right}",
         (shown, y),
@@ -191,7 +203,13 @@ def _bar(axes: Axes, y: float, value: float | None, colour: str, limit: float) -
         va="center",
         fontsize=7,
         color="#5d6877",
+        gid=name,
     )
+
+
+def _scored(comparison: Comparison, row: str, column: str) -> str:
+    ours = comparison.cells[row, column].ours
+    return own(comparison.published.title, column, row, number(ours.mean)) if ours else NOT_RUN
 
 
 def figure_table(comparison: Comparison, found: Sequence[Ratio], columns: tuple[str, str]) -> str:
@@ -205,14 +223,14 @@ def figure_table(comparison: Comparison, found: Sequence[Ratio], columns: tuple[
             paper = DASH if item.paper is None else signed(item.paper, 1)
             ours = span("none", NOT_RUN, item.why_not)
             if item.ours:
-                ours = signed(item.ours.mean, 1)
+                ours = own(TITLE, difference_name(*columns), item.row, signed(item.ours.mean, 1))
                 if item.ours.std_error is not None:
                     css = "se" if item.ours.error_source == "seeds" else "se test"
                     ours += span(css, f" \N{PLUS-MINUS SIGN}{number(item.ours.std_error, 1)}")
             elif all(cell.ours for cell in cells):
                 ours = span("none", text(item.why_not))
             printed = ", ".join(DASH if c.paper is None else number(c.paper) for c in cells)
-            scored = ", ".join(number(c.ours.mean) if c.ours else NOT_RUN for c in cells)
+            scored = ", ".join(_scored(comparison, item.row, name) for name in columns)
             body.append([text(item.row), paper, ours, printed, scored])
     note = (
         "Difference in percent of CLIP's score; positive: FLAVA is better. The paper's from the "

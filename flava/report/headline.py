@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from flava.report.compare import ColumnInfo, Comparison
 from flava.report.html import DASH, number, paragraph, signed, span, table, text
+from flava.report.marked import average_name, own
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import AverageCell, AverageRow, full_average, partial_average
 from flava.report.tables import DOMAIN_TITLES, error_note
 
 
-def headline(comparison: Comparison) -> str:
-    """One line a column that ran: its domain and macro averages beside the paper's.
-
-    Where a row is missing, averages are over the rows that ran, and the heading says so.
-    """
-    rows = [
+def headline_rows(comparison: Comparison) -> list[AverageRow]:
+    """Averages by domain and macro, over the rows that ran where some did not."""
+    return [
         partial_average(comparison, key) or full_average(comparison, key)
         for key in (*DOMAINS, MACRO)
     ]
+
+
+def headline(comparison: Comparison, name: str = "Averages") -> str:
+    """One line a column that ran: its domain and macro averages beside the paper's.
+
+    Where a row is missing, averages are over the rows that ran, and the heading says so.
+
+    Args:
+        comparison: joined scores.
+        name: of the table, for `workflow.trace`.
+    """
+    rows = headline_rows(comparison)
     head = ["column", *[_head(row) for row in rows]]
     body = []
     for column in comparison.ran():
-        cells = [_cell(row, column, comparison) for row in rows]
+        cells = [_cell(row, column, comparison, name) for row in rows]
         title = f"{column.number} {text(column.title)}"
         if column.stand_in:
             title += span("of wrap", f"stand-in: {text(column.stand_in)}")
@@ -39,11 +49,12 @@ def _head(row: AverageRow) -> str:
     return title + span("of", which)
 
 
-def _cell(row: AverageRow, column: ColumnInfo, comparison: Comparison) -> str:
+def _cell(row: AverageRow, column: ColumnInfo, comparison: Comparison, name: str) -> str:
     cell: AverageCell = row.cells[column.name]
     ours = span("none", DASH, cell.why_no_ours)
     if cell.ours:
-        ours = number(cell.ours.mean)
+        place = average_name(row.key, row.partial)
+        ours = own(name, column.name, place, number(cell.ours.mean))
         if cell.ours.std_error is not None:
             test = "" if cell.ours.error_source == "seeds" else " test"
             ours += span(f"se{test}", f" \N{PLUS-MINUS SIGN}{number(cell.ours.std_error)}")

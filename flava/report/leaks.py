@@ -8,9 +8,11 @@ from typing import TypeVar
 from flava.evaluate.leak_result import ImageLeaks, Leaks, TextLeaks, load_leaks
 from flava.jobs import ReportJob
 from flava.report.html import DASH, paragraph, quantity, table, text
+from flava.report.marked import own
 
 SearchT = TypeVar("SearchT", bound=ImageLeaks | TextLeaks)
 _IMAGE_HEAD = ["task", "corpus", "test images", "near by hash", "found", "for example"]
+FOUND = "found"
 NO_CHECK = "The leak check was not run: the study turns it off (<code>leaks: null</code>)."
 
 
@@ -83,13 +85,38 @@ def _tables(
     ]
 
 
+def image_counts(each: ImageLeaks) -> dict[str, str]:
+    """What is counted of a task's test images in a corpus, as shown."""
+    flat = {"flat, not searched": f"{each.flat:,}"} if each.flat else {}
+    counts = {"test images": f"{each.test:,}", **flat, "near by hash": f"{each.near:,}"}
+    return counts | {FOUND: _count(each)}
+
+
+def text_counts(each: TextLeaks) -> dict[str, str]:
+    """What is counted of a task's test texts in a corpus, as shown."""
+    unknown = {"with unknown words": f"{each.unknown:,}"} if each.unknown else {}
+    short = {"short": f"{each.short:,}", "short, found": f"{each.short_matched:,}"}
+    return {"test texts": f"{each.test:,}", **unknown, **short, FOUND: _count(each)}
+
+
+def leak_row(task: str, what: str) -> str:
+    """Row of a count, for `workflow.trace`; its column is the corpus."""
+    return f"{task}, {what}"
+
+
+def _marked(each: ImageLeaks | TextLeaks, counts: dict[str, str]) -> dict[str, str]:
+    return {k: own("Leaks", each.corpus, leak_row(each.task, k), v) for k, v in counts.items()}
+
+
 def _image_row(found: Leaks, each: ImageLeaks) -> list[str]:
     example = DASH
     if each.examples:
         first = each.examples[0]
         example = f"<code>{text(first.test)}</code> = <code>{text(first.corpus)}</code>"
-    flat = f" ({each.flat:,} flat, not searched)" if each.flat else ""
-    return [*_names(found, each), f"{each.test:,}{flat}", f"{each.near:,}", _count(each), example]
+    shown = _marked(each, image_counts(each))
+    flat = f" ({shown['flat, not searched']} flat, not searched)" if each.flat else ""
+    tested = shown["test images"] + flat
+    return [*_names(found, each), tested, shown["near by hash"], _bold(each, shown), example]
 
 
 def _text_head(words: int) -> list[str]:
@@ -97,16 +124,21 @@ def _text_head(words: int) -> list[str]:
 
 
 def _text_row(found: Leaks, each: TextLeaks) -> list[str]:
-    unknown = f" ({each.unknown:,} with unknown words)" if each.unknown else ""
-    short = [f"{each.short:,}", f"{each.short_matched:,}"]
-    return [*_names(found, each), f"{each.test:,}{unknown}", *short, _count(each)]
+    shown = _marked(each, text_counts(each))
+    unknown = f" ({shown['with unknown words']} with unknown words)" if each.unknown else ""
+    short = [shown["short"], shown["short, found"]]
+    return [*_names(found, each), shown["test texts"] + unknown, *short, _bold(each, shown)]
 
 
 def _names(found: Leaks, each: ImageLeaks | TextLeaks) -> list[str]:
     return [text(found.titles.get(each.task, each.task)), text(each.corpus.replace("_", " "))]
 
 
+def _bold(each: ImageLeaks | TextLeaks, shown: dict[str, str]) -> str:
+    return f"<b>{shown[FOUND]}</b>" if each.matched else shown[FOUND]
+
+
 def _count(each: ImageLeaks | TextLeaks) -> str:
     if not each.matched:
         return "0"
-    return f"<b>{each.matched:,}</b> ({100 * each.matched / each.test:.1f} %)"
+    return f"{each.matched:,} ({100 * each.matched / each.test:.1f} %)"

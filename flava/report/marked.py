@@ -1,27 +1,56 @@
-"""One number of ours as HTML: value, standard error, seeds."""
+"""Numbers of ours as HTML, each with the name by which `workflow.trace` finds it."""
 
 from __future__ import annotations
 
 from flava.report.compare import Estimate
 from flava.report.html import number, signed, span, text
+from flava.report.published import MACRO
+from flava.report.summary import MACRO_TABLE_C1
 
 PART = ", rows that ran"  # of an average that is not over all of the paper's rows
+AVERAGES = {
+    "nlp": "NLP Avg.",
+    "vision": "Vision Avg.",
+    "multimodal": "Multimodal Avg.",
+    MACRO: "Macro Avg.",
+    MACRO_TABLE_C1: "Macro Avg. (NLP, vision)",
+}
+MARK = "data-cell"  # "table|column|row" of the number that the element holds
+SVG_MARK = "cell "  # the same in a picture, where the id of a group has it
 
 
-def ours_span(estimate: Estimate, column: str, row: str, marks: str = "") -> str:
+def average_name(key: str, partial: bool) -> str:
+    """Row of an average: a domain's or a macro average, over all rows or those that ran."""
+    return AVERAGES[key] + (PART if partial else "")
+
+
+def difference_name(column: str, baseline: str) -> str:
+    """Column of a difference, or a ratio, of two columns."""
+    return f"{column} - {baseline}"
+
+
+def own(table: str, column: str, row: str, content: str) -> str:
+    """Ready HTML of something that this study computed, with its place in a table.
+
+    Args:
+        table, column, row: its name for `workflow.trace`, without a "|".
+        content: without tags.
+    """
+    return f'<span class="own" {MARK}="{text(f"{table}|{column}|{row}")}">{content}</span>'
+
+
+def ours_span(estimate: Estimate, table: str, column: str, row: str, marks: str = "") -> str:
     """The mean with its standard error; a hint gives the seeds.
 
     Args:
         estimate: of a score or an average, percent.
-        column, row: which cell of the table it is, for `workflow.trace`; an average is `key`, or
-            `key` and `PART`.
+        table, column, row: as `own`.
         marks: CSS classes of `best_marks`.
     """
     shown = span(marks, number(estimate.mean)) if marks else number(estimate.mean)
-    cell, hint = text(f"{column}|{row}"), text(describe(estimate))
-    return (
-        f'<span class="ours" data-cell="{cell}" title="{hint}">{shown}{error_span(estimate)}</span>'
-    )
+    cell, hint = text(f"{table}|{column}|{row}"), text(describe(estimate))
+    error = error_span(estimate)
+    return f'<span class="ours" {MARK}="{cell}" title="{hint}">{shown}{error}</span>'
 
 
 def error_span(estimate: Estimate) -> str:

@@ -12,6 +12,7 @@ from flava.report.marks import BEST_PUBLIC, best_marks
 from flava.report.printed_tables import Model, load_models, load_row_names, read_table
 from flava.report.tables import NOT_RUN, error_note
 
+TITLE = "Table 5"
 LEAD = ("row", "public_data", "method")
 
 
@@ -31,6 +32,16 @@ def methods_table(comparison: Comparison, folder: Path | str) -> str:
         body.append([_title(comparison, line, model), *cells])
     head = ["method", *(text(heading) for heading in headings)]
     return wide_table(head, {"": body}, "methods") + _note(comparison)
+
+
+def own_cells(comparison: Comparison, folder: Path | str) -> list[tuple[str, str]]:
+    """(column, row) of every cell of ours, line by line."""
+    models, names = load_models(folder, "table_5"), load_row_names(folder, "table_5")
+    headings = [heading for heading in read_table(folder, "table_5")[0] if heading not in LEAD]
+    columns = [model.column for model in models.values() if model.column]
+    places = [(column, names.get(heading, heading)) for column in columns for heading in headings]
+    cells = {(column, row): cell for (row, column), cell in comparison.cells.items()}
+    return [place for place in places if place in cells and cells[place].ours]
 
 
 def printed_value(cell: str) -> float | None:
@@ -78,7 +89,7 @@ def _cell(
         return span("ours none", NOT_RUN, cell.why_no_ours) + paper
     if value is not None:
         paper += " " + delta_span(cell.ours.mean - value, _grey(comparison, model.column, row))
-    return ours_span(cell.ours, model.column, row) + paper
+    return ours_span(cell.ours, TITLE, model.column, row) + paper
 
 
 def _grey(comparison: Comparison, column: str, row: str) -> bool:

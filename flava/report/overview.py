@@ -11,12 +11,14 @@ from pathlib import Path
 from flava.report.claims import HOLDS, NOT_RUN, REVERSED, UNDECIDED, Direction
 from flava.report.directions import agreement
 from flava.report.html import paragraph, span, table, text
+from flava.report.marked import own
 
 GROUPS = {
     "Tables": tuple(f"table_{n}" for n in ("1", "2", "3", "4", "5", "a1", "a2", "c1", "d1")),
     "Figure and curves": ("figure_4", "training_curves"),
     "Checks": ("directions", "audit"),
 }
+COUNTED = (HOLDS, REVERSED, UNDECIDED, "same sign as the paper's")
 OTHERS, COLUMN = "Others", "column_"
 NOTE = (
     "Each claim is about some pairs of columns, in up to four averages: vision, language, "
@@ -33,33 +35,26 @@ def claims_overview(directions: Sequence[Direction]) -> str:
     for _, group in groupby(directions, key=lambda direction: direction.key):
         items = list(group)
         first = items[0]
-        looked_at = [item for item in items if item.word != NOT_RUN]
-        counts = [_count(looked_at, word) for word in (HOLDS, REVERSED)]
+        ran = any(item.word != NOT_RUN for item in items)
+        counts = claim_counts(items).items()
+        shown = [_count(first.key, word, n) if ran else n for word, n in counts]
         title = text(first.claim) + span("of wrap", text(first.source))
-        body.append([title, *counts, _open(looked_at), agreement(looked_at), _not_run(items)])
-    head = [
-        "the paper's claim",
-        "holds",
-        "reversed",
-        "undecided",
-        "same sign as the paper's",
-        "not run",
-    ]
+        body.append([title, *shown, str(sum(item.word == NOT_RUN for item in items))])
+    head = ["the paper's claim", *COUNTED, "not run"]
     return table(head, body, "plain overview") + paragraph(NOTE, "small")
 
 
-def _count(items: Sequence[Direction], word: str) -> str:
-    number = sum(item.word == word for item in items)
-    css = {HOLDS: "verdict good", REVERSED: "verdict bad"}[word]
-    return span(css, str(number)) if number else "0"
+def claim_counts(items: Sequence[Direction]) -> dict[str, str]:
+    """`COUNTED` -> how many of a claim's differences."""
+    ran = [item for item in items if item.word != NOT_RUN]
+    counts = {word: str(sum(item.word == word for item in ran)) for word in COUNTED[:-1]}
+    return counts | {COUNTED[-1]: agreement(ran)}
 
 
-def _open(items: Sequence[Direction]) -> str:
-    return str(sum(item.word == UNDECIDED for item in items))
-
-
-def _not_run(items: Sequence[Direction]) -> str:
-    return str(sum(item.word == NOT_RUN for item in items))
+def _count(key: str, word: str, count: str) -> str:
+    shown = own("Claims", key, word, count)
+    css = {HOLDS: "verdict good", REVERSED: "verdict bad"}.get(word)
+    return span(css, shown) if css and count != "0" else shown
 
 
 def page_links(folder: Path, columns: Collection[str]) -> str:

@@ -44,10 +44,28 @@ class Run:
 
 @dataclass(frozen=True)
 class Source:
-    """One source of a prepared corpus, as its manifest states it."""
+    """One source of a prepared corpus, as the manifest at `manifest` states it."""
 
     corpus: str
     facts: Mapping[str, Any]
+    manifest: str
+
+    @property
+    def name(self) -> str:
+        """Of the data set."""
+        return str(self.facts.get("name", "unnamed"))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Unit -> how many, none of them zero."""
+        found: Mapping[str, Any] = self.facts.get("counts", {})
+        return {unit: n for unit, n in found.items() if isinstance(n, int) and n}
+
+    @property
+    def mean_words(self) -> float | None:
+        """Mean words of a text, where the source has texts."""
+        words = self.facts.get("mean_words")
+        return float(words) if isinstance(words, int | float) else None
 
 
 def load_runs(job: ReportJob, records: Mapping[str, Sequence[str]]) -> tuple[Run, ...]:
@@ -150,7 +168,7 @@ def _sources(path: Path) -> list[Source]:
     if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
         raise DataError(f"{path} lists no sources. Prepare that corpus again.")
     # Not the kind: the stand-in for the released CLIP reads other pairs.
-    return [Source(path.parent.name, item) for item in listed]
+    return [Source(path.parent.name, item, str(path)) for item in listed]
 
 
 def _check_manifest(run: Run, path: Path, sha256: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from flava.jobs import ReportJob
 from flava.records import Record
-from flava.report.compare import Comparison
+from flava.report.compare import Comparison, RowInfo
 from flava.report.html import (
     DASH,
     SORTABLE,
@@ -17,8 +17,13 @@ from flava.report.html import (
     table,
     text,
 )
+from flava.report.marked import own
 from flava.report.runs import Run, Source
 from flava.report.tables import DOMAIN_TITLES, extra_table, scale_line, stand_in_rows
+
+FACTS = ("test examples", "chance, %")  # of a row whose test set is a stand-in
+COST = ("training", "evaluation", "GPU hours", "peak memory", "ranks", "hardware")
+WORDS = "words a text"
 
 
 def banner(job: ReportJob, comparison: Comparison) -> str:
@@ -68,12 +73,20 @@ def stand_ins(comparison: Comparison) -> str:
         [
             text(row.name),
             text(row.stand_in),
-            f"{row.n_examples:,}",
-            DASH if row.chance is None else number(row.chance, 1),
+            *(
+                own("Stand-ins", fact, row.name, shown) if shown else DASH
+                for fact, shown in row_facts(row).items()
+            ),
         ]
         for row in rows
     ]
-    return models + table(["row", "stand-in", "test examples", "chance, %"], body, SORTABLE)
+    return models + table(["row", "stand-in", *FACTS], body, SORTABLE)
+
+
+def row_facts(row: RowInfo) -> dict[str, str]:
+    """`FACTS` of a row that ran, as shown; empty where it has none."""
+    chance = "" if row.chance is None else number(row.chance, 1)
+    return dict(zip(FACTS, (f"{row.n_examples:,}", chance), strict=True))
 
 
 def not_run(comparison: Comparison) -> str:
@@ -111,22 +124,31 @@ def _missing_cells(comparison: Comparison) -> list[str]:
 
 def cost(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
     """Wall time, hardware and memory of each run and of what runs start from, with the sum."""
-    body = [_cost(name, record, DASH) for name, record in earlier.items()]
-    body += [_cost(run.name, run.record, duration(run.evaluate_seconds)) for run in runs]
-    head = ["run", "training", "evaluation", "GPU hours", "peak memory", "ranks", "hardware"]
-    return paragraph(total_cost(runs, earlier)) + table(head, body, SORTABLE)
-
-
-def _cost(name: str, record: Record, evaluation: str) -> list[str]:
-    return [
-        text(name),
-        duration(record.wall_seconds),
-        evaluation,
-        f"{record.gpu_hours:.2f}" if record.hardware.gpus else DASH,
-        f"{record.peak_memory_bytes / 2**30:.1f} GiB",
-        text(record.ranks),
-        text(hardware(record)),
+    lines = {name: cost_line(record) for name, record in earlier.items()}
+    lines |= {run.name: cost_line(run.record, run.evaluate_seconds) for run in runs}
+    body = [
+        [text(name), *(own("Cost", name, what, text(v)) if v else DASH for what, v in line.items())]
+        for name, line in lines.items()
     ]
+    return paragraph(total_cost(runs, earlier)) + table(["run", *COST], body, SORTABLE)
+
+
+def cost_line(record: Record, evaluate_seconds: float | None = None) -> dict[str, str]:
+    """`COST` of a training as shown; empty where there is none.
+
+    Args:
+        record: of the training.
+        evaluate_seconds: wall time of its evaluations, where it has some.
+    """
+    values = (
+        duration(record.wall_seconds),
+        "" if evaluate_seconds is None else duration(evaluate_seconds),
+        f"{record.gpu_hours:.2f}" if record.hardware.gpus else "",
+        f"{record.peak_memory_bytes / 2**30:.1f} GiB",
+        str(record.ranks),
+        hardware(record),
+    )
+    return dict(zip(COST, values, strict=True))
 
 
 def total_cost(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
@@ -151,27 +173,34 @@ def hardware(record: Record) -> str:
 
 def data(sources: Sequence[Source]) -> str:
     """Sources of the corpora, from their manifests."""
-    head = ["corpus", "source", "stands in for", "counts", "words a text", "licence"]
+    head = ["corpus", "source", "stands in for", "counts", WORDS, "licence"]
     body = []
     for source in sources:
-        facts = source.facts
-        counts, words = facts.get("counts", {}), facts.get("mean_words")
-        shown = ", ".join(
-            f"{count:,} {text(name.replace('_', ' '))}"
-            for name, count in counts.items()
-            if isinstance(count, int) and count
-        )
+        shown = {
+            unit: own("Corpora", source.corpus, f"{source.name}, {unit}", value)
+            for unit, value in source_cells(source).items()
+        }
         body.append(
             [
                 text(source.corpus),
-                text(facts.get("name", DASH)),
-                text(facts.get("stand_in_for") or DASH),
-                shown or DASH,
-                number(words, 1) if isinstance(words, int | float) else DASH,
-                text(facts.get("licence", DASH)),
+                text(source.name),
+                text(source.facts.get("stand_in_for") or DASH),
+                ", ".join(f"{shown[unit]} {text(_spoken(unit))}" for unit in source.counts) or DASH,
+                shown.get(WORDS, DASH),
+                text(source.facts.get("licence", DASH)),
             ]
         )
     return table(head, body, SORTABLE)
+
+
+def source_cells(source: Source) -> dict[str, str]:
+    """Unit, or `WORDS` -> the manifest's number of it as shown."""
+    shown = {unit: f"{count:,}" for unit, count in source.counts.items()}
+    return shown | ({} if source.mean_words is None else {WORDS: number(source.mean_words, 1)})
+
+
+def _spoken(unit: str) -> str:
+    return unit.replace("_", " ")
 
 
 def extra_rows(comparison: Comparison) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flava.config import ColumnConfig, SamplingConfig
+from flava.config import SamplingConfig
 from flava.jobs import ReportSettings
 from flava.report.compare import Comparison
 from flava.report.html import DASH, SORTABLE, paragraph, span, table, text
+from flava.report.marked import own
 from flava.report.printed_tables import read_table
 from flava.report.runs import Run
 from flava.report.tables import NOT_RUN
@@ -18,6 +19,13 @@ ABSENT = "not in this study"
 SAME = "as in the paper"
 DIFFERS = "differs"
 NOT_PRETRAINED = "not pretrained: published weights"
+TITLES = {
+    "table_a1": "Table A.1",
+    "table_a2": "Table A.2",
+    "section_b1": "Section B.1",
+    "recipes": "Recipes",
+}
+STUDY = "this study"  # column of a setting
 CORPUS_OF = {"pair_images": "pairs", "pair_texts": "pairs"}
 
 
@@ -30,11 +38,11 @@ def settings_table(study: Mapping[str, Any], folder: Path | str, name: str) -> s
         name: of the CSV file, whose `key` says where in the study the setting is.
     """
     lines = read_table(folder, name)
-    body = [_line(study, line) for line in lines]
+    body = [_line(study, line, TITLES[name]) for line in lines]
     counts = {word: sum(word in row[-1] for row in body) for word in (SAME, DIFFERS, ABSENT)}
     said = ", ".join(f"{count} {_said(word)}" for word, count in counts.items() if count)
     note = f"{len(lines)} settings: {said}."
-    return paragraph(note) + table(["setting", "paper", "this study", "key", ""], body, SORTABLE)
+    return paragraph(note) + table(["setting", "paper", STUDY, "key", ""], body, SORTABLE)
 
 
 def lookup(study: Mapping[str, Any], key: str) -> Any:
@@ -61,7 +69,13 @@ def _said(word: str) -> str:
     return {SAME: "as in the paper", DIFFERS: "differ", ABSENT: "not in this study"}[word]
 
 
-def _line(study: Mapping[str, Any], line: Mapping[str, str]) -> list[str]:
+def setting_name(line: Mapping[str, str]) -> str:
+    """Row of a printed setting, for `workflow.trace`."""
+    what = line.get("hyperparameter") or line.get("quantity") or line.get("dataset") or line["key"]
+    return ", ".join(part for part in (line.get("part") or line.get("recipe"), what) if part)
+
+
+def _line(study: Mapping[str, Any], line: Mapping[str, str], name: str) -> list[str]:
     value, printed = lookup(study, line["key"]), line["value"]
     what = line.get("hyperparameter") or line.get("quantity") or line.get("dataset") or line["key"]
     group = line.get("part") or line.get("recipe")
@@ -70,52 +84,58 @@ def _line(study: Mapping[str, Any], line: Mapping[str, str]) -> list[str]:
         word = span("none", ABSENT)
     else:
         word = SAME if same(value, printed) else f"<b>\N{NOT EQUAL TO} {DIFFERS}</b>"
-    shown = "" if value is None else text(_shown(value, printed))
+    shown = ""
+    if value is not None:
+        shown = own(name, STUDY, setting_name(line), text(shown_setting(value, printed)))
     return [title, text(printed), shown, f"<code>{text(line['key'])}</code>", word]
 
 
-def _shown(value: object, printed: str) -> str:
+def shown_setting(value: object, printed: str) -> str:
     """Ours in the form of print: 'N x N' for the side of a square."""
     plain = f"{value:g}" if isinstance(value, float) else str(value)
     return f"{plain} x {plain}" if " x " in printed else plain
 
 
 def sampling_table(settings: ReportSettings, comparison: Comparison, runs: Sequence[Run]) -> str:
-    """Share of the updates of each kind of corpus, by column: Table A.2 over what a column uses.
-
-    A column that ran has the shares of its run, which may be of other data than its entry names:
-    those of a stand-in. Another has what the study would give it.
-    """
-    given = settings.study["sampling"]
-    sampling = {name: float(given[name]) for name in SamplingConfig.model_fields}
-    first = {run.column: run for run in reversed(runs)}
-    body = []
+    """Share of the updates of each kind of corpus, by column: Table A.2 over what a column uses."""
+    corpora, ran, body = list(SamplingConfig.model_fields), {run.column for run in runs}, []
     for column in comparison.columns:
-        found = _shares(sampling, settings.columns.get(column.name), first.get(column.name))
-        shares = [found.get(corpus, DASH) for corpus in sampling] if found else []
-        why = NOT_RUN if column.stand_in and column.name not in first else NOT_PRETRAINED
-        shares = shares or [span("none", why), *[DASH] * (len(sampling) - 1)]
+        found = sampling_shares(settings, column.name, runs)
+        shares = [
+            f"{own(TITLES['table_a2'], column.name, corpus, found[corpus][0])} {found[corpus][1]}"
+            if corpus in found else DASH
+            for corpus in corpora
+        ]  # fmt: skip
+        if not found:
+            why = NOT_RUN if column.stand_in and column.name not in ran else NOT_PRETRAINED
+            shares[0] = span("none", why)
         title = f"{column.number} {text(column.title)}"
         if column.stand_in:
             title += span("of wrap", f"stand-in: {text(column.stand_in)}")
         body.append([title, *shares])
-    return table(["column", *sampling], body)
+    return table(["column", *corpora], body)
 
 
-def _shares(
-    sampling: Mapping[str, float], config: ColumnConfig | None, run: Run | None
-) -> dict[str, str]:
-    """Corpus -> share and kind of data, of the corpora that are read; none without pretraining."""
+def sampling_shares(
+    settings: ReportSettings, column: str, runs: Sequence[Run]
+) -> dict[str, tuple[str, str]]:
+    """Corpus -> (share of a column's updates as shown, kind of data as HTML), where it is read.
+
+    A column that ran has the shares of its run, which may be of other data than its entry names:
+    those of a stand-in. Another has what the study would give it. None without pretraining.
+    """
+    run = next((run for run in runs if run.column == column), None)
     if run is not None:
         weights = {kind: float(value) for kind, value in run.config.get("sampling", {}).items()}
     else:
-        kinds = config.data if config else {}
-        weights = {kind: sampling[CORPUS_OF.get(kind, kind)] for kind in kinds}
+        kinds = settings.columns[column].data if column in settings.columns else {}
+        given = settings.study["sampling"]
+        weights = {kind: float(given[CORPUS_OF.get(kind, kind)]) for kind in kinds}
     total = sum(weights.values())
     found = {}
     for kind, weight in weights.items():
         corpus = CORPUS_OF.get(kind, kind)
         folder = Path(run.corpora[corpus]).name if run else corpus
         other = "" if folder == corpus else span("of", f"of the corpus {text(folder)}")
-        found[corpus] = f"{weight / total:.2f} {text(kind)}{other}"
+        found[corpus] = f"{weight / total:.2f}", f"{text(kind)}{other}"
     return found

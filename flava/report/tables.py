@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from flava.report.compare import Cell, ColumnInfo, Comparison, RowInfo
 from flava.report.html import DASH, number, quantity, span, text
-from flava.report.marked import PART, delta_span, ours_span
+from flava.report.marked import average_name, delta_span, ours_span
 from flava.report.marks import best_marks
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import (
@@ -195,7 +195,8 @@ def _ours(cell: Cell, comparison: Comparison, column: ColumnInfo, row: str, mark
     fewer, seeds = "", len(comparison.seeds)
     if cell.ours.n_seeds < seeds:
         fewer = span("fewer", f" {cell.ours.n_seeds}/{seeds} seeds")
-    return ours_span(cell.ours, column.name, row, marks) + fewer
+    table = comparison.published.title
+    return ours_span(cell.ours, table, column.name, row, marks) + fewer
 
 
 def _paper(cell: Cell, grey: bool, marks: str) -> str:
@@ -237,7 +238,7 @@ def _average(
     grey = any(row.stand_in for row in used)
     ran = any(cell.ours for cell in average.cells.values()) or all(row.task for row in used)
     shown = {column.name: average.cells[column.name] for column in columns}
-    row = average.key + (PART if average.partial else "")
+    row = average_name(average.key, average.partial)
     cells = _cells(comparison, columns, shown, row, ran, grey)
     head = f"{title}{span('sub', text(sub), hint)}"
     css = "average" if ran else "average row-not-run"

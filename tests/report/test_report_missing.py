@@ -13,7 +13,7 @@ from flava.report.headline import headline
 from flava.report.published import load_table_c1
 from flava.report.tables import results_table
 from tests.report.fake_study import PAPER, fake_scores, write_scores, write_study
-from workflow.provenance.pages import numbers_of
+from workflow.provenance.pages import shown_on
 
 COLUMNS = {"flava_c": 4, "flava_mm": 7}
 
@@ -30,6 +30,10 @@ def without(job, row: str, column: str) -> None:
     rows = tuple(row.name for row in load_table_c1(PAPER).rows)
     root = Path(job.results).parent
     write_scores(Path(job.results), fake_scores(rows, COLUMNS, drop={(row, column)}, root=root))
+
+
+def numbers_of(table: str) -> list[tuple[tuple[str, str], str]]:
+    return [((column, row), value) for (_, column, row), value in shown_on(table)]
 
 
 def test_the_cell_and_its_averages_are_not_run_and_no_other(job) -> None:

@@ -300,7 +300,7 @@ def test_index_ties_it_together(rendered):
     assert "no score here reproduces a number of the paper" in content
     assert "0123456789ab" in content and "with uncommitted changes" in content
     assert (
-        "20,000 pairs" in content
+        "20,000</span> pairs" in content
         and "No claim is decided: one seed ran" in content
         and ", 22 ran. " in content
     )

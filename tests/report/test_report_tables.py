@@ -146,10 +146,12 @@ def test_table_1_computes_what_our_columns_are(tmp_path: Path) -> None:
 def test_table_2_is_of_the_manifests() -> None:
     def source(name: str, pairs: int, words: float, stands: str | None = None) -> Source:
         facts = {"name": name, "counts": {"pairs": pairs}, "mean_words": words, "licence": "x"}
-        return Source("pairs", {**facts, "stand_in_for": stands})
+        return Source("pairs", {**facts, "stand_in_for": stands}, "m.json")
 
     sources = [source("COCO", 300, 10.0), source("mine", 100, 20.0, "PMD")]
-    content = pairs_table([*sources, Source("large_pairs", {"counts": {"pairs": 9}})], PAPER)
+    content = pairs_table(
+        [*sources, Source("large_pairs", {"counts": {"pairs": 9}}, "m.json")], PAPER
+    )
     assert line_of(content, "COCO")[0].startswith("300 paper 0.9M, ours 0.0333 %")
     assert line_of(content, "SBU")[0].startswith("not in this study paper 1.0M")
     assert line_of(content, "mine")[0] == "100 not in the paper"

@@ -27,6 +27,7 @@ PACKAGES = "slurmctld slurmd slurm-client munge slurmdbd mariadb-server-core"
 SYSTEM_TABLES = Path("/usr/share/mysql/mysql_system_tables.sql")
 SEARCH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 START_SECONDS = 60.0
+CGROUPS = Path("/sys/fs/cgroup")
 LIBC = ctypes.CDLL("libc.so.6")
 PR_SET_PDEATHSIG = 1
 
@@ -35,6 +36,22 @@ def missing_programs() -> list[str]:
     """Programs of the Debian packages that this machine lacks."""
     missing = [name for name in PROGRAMS if shutil.which(name, path=SEARCH) is None]
     return missing if SYSTEM_TABLES.is_file() else [*missing, str(SYSTEM_TABLES)]
+
+
+def limits_memory() -> bool:
+    """Whether this process may make memory groups (version 1), as slurmd does for its jobs."""
+    return os.geteuid() == 0 and os.access(CGROUPS / "memory/cgroup.procs", os.W_OK)
+
+
+def removed(group: Path) -> bool:
+    """Removes an empty control group; False: something runs in it."""
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def free_ports(count: int) -> list[int]:
@@ -65,12 +82,16 @@ class Cluster:
         nodes: in the partition `gpu` and its like.
         spare: further ones, in the partition `spare`, for tests that lose a node.
         gpus: of a node.
+        memory: whether the kernel kills what takes more memory than it asked for.
+        network: first three numbers of the nodes' addresses.
     """
 
     folder: Path
     nodes: int = 4
     spare: int = 2
     gpus: int = 4
+    memory: bool = False
+    network: str = "127.0.0"
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,7 +107,8 @@ class Cluster:
 
     def start(self) -> None:
         """Starts all daemons; returns when every node is idle."""
-        configuration.write(self.folder, self.names, self.spare, self.ports, self._devices())
+        devices = self._devices()
+        configuration.write(self.folder, self.names, self.spare, self.ports, devices, self.memory)
         self._start_munge()
         self._start_accounting()
         self.start_controller()
@@ -97,7 +119,7 @@ class Cluster:
     @property
     def names(self) -> list[str]:
         """Of the nodes."""
-        return [f"127.0.0.{n + 1}" for n in range(self.nodes + self.spare)]
+        return [f"{self.network}.{n + 1}" for n in range(self.nodes + self.spare)]
 
     def start_controller(self) -> None:
         """Starts slurmctld and waits until it answers."""
@@ -165,6 +187,16 @@ class Cluster:
                     process.wait(20)
         for pid in left_of_jobs(self.environment["SLURM_CONF"]):
             end(pid)
+        if self.memory:
+            self._remove_cgroups()
+
+    def _remove_cgroups(self) -> None:
+        """Ends what is left in the groups of the nodes' jobs, and removes them."""
+        for group in [g for n in self.names for g in CGROUPS.glob(f"*/slurm_{n}")]:
+            for path in [*sorted(group.rglob("*/"), reverse=True), group]:
+                for pid in (path / "cgroup.procs").read_text().split():
+                    end(int(pid))
+                wait_until(lambda path=path: removed(path), 10, f"{path} empty")
 
     def spawn(self, name: str, *arguments: str) -> None:
         """Starts a program in the foreground and records its process."""

@@ -23,8 +23,8 @@ SlurmctldPidFile={folder}/run/slurmctld.pid
 SlurmdPidFile={folder}/run/slurmd.%n.pid
 SlurmctldLogFile={folder}/log/slurmctld.log
 SlurmdLogFile={folder}/log/slurmd.%n.log
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+ProctrackType=proctrack/{track}
+TaskPlugin=task/{task}
 MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
@@ -76,7 +76,17 @@ NODE = (
 )
 
 
-def write(folder: Path, names: list[str], spare: int, ports: list[int], devices: str) -> None:
+CGROUP = "CgroupPlugin=cgroup/v1\nConstrainRAMSpace=yes\n"
+
+
+def write(
+    folder: Path,
+    names: list[str],
+    spare: int,
+    ports: list[int],
+    devices: str,
+    memory: bool = False,
+) -> None:
     """Writes slurm.conf, gres.conf and slurmdbd.conf into `folder`/etc.
 
     Args:
@@ -84,6 +94,7 @@ def write(folder: Path, names: list[str], spare: int, ports: list[int], devices:
         spare: how many of them, the last ones, are in the partition `spare` alone.
         ports: of MariaDB, slurmdbd, slurmctld, and each node's slurmd.
         devices: character devices that stand for GPUs, as `/dev/x[0-3]`.
+        memory: whether jobs are held to the memory that they asked for.
     """
     database, dbd, control, *node_ports = ports
     first, last = devices[devices.index("[") + 1 : -1].split("-")
@@ -96,6 +107,8 @@ def write(folder: Path, names: list[str], spare: int, ports: list[int], devices:
         "host": socket.gethostname(),
         "user": getpass.getuser(),
         "folder": folder,
+        "track": "cgroup" if memory else "linuxproc",
+        "task": "cgroup" if memory else "none",
         "database": database,
         "dbd": dbd,
         "control": control,
@@ -107,6 +120,8 @@ def write(folder: Path, names: list[str], spare: int, ports: list[int], devices:
     }
     etc = folder / "etc"
     (etc / "slurm.conf").write_text(SLURM.format(**values))
+    if memory:
+        (etc / "cgroup.conf").write_text(CGROUP)
     gres = "".join(f"NodeName={name} Name=gpu File={devices}\n" for name in names)
     (etc / "gres.conf").write_text(gres)
     secret = etc / "slurmdbd.conf"

@@ -22,7 +22,7 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     scheduler = Slurm(settings.cluster, folder)
     outputs = [read_json(config)["output"]]
-    step = (Light if name == "line" else Ranked)(name, config)
+    step = (Light if name == "grow" else Ranked)(name, config)
     Supervisor(step, request, settings.cluster, scheduler, outputs, folder, Clock()).run()
 
 

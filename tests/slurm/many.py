@@ -1,8 +1,9 @@
 """Many small jobs through the launcher: none lost, none doubled, and what the driver side takes.
 
-    python -m tests.slurm.many --jobs 200
+    python -m tests.slurm.many --jobs 20
 
-starts a test cluster and one Snakemake, whose every job is a launcher with one job on the cluster.
+starts a test cluster and one Snakemake, whose every job is the command of the study's rules,
+`python -m workflow.launch`, with one job on the cluster that prepares a corpus of two images.
 It exits with 1 when a job was lost or doubled.
 """
 
@@ -11,34 +12,48 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+import zipfile
+from collections import Counter
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import yaml
+from PIL import Image
 
+from flava.config import SourceConfig
+from flava.jobs import PrepareJob
 from tests.slurm.cluster import Cluster
-from tests.slurm.processes import command_of, session_of
+from tests.slurm.processes import command_of, parent_of, session_of
 
 ROOT = Path(__file__).resolve().parents[2]
+NAME = re.compile(r"flava-prepare-\d+-")  # of these jobs, whatever else the cluster ran
 SNAKEFILE = """\
 import sys
 
+LAUNCH = f"{sys.executable} -m workflow.launch --settings cluster.yaml"
+
+
 rule all:
     input:
-        expand("{n}/out.json", n=range({jobs})),
+        expand("{n}/data/record.json", n=range({jobs})),
 
-rule line:
+
+rule prepare:
+    input:
+        config="{n}/config.json",
     output:
-        "{n}/out.json",
+        "{n}/data/manifest.json",
+        "{n}/data/record.json",
     log:
         "{n}/log",
     shell:
-        "exec {sys.executable} -m tests.slurm.driver line {wildcards.n}/config.json cluster.yaml"
-        " > {log} 2>&1"
+        "exec {LAUNCH} prepare --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
 """
 
 
@@ -60,7 +75,9 @@ class Peak:
         """Takes in what a session has now."""
         pids = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
         ours = [pid for pid in pids if session_of(pid) == session]
-        count = sum(b"tests.slurm.driver" in command_of(pid) for pid in ours)
+        launchers = {p for p in ours if b"workflow.launch" in command_of(p).split(b"\0")}
+        # Not what a launcher has just forked to run a command of SLURM.
+        count = sum(parent_of(pid) not in launchers for pid in launchers)
         sizes = [memory(pid) for pid in ours]
         self.launchers = max(self.launchers, count)
         self.rss = max(self.rss, sum(size[0] for size in sizes))
@@ -78,14 +95,23 @@ def memory(pid: int) -> tuple[float, float]:
 
 
 def write(folder: Path, jobs: int) -> None:
-    """Writes the workflow and one configuration a job."""
+    """Writes the workflow, two images and one configuration a job."""
     (folder / "Snakefile").write_text(SNAKEFILE.replace("{jobs}", str(jobs)))
     settings = {"kind": "slurm", "defaults": {"time": "1:00", "mem": "1G"}}
     (folder / "cluster.yaml").write_text(yaml.safe_dump({"cluster": settings}))
+    with zipfile.ZipFile(folder / "images.zip", "w") as archive:
+        for shade in (60, 180):
+            image = BytesIO()
+            Image.new("RGB", (8, 8), (shade, shade, shade)).save(image, "PNG")
+            archive.writestr(f"train/grey/{shade}.png", image.getvalue())
+    about = {"name": "two images", "version": "1", "licence": "generated", "path": "images.zip"}
+    source = SourceConfig.model_validate({**about, "adapter": "image_folder"})
     for n in range(jobs):
-        own = folder / str(n)
+        own, output = folder / str(n), f"{n}/data"
         own.mkdir()
-        (own / "config.json").write_text(json.dumps({"n": n, "output": f"{n}/out.json"}))
+        job = PrepareJob(study="many", kind="images", sources=[source], tokenizers={},
+                         shard_bytes=10_000, output=output)  # fmt: skip
+        (own / "config.json").write_text(json.dumps(job.model_dump(mode="json")))
 
 
 def run(folder: Path, cluster: Cluster, cores: int) -> tuple[int, float, Peak]:
@@ -108,16 +134,17 @@ def run(folder: Path, cluster: Cluster, cores: int) -> tuple[int, float, Peak]:
 
 
 def wrong(folder: Path, jobs: int, cluster: Cluster) -> list[str]:
-    """One line for each job that was lost or doubled."""
-    found = []
+    """One line for each job that was lost or doubled, by its record and by SLURM's accounting."""
+    options = ["--allocations", "--duplicates", "--noheader", "--parsable2"]
+    lines = cluster.run("sacct", *options, "--format=JobName,JobID").splitlines()
+    ids = [line.split("|")[1] for line in lines if NAME.match(line)]
+    ran, found = Counter(ids), []
     for n in range(jobs):
-        path = folder / str(n) / "out.json.lines"
-        count = len(path.read_text().splitlines()) if path.is_file() else 0
-        if count != 1 or not (folder / str(n) / "out.json").is_file():
-            found.append(f"job {n} ran {count} times")
-    lines = cluster.run("sacct", "-X", "-n", "-P", "-o", "JobName").splitlines()
-    submitted = sum(line.startswith("flava-line-") for line in lines)
-    return found if submitted == jobs else [*found, f"{submitted} submissions"]
+        path = folder / str(n) / "data/record.json"
+        made = json.loads(path.read_text())["jobs"] if path.is_file() else []
+        if len(made) != 1 or ran.pop(made[0], 0) != 1:
+            found.append(f"job {n}: its record names {made or 'nothing'}, not one run")
+    return [*found, *(f"SLURM job {job} ran {count} times in vain" for job, count in ran.items())]
 
 
 def main() -> int:

@@ -21,18 +21,19 @@ class Ranked(Step):
 
 
 class Light(Ranked):
-    """A step without torch, whose import would take most of a small job's time."""
+    """A step without torch, whose import would take memory and most of the time."""
 
     def __call__(self):
         self.run()
         write_json(report_path(str(self.reports), 0), Report(ended="well").model_dump())
 
 
-def line(config: str) -> None:
-    """Adds one line to its own file."""
-    job = read_json(config)
-    _append(job["output"] + ".lines", os.environ["SLURM_JOB_ID"] + "\n")
-    write_json(job["output"], {"n": job["n"]})
+def grow(config: str) -> None:
+    """Takes ever more memory."""
+    _begin(read_json(config))
+    taken = []
+    while True:
+        taken.append(bytearray(os.urandom(1 << 20)) * 32)
 
 
 def environment(config: str) -> None:

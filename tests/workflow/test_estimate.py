@@ -17,7 +17,8 @@ from flava.jobs import PlanGraph, load_job
 from flava.records import make_record
 from tests.workflow.smoke import Project
 from workflow.assumptions import Assumptions
-from workflow.disk import disk_lines, prepared_bytes, size_text, training_bytes
+from workflow.by_column import column_table
+from workflow.disk import all_disk, disk_by_column, disk_lines, prepared_bytes, size_text
 from workflow.estimate import (
     budget_hours,
     check_budget,
@@ -29,6 +30,19 @@ from workflow.estimate import (
 from workflow.plan import Plan
 
 ASSUMED = Assumptions()
+
+
+def cells(table: list[str]) -> dict[str, dict[str, str]]:
+    """First cell -> heading -> cell, of `column_table`, whose cells end where headings do."""
+    places = [(match[0], match.end()) for match in re.finditer(r"\S+(?: \S+)*", table[1])]
+    first = table[1].index("jobs") - 1
+    found: dict[str, dict[str, str]] = {}
+    for line in table[2:]:
+        begin = first
+        values = found[line[:first].strip()] = {}
+        for name, end in places:
+            values[name], begin = line[begin:end].strip(), end
+    return found
 
 
 def left(plan: Plan) -> float:
@@ -68,10 +82,9 @@ def test_ranks_divide_the_wall_time(in_copy: Path) -> None:
     text = path.read_text()
     assert "\nresources:" not in text
     path.write_text(text + "\nresources: {pretrain: {ranks: 64}}\n")
-    (line,) = [
-        line for line in schedule_lines(Plan.load("paper"), ASSUMED) if "flava_dino-s0 " in line
-    ]
-    assert line.endswith("4.8 to 5.8 h on 64 ranks")
+    found = cells(column_table(Plan.load("paper"), ASSUMED))
+    assert found["12 flava_dino"]["wall time of one"] == "4.8 to 5.8 h on 64 ranks"
+    assert found["12 flava_dino"]["from the start"] == "163 to 164 h"
 
 
 def test_what_has_run_is_not_counted_again(in_copy: Path) -> None:
@@ -82,7 +95,7 @@ def test_what_has_run_is_not_counted_again(in_copy: Path) -> None:
     after = left(plan)
     cost = trainings(plan, ASSUMED)["flava_dino-s0"].cost
     assert before - after == pytest.approx(ASSUMED.hours(cost.flops_padded))
-    assert any("it ran in 90 s" in line for line in schedule_lines(plan, ASSUMED))
+    assert any(line.endswith(" ran in 90 s") for line in column_table(plan, ASSUMED))
     check_budget(plan, after + 1)
     with pytest.raises(ConfigError, match="still needs about"):
         check_budget(plan, after - 1)
@@ -149,9 +162,38 @@ def test_prepared_corpora_are_taken_from_their_manifests(in_copy: Path) -> None:
 
 
 def test_more_seeds_leave_more_checkpoints(in_copy: Path) -> None:
-    one, two = (training_bytes(Plan.load("toy", seeds=n)) for n in (1, 2))
-    for single, double in zip(one, two, strict=True):
+    one, two = (all_disk(Plan.load("toy", seeds=n)) for n in (1, 2))
+    for name in ("checkpoints", "models"):
+        single, double = (getattr(disk, name) for disk in (one, two))
         assert 1.9 * single < double < 2 * single  # the image tokenizer is shared
+    assert two.features == 2 * one.features
+
+
+@pytest.mark.parametrize("study", ["paper", "toy"])
+def test_each_column_has_its_jobs_and_its_disk(in_copy: Path, study: str) -> None:
+    plan = Plan.load(study, seeds=2)
+    found = cells(column_table(plan, ASSUMED))
+    inits = {f"init {init.kind}" for init in plan.inits.values()}
+    names = {f"{plan.study.columns[c].number} {c}" for c in plan.study.config.columns}
+    assert set(found) == {"codebook", "data and pages", "in all", *inits, *names}
+    jobs = {name: int(line["jobs"]) for name, line in found.items()}
+    whole = jobs.pop("in all")
+    assert sum(jobs.values()) == whole == sum(job_counts(plan).values())
+    evaluations = sum(job.column == "flava_dino" for job in plan.evaluate_jobs.values())
+    assert jobs["12 flava_dino"] == 2 + evaluations
+    by_column = disk_by_column(plan)
+    for column in ("flava_dino", "clip_pmd"):
+        line = found[f"{plan.study.columns[column].number} {column}"]
+        for kind in ("checkpoints", "models", "features"):
+            assert line[kind] == size_text(getattr(by_column[column], kind)) != "0 B"
+        assert line["disk"] == size_text(by_column[column].bytes)
+    assert found["in all"]["disk"] == size_text(all_disk(plan).bytes)
+
+
+def test_published_weights_are_kept_but_not_trained(in_copy: Path) -> None:
+    line = cells(column_table(Plan.load("paper"), ASSUMED))["14 clip_400m"]
+    assert (line["wall time of one"], line["checkpoints"]) == ("none", "0 B")
+    assert line["models"] == "598 MB"  # CLIP ViT-B/16: 149.6 million parameters
 
 
 def test_sizes_have_units() -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from tests.workflow.smoke import Project
-from workflow.disk import all_features, tokens, training_bytes
+from workflow.disk import all_disk, disk_by_column, tokens
 from workflow.plan import Plan
 
 
@@ -107,8 +107,44 @@ def test_every_cell_of_every_table_resolves(project: Project) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
     assert found["broken"] == {} and found["pages"] == []
-    for table in ("Table C.1", "Table 4", "Averages", "Directions"):
-        assert found["tables"][table]["cells"] == found["tables"][table]["resolve"] > 4
+    for table, counts in found["tables"].items():
+        assert counts["cells"] == counts["resolve"] >= 4, table
+
+
+def test_pairs_are_traced_to_the_manifest_and_its_preparation(project: Project) -> None:
+    done = trace(project, "Table 2", "mean words", "Total", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    manifest = json.loads((project.path / "data/smoke/pairs/manifest.json").read_text())
+    (source,) = manifest["sources"]
+    assert found["shown"] == f"{source['mean_words']:.1f}"
+    (corpus,) = found["corpora"]
+    assert corpus["path"] == "data/smoke/pairs/manifest.json"
+    (step,) = found["steps"]
+    assert step["record"]["extra"]["manifest_sha256"] == corpus["sha256"]
+    assert "prepare --config results/smoke/configs/prepare_pairs.json" in step["command"]
+
+
+def test_a_cell_without_a_record_is_refused(project: Project) -> None:
+    path = project.path / "data/smoke/pairs/record.json"
+    kept = path.read_bytes()
+    path.unlink()
+    try:
+        one, every = trace(project, "Table 2", "pairs", "total"), trace(project, "--all")
+    finally:
+        path.write_bytes(kept)
+    for done in (one, every):
+        assert done.returncode == 1
+        assert "data/smoke/pairs/record.json is missing" in done.stdout
+    assert "Table 2, study smoke: 0 of 4 cells resolve" in every.stdout
+
+
+def test_settings_name_the_runs_that_had_them(project: Project) -> None:
+    done = trace(project, "Table A.1", "this study", "Training, batch size", "--json")
+    found = json.loads(done.stdout)
+    study = json.loads((project.path / found["settings"]).read_text())["study"]
+    assert found["shown"] == str(study["pretrain"]["batch_size"])
+    assert f"{RUN}/record.json" in {step["path"] for step in found["steps"]}
 
 
 def test_a_number_is_traced_to_commands_configurations_and_data(project: Project) -> None:
@@ -220,7 +256,7 @@ def test_columns_of_table_4_have_its_numbers(project: Project) -> None:
 
 def test_what_cannot_be_traced_is_said(project: Project) -> None:
     for arguments, code, says in (
-        (("Table C.1", "mim", "SNLI-VE"), 3, "no number of ours stands there"),
+        (("Table C.1", "mim", "SNLI-VE"), 3, "nothing of ours stands there"),
         (("Table C.1", "mim", "ImageNett"), 3, "Did you mean 'ImageNet'?"),
         (("Table C.1", "mim"), 2, "give a table, a column and a row"),
         (("Table C.1", "mim", "ImageNet", "--seed", "7"), 3, "seeds [0], not 7"),
@@ -233,17 +269,19 @@ def test_what_cannot_be_traced_is_said(project: Project) -> None:
 def test_disk_is_as_estimated(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project.path)
     plan = Plan.load("smoke")
-    checkpoints, models = training_bytes(plan)
+    disk = all_disk(plan)
     written = sum(f.stat().st_size for f in Path("checkpoints/smoke").rglob("*.pt"))
-    assert 0.3 * checkpoints < written < checkpoints  # at most; MIM and MLM train a third of FLAVA
+    # At most; MIM and MLM train a third of FLAVA.
+    assert 0.3 * disk.checkpoints < written < disk.checkpoints
     exported = [*Path("results/smoke").glob("*/*/model/*.safetensors")]
     exported += Path("data/smoke/codebook/model").glob("*.safetensors")
-    assert sum(f.stat().st_size for f in exported) == pytest.approx(models, rel=0.1)
+    assert sum(f.stat().st_size for f in exported) == pytest.approx(disk.models, rel=0.1)
+    own = (Path(RUN) / "model/model.safetensors").stat().st_size
+    assert own == pytest.approx(disk_by_column(plan)["flava_dino"].models, rel=0.1)
     tokens_written = sum(f.stat().st_size for f in Path("data/smoke/codebook").glob("*.npy"))
     assert tokens_written == pytest.approx(tokens(plan), rel=0.05)
-    features, unknown = all_features(plan)
     cached = sum(f.stat().st_size for f in Path("cache/smoke/features").glob("*.npy"))
-    assert unknown == 0 and cached == pytest.approx(features, rel=0.3)
+    assert not disk.unknown and cached == pytest.approx(disk.features, rel=0.3)
 
 
 def test_release_needs_a_clean_checkout(project: Project) -> None:

@@ -56,6 +56,8 @@ def test_accounting(name: str) -> None:
     ("text", "state", "by", "total"),
     [
         ("j|OUT_OF_MEMORY|7|0:125|n1", "OUT_OF_MEMORY", "", 7),
+        ("j|FAILED|7|1:0|n1|0:125", "OUT_OF_MEMORY", "", 7),
+        ("j|FAILED|7|1:0|n1|0:9", "FAILED", "", 7),
         ("j|PREEMPTED|30|0:0|n1\nj|PENDING|0|0:0|None assigned", "PENDING", "", 30),
         ("j|PREEMPTED|30|0:0|n1", "PREEMPTED", "", 30),
         ("j|NODE_FAIL|9|0:0|n1\nj|COMPLETED|5|0:0|n2", "COMPLETED", "", 14),

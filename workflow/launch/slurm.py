@@ -64,7 +64,7 @@ class Slurm:
 
     def state(self, job: str) -> JobState:
         """What the controller says; where it has forgotten the job or is silent, the accounting."""
-        shown = ask("scontrol", "--oneliner", "show", "job", job)
+        shown = ask("scontrol", "--details", "--oneliner", "show", "job", job)
         if shown.returncode == 0:
             return from_scontrol(shown.stdout)
         forgotten = "Invalid job id" in shown.stderr

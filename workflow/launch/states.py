@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 FIELD = re.compile(r"(?:^|\s)([A-Za-z]\w*)=(\S*)")
 TIME = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
-SACCT_FIELDS = "JobName,State,ElapsedRaw,ExitCode,NodeList"
+SACCT_FIELDS = "JobName,State,ElapsedRaw,ExitCode,NodeList,DerivedExitCode"
+OUT_OF_MEMORY = "0:125"  # exit code of a step that the kernel killed for its memory
 
 ENDED = frozenset(
     {
@@ -90,7 +91,7 @@ GONE, SILENT = JobState("GONE"), JobState("SILENT")
 
 
 def from_scontrol(text: str) -> JobState:
-    """The state in the one line of `scontrol show job --oneliner`."""
+    """The state in the one line of `scontrol --details --oneliner show job`."""
     found: dict[str, str] = {}
     for name, value in FIELD.findall(text):
         found.setdefault(name, "" if value in ("(null)", "None") else value)
@@ -98,7 +99,7 @@ def from_scontrol(text: str) -> JobState:
         return SILENT
     run = int(found.get("Restarts", "0") or 0)
     return JobState(
-        state=found["JobState"],
+        state=_state(found["JobState"], found.get("DerivedExitCode", "")),
         name=found.get("JobName", ""),
         reason=found.get("Reason", ""),
         seconds={run: seconds(found.get("RunTime", ""))},
@@ -113,20 +114,25 @@ def from_sacct(text: str) -> JobState:
     Args:
         text: columns as in `SACCT_FIELDS`, oldest run first.
     """
-    rows = [line.split("|") for line in text.splitlines() if line.count("|") == 4]
+    rows = [line.split("|") for line in text.splitlines() if line.count("|") >= 4]
     if not rows:
         return GONE
-    name, state, _, code, nodes = rows[-1]
+    name, state, _, code, nodes, *derived = rows[-1]
     word, _, by = state.partition(" by ")
     word = word.split(" ")[0].rstrip("+")
     return JobState(
-        state="PENDING" if word == "REQUEUED" else word,
+        state="PENDING" if word == "REQUEUED" else _state(word, "".join(derived)),
         name=name,
         seconds={run: float(row[2] or 0) for run, row in enumerate(rows)},
         exit_code=code,
         nodes="" if nodes == "None assigned" else nodes,
         by=by,
     )
+
+
+def _state(word: str, derived: str) -> str:
+    """The job's own state says FAILED where srun tells the batch script of the killed step."""
+    return "OUT_OF_MEMORY" if (word, derived) == ("FAILED", OUT_OF_MEMORY) else word
 
 
 def seconds(text: str) -> float:

@@ -1,60 +1,87 @@
-"""Rendered pages against the scores: does each number of ours still come from results.parquet?"""
+"""Rendered pages against what they were made of: is each thing of ours still what stands there?"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from html import unescape
 from pathlib import Path
 
-from flava.report.html import number
-from flava.report.marked import PART
+from flava.report.figure import ARROWS
+from flava.report.marked import MARK, SVG_MARK
 from flava.report.overview import pages_of
-from workflow.provenance.cells import AVERAGES, Tables
+from workflow.provenance.cells import Cell, Ours
 
 OURS = re.compile(
-    r'<span class="ours"(?: data-cell="([^"]*)")?[^>]*>(?:<span class="best[^"]*">)?([^<]*)'
+    rf'(?:{MARK}="|<g id="{SVG_MARK})([^"]*)"[^>]*>(?:<!--.*?-->|<[^>]*>|\s)*([^<]*)', re.DOTALL
 )
-WHOLE = {"table_c1": "Table C.1", "table_4": "Table 4"}  # show every cell; others some of C.1
-NAMES = {key + part: name + part for key, name in AVERAGES.items() for part in ("", PART)}
+Place = tuple[str, str, str]  # table, column, row
+# Pages that show every cell of a table; those of the others are on some page.
+WHOLE = {
+    **{f"Table {number}": f"table_{number}" for number in range(1, 6)},
+    **{f"Table {letter}": f"table_{letter.replace('.', '').lower()}"
+       for letter in ("A.1", "A.2", "C.1", "D.1")},
+    "Section B.1": "table_a1",
+    "Recipes": "table_a1",
+    "Figure 4": "figure_4",
+    "Directions": "directions",
+    "Corpora": "table_2",
+    "Cost": "table_c1",
+    "Stand-ins": "table_c1",
+    **dict.fromkeys(("Averages", "Claims", "Leaks"), "index"),
+}  # fmt: skip
 
 
-def page_problems(tables: Tables) -> list[str]:
+def page_problems(ours: Ours, cells: Mapping[str, Sequence[Cell] | None]) -> list[str]:
     """What is wrong with the pages of the report, a sentence each.
 
-    Every number that a page shows as ours has to be the cell that the scores give at its place.
+    Everything that a page marks as ours has to be the cell that stands at its place, and every
+    cell has to be on the page of its table.
+
+    Args:
+        ours: the study.
+        cells: table -> its cells; None where what they are read from is damaged.
     """
-    folder = Path(tables.job.output)
+    folder = Path(ours.job.output)
     if not folder.is_dir():
         return [f"{folder} is missing: no table was rendered. Run the report first."]
-    cells = {
-        title: {(cell.column, cell.row): number(cell.value) for cell in tables.cells(title)}
-        for title in WHOLE.values()
+    expected = {cell.name: cell.shown for each in cells.values() for cell in each or ()}
+    unknown = {table for table, each in cells.items() if each is None}
+    pages = {
+        path: shown_on(path.read_text(encoding="utf-8"))
+        for path in pages_of(folder, ours.job.columns)
     }
     problems = []
-    for path in pages_of(folder, tables.job.columns):
-        title = WHOLE.get(path.stem)
-        expected = cells[title or "Table C.1"]
-        shown = numbers_of(path.read_text(encoding="utf-8"))
+    for path, shown in pages.items():
         wrong = [
-            f"{', '.join(cell) if cell[0] else 'a cell without a name'}: {value}, "
-            f"not {expected.get(cell)}"
-            for cell, value in shown
-            if expected.get(cell) != value
+            f"{', '.join(place)}: {value}, not {expected.get(place, 'anything of ours')}"
+            for place, value in shown
+            if place[0] not in unknown and expected.get(place) != value
         ]
-        missing = len(expected) - len(dict(shown)) if title else 0
-        if wrong or missing:
-            problems.append(
-                f"{path} shows {len(shown)} numbers of ours, {len(wrong)} of them not what "
-                f"results.parquet gives, and lacks {missing}"
-                f"{f'; first difference: {wrong[0]}' if wrong else ''}. Render the report again."
-            )
-    return problems
+        whole = {place for place in expected if WHOLE.get(place[0]) == path.stem}
+        lacks = sorted(whole - {place for place, _ in shown})
+        problems += _problem(path, len(shown), wrong, [", ".join(place) for place in lacks])
+    everywhere = {place for shown in pages.values() for place, _ in shown}
+    homeless = [", ".join(p) for p in expected if p[0] not in WHOLE and p not in everywhere]
+    return problems + _problem(folder, len(everywhere), [], homeless)
 
 
-def numbers_of(page: str) -> list[tuple[tuple[str, str], str]]:
-    """((column, row), number) of ours in a page's tables; a nameless one has empty names."""
+def _problem(path: Path, shown: int, wrong: Sequence[str], lacks: Sequence[str]) -> list[str]:
+    """One sentence, where a page is wrong or lacks something."""
+    if not wrong and not lacks:
+        return []
+    first = f"; first difference: {wrong[0]}" if wrong else f"; the first: {lacks[0]}"
+    return [
+        f"{path} shows {shown} cells of ours, {len(wrong)} of them not what results, records and "
+        f"manifests give, and lacks {len(lacks)}{first}. Render the report again."
+    ]
+
+
+def shown_on(page: str) -> list[tuple[Place, str]]:
+    """(place, what is shown) of everything that a page marks as ours."""
     found = []
-    for cell, value in OURS.findall(page):
-        column, _, row = unescape(cell).partition("|")
-        found.append(((column, NAMES.get(row, row)), unescape(value).strip()))
+    for place, value in OURS.findall(page):
+        table, _, rest = unescape(place).partition("|")
+        column, _, row = rest.partition("|")
+        found.append(((table, column, row), unescape(value).strip(f" \n{ARROWS}")))
     return found

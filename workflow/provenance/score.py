@@ -1,15 +1,16 @@
-"""One score: from its line in results.parquet to the file that the evaluation wrote."""
+"""One cell: from its lines in results.parquet, records and manifests to where all came from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from flava.evaluate.metrics import METRICS
 from flava.io import read_json
 from flava.report.scores import Score
 from workflow.provenance.cells import Cell
-from workflow.provenance.chain import Chain, Node, record_sha256
+from workflow.provenance.chain import Chain, Corpus, Node, record_sha256
 
 RECALL = "Share of queries with a right answer among the k most similar; ties count against it."
 
@@ -60,9 +61,56 @@ def trace_score(chain: Chain, score: Score) -> TracedScore:
     return TracedScore(score, definition(score.metric), found, task, node, problems)
 
 
-def trace_cell(chain: Chain, cell: Cell) -> list[TracedScore]:
-    """Every score that the cell is made of."""
-    return [trace_score(chain, score) for score in cell.scores]
+@dataclass(frozen=True)
+class Traced:
+    """All that a cell is made of.
+
+    Attributes:
+        nodes: steps that it was read from, besides the evaluations of its scores.
+        problems: broken links between the cell and these, each a sentence.
+    """
+
+    scores: list[TracedScore]
+    nodes: list[Node]
+    corpora: list[Corpus]
+    problems: list[str]
+
+    def steps(self) -> list[Node]:
+        """Every step behind the cell once, nearest first."""
+        nodes = [*self.nodes, *(each.node for each in self.scores)]
+        found = {node.path: node for first in nodes for node in first.walk()}
+        order = {"evaluate": 0, "pretrain": 1, "import": 1, "prepare": 9}
+        return sorted(
+            found.values(), key=lambda node: order.get(node.record.step if node.record else "", 5)
+        )
+
+    def broken(self) -> list[str]:
+        """Broken links to the roots, each once."""
+        found = [*self.problems, *(problem for each in self.scores for problem in each.broken())]
+        found += [problem for node in self.nodes for problem in node.broken()]
+        found += [problem for corpus in self.corpora for problem in corpus.problems]
+        return list(dict.fromkeys(found))
+
+
+def trace_cell(chain: Chain, cell: Cell) -> Traced:
+    """Everything that the cell is made of; one that is made of nothing recorded is refused."""
+    scores = [trace_score(chain, score) for score in cell.scores]
+    nodes = [chain.node(path) for path in cell.records]
+    corpora, problems = list[Corpus](), list[str]()
+    for manifest in cell.manifests:
+        node = chain.node(str(Path(manifest).with_name("record.json")))
+        nodes.append(node)
+        recorded = node.record.extra.get("manifest_sha256") if node.record else None
+        if recorded is not None:
+            corpora.append(chain.corpus(manifest, str(recorded), node.path))
+        elif node.record is not None:
+            problems.append(f"{node.path} does not say which {manifest} it left.")
+    if cell.settings is not None and not Path(cell.settings).is_file():
+        problems.append(f"{cell.settings} is missing; pages show settings of it.")
+    if not (scores or nodes or cell.settings):
+        where = ", ".join(cell.name)
+        problems.append(f"{where}: no record says where {cell.shown} came from.")
+    return Traced(scores, nodes, corpora, problems)
 
 
 def _compare(score: Score, node: Node, found: dict[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -10,40 +10,46 @@ from flava.report.html import duration, quantity
 from workflow.provenance.cells import Cell
 from workflow.provenance.chain import Corpus, Node
 from workflow.provenance.links import Link
-from workflow.provenance.score import TracedScore
+from workflow.provenance.score import Traced, TracedScore
 
 WIDTH = 14
 LISTED = 8  # of a step's output files, the rest is counted
 
 
-def as_text(study: str, cell: Cell, traced: Sequence[TracedScore]) -> str:
-    """Number, scores, then every step once, nearest first; broken links at the end."""
+def as_text(study: str, cell: Cell, traced: Traced) -> str:
+    """Number, what it is made of, then every step once, nearest first; broken links at the end."""
+    lines = [f"{cell.table}, {cell.column}, {cell.row}, study {study}: {cell.shown}"]
     seeds = sorted({score.seed for score in cell.scores})
-    lines = [
-        f"{cell.table}, {cell.column}, {cell.row}, study {study}: {cell.value:.2f}",
-        f"  {cell.formula}; {'seed' if len(seeds) == 1 else 'seeds'} "
-        + ", ".join(str(seed) for seed in seeds),
-    ]
-    whole = len(traced) <= 4
-    for each in traced:
+    what = "seed" if len(seeds) == 1 else "seeds"
+    named = f"; {what} {', '.join(map(str, seeds))}" if seeds else ""
+    lines.append(f"  {cell.formula}{named}")
+    lines += [_line("note", note) for note in cell.notes]
+    if cell.settings:
+        lines.append(_line("settings", cell.settings))
+    whole = len(traced.scores) <= 4
+    for each in traced.scores:
         lines += _score(each) if whole else [_short(each)]
-    for node in steps(traced):
+    for corpus in traced.corpora:
+        lines += _corpus(corpus)
+    steps = traced.steps()
+    for node in steps:
         lines += ["", *_node(node)]
-    broken = broken_links(traced)
+    broken = traced.broken()
     lines.append("")
     if broken:
         lines.append(f"BROKEN: {quantity(len(broken), 'link')} of this number's chain")
         lines += [f"  {problem}" for problem in broken]
     else:
-        lines.append(f"Every link holds: {quantity(len(steps(traced)), 'record')} verified.")
+        lines.append(f"Every link holds: {quantity(len(steps), 'record')} verified.")
     return "\n".join(lines)
 
 
-def as_plain(study: str, cell: Cell, traced: Sequence[TracedScore]) -> dict[str, Any]:
+def as_plain(study: str, cell: Cell, traced: Traced) -> dict[str, Any]:
     """The same as plain JSON data."""
+    named = ("table", "column", "row", "shown", "formula", "settings", "notes")
     return {
         "study": study,
-        **{key: getattr(cell, key) for key in ("table", "column", "row", "value", "formula")},
+        **{key: getattr(cell, key) for key in named},
         "scores": [
             {
                 **asdict(each.score),
@@ -51,25 +57,16 @@ def as_plain(study: str, cell: Cell, traced: Sequence[TracedScore]) -> dict[str,
                 "details": each.found.get("details", {}),
                 "protocol": each.task,
             }
-            for each in traced
+            for each in traced.scores
         ],
-        "steps": [_plain(node) for node in steps(traced)],
-        "broken": broken_links(traced),
+        "corpora": [_plain_corpus(corpus) for corpus in traced.corpora],
+        "steps": [_plain(node) for node in traced.steps()],
+        "broken": traced.broken(),
     }
 
 
-def steps(traced: Sequence[TracedScore]) -> list[Node]:
-    """Every step behind the scores once, nearest first."""
-    found = {node.path: node for each in traced for node in each.node.walk()}
-    order = {"evaluate": 0, "pretrain": 1, "import": 1, "prepare": 9}
-    return sorted(
-        found.values(), key=lambda node: order.get(node.record.step if node.record else "", 5)
-    )
-
-
-def broken_links(traced: Sequence[TracedScore]) -> list[str]:
-    """Broken links of all scores, each once."""
-    return list(dict.fromkeys(problem for each in traced for problem in each.broken()))
+def _plain_corpus(corpus: Corpus) -> dict[str, Any]:
+    return {key: value for key, value in vars(corpus).items() if key != "prepared"}
 
 
 def _plain(node: Node) -> dict[str, Any]:
@@ -79,9 +76,7 @@ def _plain(node: Node) -> dict[str, Any]:
         "command": node.command,
         "config": asdict(node.config) if node.config else None,
         "outputs": [asdict(link) for link in node.outputs],
-        "corpora": [
-            {**{k: v for k, v in vars(c).items() if k != "prepared"}} for c in node.corpora
-        ],
+        "corpora": [_plain_corpus(corpus) for corpus in node.corpora],
         "parents": [parent.path for parent in node.parents],
         "notes": node.notes,
         "problems": node.problems,
