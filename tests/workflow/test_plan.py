@@ -221,7 +221,7 @@ def test_more_seeds_leave_the_files_of_the_others_alone(in_copy: Path) -> None:
     more = Plan.load("toy", seeds=3)
     after = more.configs()
     changed = {path for path in before if after[path] != before[path]}
-    assert changed == {f"results/toy/configs/{step}.json" for step in ("collect", "report")}
+    assert changed == {f"results/toy/configs/{step}.json" for step in ("collect", "dag", "report")}
     added = set(after) - set(before)
     assert all("-s1" in path or "-s2" in path for path in added)
     assert set(more.runs) == {f"{column}-s{seed}" for column, seed in more.study.runs}
