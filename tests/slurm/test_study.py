@@ -18,6 +18,7 @@ import yaml
 from flava.params import read_yaml
 from tests.slurm.campaign import BUDGETS, NODES, Campaign, change
 from tests.slurm.cluster import Cluster, wait_until
+from tests.slurm.one_column import one_column
 from tests.workflow.smoke import Project
 
 RUN = "results/smoke/runs/flava_no_init-s0"
@@ -28,17 +29,7 @@ def project(slurm: Cluster, root: Path, tmp_path_factory: pytest.TempPathFactory
     """The smoke study with one column, which trains on 2 nodes with 2 ranks each."""
     folder = tmp_path_factory.mktemp("study")
     project = Project.copy(root, folder)
-    study = read_yaml(folder / "params/smoke.yaml")
-    study |= {"columns": ["flava_no_init"], "evaluate_jobs": {"vision": ["mnist"]}}
-    study |= {"selection": {}, "leaks": None, "contrastive_ranks": 4}
-    study["tasks"] = {"mnist": study["tasks"]["mnist"]}
-    study["pretrain"] |= {"select_updates": None, "pair_updates": 16}
-    (folder / "params/smoke.yaml").write_text(yaml.safe_dump(study))
-    profile = folder / "slurm/cluster.yaml"
-    cluster = read_yaml(profile)["cluster"]
-    cluster["rules"] = {"pretrain": {"columns": {"flava_no_init": {"nodes": 2, "ranks": 4}}}}
-    cluster["poll_seconds"] = 1.0
-    profile.write_text(yaml.safe_dump({"cluster": cluster}))
+    one_column(folder)
     return project
 
 
