@@ -1,0 +1,43 @@
+"""The docs' table of baselines, from files as the commands write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flava.errors import DataError
+from flava.io import write_json
+from flava.report.baseline_table import baseline_scores, column_scores, markdown
+
+
+def score(row: str, value: float, error: float = 3.0) -> dict[str, object]:
+    return {
+        "row": row, "task": row.lower(), "domain": "vision", "metric": "accuracy", "value": value,
+        "std_error": error, "chance": 10.0, "n_examples": 5, "n_train": 5, "stand_in": None,
+        "details": {},
+    }  # fmt: skip
+
+
+def test_gain_in_standard_errors(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"rows": {"MNIST": {"random": score("MNIST", 50.0)}}})
+    write_json(tmp_path / "b.json", {"rows": {"DTD": {"pixels": score("DTD", 20.0)}}})
+    run = tmp_path / "flava_mm-s0"
+    write_json(run / "evaluate/vision.json", {"scores": [score("MNIST", 60.0, 4.0)]})
+    write_json(run / "evaluate/vision.config.json", {"tasks": {}})
+    baselines = baseline_scores([tmp_path / "a.json", tmp_path / "b.json"])
+    found = markdown(["DTD", "MNIST"], baselines, {"flava_mm": column_scores(run)})
+    assert found.splitlines()[0] == (
+        "| row | chance | untrained | pixels | words | `flava_mm` | gain |"
+    )
+    assert found.splitlines()[2:] == [
+        "| MNIST | 10.0 | 50.0 ± 3.0 |  |  | 60.0 ± 4.0 | +2.0 |"
+    ]  # DTD: no column has it
+
+
+def test_missing_and_damaged_files(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no evaluations"):
+        column_scores(tmp_path)
+    write_json(tmp_path / "a.json", {"scores": []})
+    with pytest.raises(DataError, match="has no 'rows'"):
+        baseline_scores([tmp_path / "a.json"])
