@@ -12,7 +12,7 @@ from flava.report.marked import own
 
 SearchT = TypeVar("SearchT", bound=ImageLeaks | TextLeaks)
 _IMAGE_HEAD = ["task", "corpus", "test images", "near by hash", "found", "for example"]
-FOUND = "found"
+FOUND_IMAGES, FOUND_TEXTS = "images found", "texts found"
 NO_CHECK = "The leak check was not run: the study turns it off (<code>leaks: null</code>)."
 
 
@@ -89,14 +89,14 @@ def image_counts(each: ImageLeaks) -> dict[str, str]:
     """What is counted of a task's test images in a corpus, as shown."""
     flat = {"flat, not searched": f"{each.flat:,}"} if each.flat else {}
     counts = {"test images": f"{each.test:,}", **flat, "near by hash": f"{each.near:,}"}
-    return counts | {FOUND: _count(each)}
+    return counts | {FOUND_IMAGES: _count(each)}
 
 
 def text_counts(each: TextLeaks) -> dict[str, str]:
     """What is counted of a task's test texts in a corpus, as shown."""
     unknown = {"with unknown words": f"{each.unknown:,}"} if each.unknown else {}
     short = {"short": f"{each.short:,}", "short, found": f"{each.short_matched:,}"}
-    return {"test texts": f"{each.test:,}", **unknown, **short, FOUND: _count(each)}
+    return {"test texts": f"{each.test:,}", **unknown, **short, FOUND_TEXTS: _count(each)}
 
 
 def leak_row(task: str, what: str) -> str:
@@ -135,7 +135,8 @@ def _names(found: Leaks, each: ImageLeaks | TextLeaks) -> list[str]:
 
 
 def _bold(each: ImageLeaks | TextLeaks, shown: dict[str, str]) -> str:
-    return f"<b>{shown[FOUND]}</b>" if each.matched else shown[FOUND]
+    found = shown[FOUND_IMAGES if isinstance(each, ImageLeaks) else FOUND_TEXTS]
+    return f"<b>{found}</b>" if each.matched else found
 
 
 def _count(each: ImageLeaks | TextLeaks) -> str:

@@ -96,7 +96,10 @@ def study(root: Path, other: bool) -> ReportJob:
     job = write_study(root, (0, 1), COLUMNS, lines, earlier=earlier, leaks=leaks)
     write_json(root / "tokenizer/record.json", record("codebook", 0, 3000.0))
     found = {"corpus": "pairs", "task": "dtd", "test": 90, "flat": 3, "near": 5, "matched": 2}
-    tree = {"study": "fake", "settings": {}, "titles": {}, "texts": []}
+    # A task with images and texts: each of the two has its own count.
+    texts = {"unknown": 0, "short": 4, "short_matched": 3, "matched": 7, "examples": []}
+    texts |= {"corpus": "pairs", "task": "dtd", "test": 80}
+    tree = {"study": "fake", "settings": {}, "titles": {}, "texts": [texts]}
     write_json(
         root / "leaks.json",
         {**tree, "images": [{**found, "examples": []}], "record": record("leaks", 0, 1.0)},
@@ -119,7 +122,7 @@ def study(root: Path, other: bool) -> ReportJob:
 
 SAME = {"audit.html", "training_curves.html", "table_a2.html"}  # print; pictures; shares
 NUMERIC = {"wall_seconds", "peak_memory_bytes", "batch_size", "mean_words", "pairs",
-           "images", "texts", "test", "near", "flat", "matched", "cores"}  # fmt: skip
+           "images", "texts", "test", "near", "flat", "matched", "short", "short_matched", "cores"}  # fmt: skip
 
 
 def _changed(key: str, value: Any) -> Any:
