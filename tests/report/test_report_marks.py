@@ -122,7 +122,8 @@ def study(root: Path, other: bool) -> ReportJob:
 
 SAME = {"audit.html", "training_curves.html", "table_a2.html"}  # print; pictures; shares
 NUMERIC = {"wall_seconds", "peak_memory_bytes", "batch_size", "mean_words", "pairs",
-           "images", "texts", "test", "near", "flat", "matched", "short", "short_matched", "cores"}  # fmt: skip
+           "images", "texts", "test", "near", "flat", "matched", "short", "short_matched",
+           "cores"}  # fmt: skip
 
 
 def _changed(key: str, value: Any) -> Any:
