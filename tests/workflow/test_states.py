@@ -9,7 +9,7 @@ import pytest
 
 from flava.io import read_json
 from workflow.launch import slurm
-from workflow.launch.slurm import LATER, Slurm, outer_job_hidden, parameters
+from workflow.launch.slurm import LATER, Slurm, outer_job_hidden, parameters, refusal
 from workflow.launch.states import from_sacct, from_scontrol, seconds
 from workflow.launch.step import Step
 from workflow.resources import ClusterConfig, Request
@@ -162,3 +162,9 @@ def test_request_in_the_words_of_sbatch(tmp_path: Path) -> None:
     assert {"export OMP_NUM_THREADS=6", "export MKL_NUM_THREADS=6"} < set(found["setup"])
     assert found["setup"][-1] == "module x"
     assert "partition" not in found and found["additional_parameters"] == {"requeue": True}
+
+
+def test_an_sbatch_that_dies_without_a_word_is_asked_again():
+    assert refusal("").later and "without a word" in str(refusal(""))
+    assert refusal("sbatch: error: Socket timed out on send/recv operation").later
+    assert not refusal("sbatch: error: invalid partition specified: gpux").later

@@ -55,7 +55,7 @@ class Slurm:
             except submitit.core.utils.FailedSubmissionError as error:  # an answer without an id
                 raise RefusedError(str(error), later=True) from None
             except (submitit.core.utils.FailedJobError, OSError) as error:  # sbatch's words
-                raise RefusedError(str(error).strip(), bool(LATER.search(str(error)))) from None
+                raise refusal(str(error).strip()) from None
             except RuntimeError as error:  # no srun here
                 raise ConfigError(
                     f"{error} The profile says `kind: slurm`; use `--profile local`, or start "
@@ -102,6 +102,13 @@ class Slurm:
         """Output and error files of a rank."""
         stem = f"{job}_{rank}_log"
         return self.folder / f"{stem}.out", self.folder / f"{stem}.err"
+
+
+def refusal(words: str) -> RefusedError:
+    """What sbatch's error says. One that died without a word, as under load, is asked again."""
+    if not words:
+        return RefusedError("sbatch ended without a word", later=True)
+    return RefusedError(words, later=bool(LATER.search(words)))
 
 
 def parameters(step: Step, request: Request, name: str, cluster: ClusterConfig) -> dict[str, Any]:
