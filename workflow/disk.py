@@ -11,9 +11,11 @@ from pathlib import Path
 
 from flava.config import MlmInitConfig
 from flava.cost.disk import (
+    FLOAT,
     codebook_weights,
     encoder_weights,
     feature_bytes,
+    finetuning_bytes,
     import_bytes,
     run_weights,
     token_bytes,
@@ -43,6 +45,8 @@ def disk_lines(plan: Plan, assumed: Assumptions) -> list[str]:
     lines = ["Disk, estimated from sizes:"]
     lines += [f"  {name:<{width}}  {size_text(size)}" for name, size in parts.items()]
     lines.append(f"  {'in all':<{width}}  {size_text(sum(parts.values()))}")
+    tuning = size_text(disk.finetuning)
+    lines.append(f"  At most {tuning} more while all evaluations fine-tune at one time.")
     lines.append("  Not counted: raw data, logs, pages, hashes" + "".join(f"; {n}" for n in notes))
     lines[-1] += "."
     return lines
@@ -80,12 +84,14 @@ class Disk:
         models: exported.
         features: of frozen models, kept by evaluation.
         unknown: tasks whose features have an unknown size.
+        finetuning: checkpoints of evaluate jobs, at most; removed when a job has its scores.
     """
 
     checkpoints: int = 0
     models: int = 0
     features: int = 0
     unknown: frozenset[str] = frozenset()
+    finetuning: int = 0
 
     def __add__(self, other: Disk) -> Disk:
         return Disk(
@@ -93,11 +99,12 @@ class Disk:
             self.models + other.models,
             self.features + other.features,
             self.unknown | other.unknown,
+            self.finetuning + other.finetuning,
         )
 
     @property
     def bytes(self) -> int:
-        """Of all files whose size is known."""
+        """Of all files that stay and whose size is known."""
         return self.checkpoints + self.models + self.features
 
 
@@ -117,8 +124,11 @@ def disk_by_column(plan: Plan) -> dict[str, Disk]:
     world = plan.study.config.data.toy_world
     images = world.task_train + world.task_test if world else None
     for (run, _), evaluation in plan.evaluate_jobs.items():
+        model = plan.models[run]
+        tuning = finetuning_bytes(evaluation, parameters(model))
+        found[evaluation.column] += Disk(finetuning=tuning)
         if evaluation.features is not None:
-            kept, unknown = feature_bytes(evaluation, width(plan.models[run]), images)
+            kept, unknown = feature_bytes(evaluation, width(model), images)
             found[evaluation.column] += Disk(features=kept, unknown=frozenset(unknown))
     return dict(found)
 
@@ -129,6 +139,13 @@ def _of_model(model: RunConfig | ImportJob) -> Disk:
     weights, settings = run_weights(model), model.pretrain
     selects = model.selection is not None and settings.select_updates is not None
     return Disk(weights.checkpoints(settings, selects), weights.model)
+
+
+def parameters(model: RunConfig | ImportJob) -> int:
+    """Parameters of a column's model."""
+    if isinstance(model, ImportJob):
+        return import_bytes(model) // FLOAT
+    return run_weights(model).exported
 
 
 def all_disk(plan: Plan) -> Disk:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FLOAT = 4  # weights, both moments of AdamW and features are float32
 MOMENTS = 2
 PROBED = ("linear_probe", "retrieval", "zero_shot")  # families whose image features are kept
+FINETUNED = ("glue", "multimodal")
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,18 @@ def feature_bytes(
             images = min(images, sum(limit or 0 for limit in limits))
         total += images * width * FLOAT
     return total, unknown
+
+
+def finetuning_bytes(job: EvaluateJob, parameters: int) -> int:
+    """Of the checkpoints of an evaluation job's fine-tuned tasks, at most: kept until it has scores.
+
+    A task has one, and one more while it is written; the best weights are in it.
+
+    Args:
+        parameters: of the model.
+    """
+    tasks = sum(spec.task.family in FINETUNED for spec in job.tasks.values())
+    return (tasks + 1) * FLOAT * parameters * (MOMENTS + 2) if tasks else 0
 
 
 def _official(counts: dict[str, int]) -> int | None:

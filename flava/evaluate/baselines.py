@@ -27,6 +27,7 @@ from flava.data.tokenizer import Tokenizer, load_tokenizer
 from flava.errors import ConfigError, DataError, run_cli
 from flava.evaluate.context import Context
 from flava.evaluate.datasets import load_task
+from flava.evaluate.digest import task_use
 from flava.evaluate.features import FeatureArray, device
 from flava.evaluate.finetuned_tasks import hold_out
 from flava.evaluate.linear_probe import sweep
@@ -34,11 +35,11 @@ from flava.evaluate.logistic_problem import Problem
 from flava.evaluate.metrics import METRICS, Predictions, decide
 from flava.evaluate.run import context_of, headed, score_task
 from flava.evaluate.scores import Score, score_predictions
-from flava.evaluate.taskdata import IntArray, LabelledTask, SoftLabels, Split
-from flava.io import write_json
+from flava.evaluate.taskdata import IntArray, LabelledTask, SoftLabels, Split, TaskSet
+from flava.io import read_json, sha256_file, sha256_json, write_json
 from flava.jobs import EvaluateJob
 from flava.models import build
-from flava.records import make_record
+from flava.records import DataUse, make_record
 from flava.studies import Study, load_study
 
 PIXEL_SIZE = 32  # side; 3,072 features
@@ -161,8 +162,10 @@ def untrained(study: Study, column: str, seed: int) -> EvaluateJob:
     )  # fmt: skip
 
 
-def scores_of(job: EvaluateJob, name: str, study: Study) -> Iterator[tuple[str, Score]]:
-    """(baseline, score) of one task."""
+def scores_of(
+    job: EvaluateJob, name: str, study: Study, data: TaskSet
+) -> Iterator[tuple[str, Score]]:
+    """(baseline, score) of one task on its data."""
     spec, tokenizer = job.tasks[name], load_tokenizer(job.tokenizer_path)
     run = study.run_config(job.column, job.seed)
     torch.manual_seed(job.seed)
@@ -170,8 +173,7 @@ def scores_of(job: EvaluateJob, name: str, study: Study) -> Iterator[tuple[str, 
     assert config is not None
     model = build(run.arch, config).eval().to(device())
     context = context_of(job, name, spec, model, tokenizer)
-    with headed(job, context):
-        data = load_task(name, spec.task, spec.data)
+    with headed(job, name):
         for score in score_task(context, spec, data):
             yield "random", score
         if not isinstance(data, LabelledTask):
@@ -185,6 +187,9 @@ def scores_of(job: EvaluateJob, name: str, study: Study) -> Iterator[tuple[str, 
 def write_baselines(study: Study, column: str, seed: int, names: list[str], output: Path) -> None:
     """Evaluates the baselines of `names` (all of the column's tasks if empty) into one JSON file.
 
+    The file is written after every task. A task that it holds already is not evaluated again if its
+    settings and examples are the same.
+
     Raises:
         ConfigError: a task is none of the column's.
         DataError: data are missing, or the study's tokenizers were not made yet.
@@ -197,17 +202,49 @@ def write_baselines(study: Study, column: str, seed: int, names: list[str], outp
             f"Column '{column}' of study '{job.study}' has no task '{unknown[0]}'; it has "
             f"{', '.join(sorted(job.tasks))}."
         )
-    found: dict[str, dict[str, object]] = {}
+    done = _written(output)
+    uses: dict[str, DataUse] = {}
     for name in names or sorted(job.tasks):
-        for baseline, score in scores_of(job, name, study):
-            found.setdefault(score.row, {})[baseline] = score.model_dump(mode="json")
-            print(
-                f"{score.row}: {baseline} {score.value:.1f} (chance {score.chance:.1f}, "
-                f"standard error {score.std_error:.1f})",
-                file=sys.stderr,
-                flush=True,
-            )
-    write_json(output, {"rows": found, "record": make_record("baselines", job, started)})
+        with headed(job, name):
+            data = load_task(name, job.tasks[name].task, job.tasks[name].data)
+            uses[name] = task_use(data)
+        made_from = _identity(job, name, uses[name])
+        if done.get(name, {}).get("made_from") == made_from:
+            print(f"{name}: already in {output}", file=sys.stderr, flush=True)
+            continue
+        rows: dict[str, dict[str, object]] = {}
+        for baseline, score in scores_of(job, name, study, data):
+            rows.setdefault(score.row, {})[baseline] = score.model_dump(mode="json")
+            _tell(baseline, score)
+        done[name] = {"rows": rows, "made_from": made_from}
+        record = make_record("baselines", job, started, tasks=uses)
+        write_json(output, {"tasks": done, "record": record})
+
+
+def _written(output: Path) -> dict[str, dict[str, object]]:
+    if not output.exists():
+        return {}
+    tree = read_json(output)
+    tasks = tree.get("tasks") if isinstance(tree, dict) else None
+    if not isinstance(tasks, dict):
+        raise DataError(f"{output} holds no baselines. Delete it, or name another --output.")
+    return tasks
+
+
+def _identity(job: EvaluateJob, name: str, use: DataUse) -> str:
+    """Hash of all that a task's baselines follow from, but the code."""
+    alone = job.model_copy(update={"tasks": {name: job.tasks[name]}})
+    tokenizer = sha256_file(job.tokenizer_path)
+    return sha256_json([alone.model_dump(mode="json"), use.sha256, tokenizer])
+
+
+def _tell(baseline: str, score: Score) -> None:
+    print(
+        f"{score.row}: {baseline} {score.value:.1f} (chance {score.chance:.1f}, "
+        f"standard error {score.std_error:.1f})",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def main() -> None:

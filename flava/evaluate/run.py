@@ -105,7 +105,7 @@ def evaluate_task(
         FlavaError: of the kind that occurred, its message headed by the task's name.
     """
     context = context_of(job, name, spec, model, tokenizer, cache)
-    with headed(job, context):
+    with headed(job, name):
         data = load_task(name, spec.task, spec.data)
         use = task_use(data)
         if weights is not None:
@@ -138,7 +138,7 @@ def context_of(
 
 
 @contextmanager
-def headed(job: EvaluateJob, context: Context) -> Iterator[None]:
+def headed(job: EvaluateJob, name: str) -> Iterator[None]:
     """Heads the message of an error inside with the run and the task.
 
     Raises:
@@ -147,7 +147,7 @@ def headed(job: EvaluateJob, context: Context) -> Iterator[None]:
     try:
         yield
     except FlavaError as error:
-        heading = f"{job.column}-s{job.seed}, {context.what} ({context.task.title})"
+        heading = f"{job.column}-s{job.seed}, task '{name}' ({job.tasks[name].task.title})"
         raise type(error)(f"{heading}: {error}") from error
 
 

@@ -32,9 +32,10 @@ def baseline_scores(paths: Iterable[Path]) -> dict[str, dict[str, Score]]:
     """
     found: dict[str, dict[str, Score]] = {name: {} for name in BASELINES}
     for path in paths:
-        for row, scores in _part(path, "rows").items():
-            for name, score in scores.items():
-                found[name][row] = _score(score, path)
+        for task in _part(path, "tasks").values():
+            for row, scores in task["rows"].items():
+                for name, score in scores.items():
+                    found[name][row] = _score(score, path)
     return found
 
 

@@ -13,6 +13,7 @@ from flava.cost.disk import (
     codebook_weights,
     encoder_weights,
     feature_bytes,
+    finetuning_bytes,
     run_weights,
     token_bytes,
 )
@@ -87,3 +88,11 @@ def test_features_are_of_the_images_that_are_probed(plan: Plan) -> None:
     assert size(cola=real("cola")) == (0, set())
     assert size(mnist=known["mnist"]) == (0, {"mnist"})
     assert size(300, mnist=known["mnist"]) == (300 * 32 * FLOAT, set())
+
+
+def test_fine_tuning_is_kept_until_its_job_has_scores(plan: Plan) -> None:
+    known = {name: task for job in plan.evaluate_jobs.values() for name, task in job.tasks.items()}
+    probed = job_of(plan, mnist=known["mnist"])
+    assert finetuning_bytes(probed, 1000) == 0
+    tuned = job_of(plan, mnist=known["mnist"], cola=known["cola"], stsb=known["stsb"])
+    assert finetuning_bytes(tuned, 1000) == 3 * 4 * FLOAT * 1000  # two tasks, one being written

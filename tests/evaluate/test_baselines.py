@@ -48,14 +48,45 @@ def test_every_kind_of_row_gets_its_baselines(smoke, monkeypatch):
     write_baselines(study, "flava_mm", 0, names, output)
     assert read == names  # each once
     found = read_json(output)
-    rows = {row: set(kinds) for row, kinds in found["rows"].items()}
+    scores = {row: kinds for task in found["tasks"].values() for row, kinds in task["rows"].items()}
+    rows = {row: set(kinds) for row, kinds in scores.items()}
     assert rows["MNIST"] == {"random", "pixels"}
     assert rows["COLA"] == rows["STS-B"] == {"random", "words"}
     assert rows["SNLI-VE"] == {"random", "pixels", "words"}
     assert rows["Flickr30K TR R@1"] == {"random"}
-    digits = found["rows"]["MNIST"]["pixels"]
+    digits = scores["MNIST"]["pixels"]
     assert digits["value"] > digits["chance"] + 3 * digits["std_error"]
     assert found["record"]["step"] == "baselines"
+
+
+def test_what_was_written_is_not_evaluated_again(smoke, monkeypatch, tmp_path):
+    folder, study = smoke
+    monkeypatch.chdir(folder)
+    output, evaluated, real = tmp_path / "baselines.json", [], baselines.scores_of
+
+    def scores_of(job, name, study, data):
+        evaluated.append(name)
+        if name == "cola" and len(evaluated) == 2:
+            raise DataError("killed here.")
+        yield from real(job, name, study, data)
+
+    monkeypatch.setattr(baselines, "scores_of", scores_of)
+    with pytest.raises(DataError, match="killed here"):
+        write_baselines(study, "flava_mm", 0, ["mnist", "cola"], output)
+    assert list(read_json(output)["tasks"]) == ["mnist"]
+    write_baselines(study, "flava_mm", 0, ["mnist", "cola"], output)
+    assert evaluated == ["mnist", "cola", "cola"]
+    write_baselines(study, "flava_mm", 1, ["mnist"], output)  # another seed
+    assert evaluated == ["mnist", "cola", "cola", "mnist"]
+    assert sorted(read_json(output)["tasks"]) == ["cola", "mnist"]
+
+
+def test_a_foreign_file_is_not_overwritten(smoke, monkeypatch, tmp_path):
+    folder, study = smoke
+    monkeypatch.chdir(folder)
+    (tmp_path / "x.json").write_text('{"scores": []}')
+    with pytest.raises(DataError, match="holds no baselines. Delete it"):
+        write_baselines(study, "flava_mm", 0, ["mnist"], tmp_path / "x.json")
 
 
 def test_an_unknown_task_is_refused(smoke, monkeypatch, tmp_path):

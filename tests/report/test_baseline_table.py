@@ -19,9 +19,13 @@ def score(row: str, value: float, error: float = 3.0) -> dict[str, object]:
     }  # fmt: skip
 
 
+def written(row: str, baseline: str, value: float) -> dict[str, object]:
+    return {"tasks": {row.lower(): {"rows": {row: {baseline: score(row, value)}}}}}
+
+
 def test_gain_in_standard_errors(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"rows": {"MNIST": {"random": score("MNIST", 50.0)}}})
-    write_json(tmp_path / "b.json", {"rows": {"DTD": {"pixels": score("DTD", 20.0)}}})
+    write_json(tmp_path / "a.json", written("MNIST", "random", 50.0))
+    write_json(tmp_path / "b.json", written("DTD", "pixels", 20.0))
     run = tmp_path / "flava_mm-s0"
     write_json(run / "evaluate/vision.json", {"scores": [score("MNIST", 60.0, 4.0)]})
     write_json(run / "evaluate/vision.config.json", {"tasks": {}})
@@ -39,5 +43,5 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no evaluations"):
         column_scores(tmp_path)
     write_json(tmp_path / "a.json", {"scores": []})
-    with pytest.raises(DataError, match="has no 'rows'"):
+    with pytest.raises(DataError, match="has no 'tasks'"):
         baseline_scores([tmp_path / "a.json"])
