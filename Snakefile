@@ -1,4 +1,5 @@
 # One DAG from raw data to the paper's tables. Targets and includes only.
+import atexit
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -6,7 +7,8 @@ from snakemake.utils import min_version
 
 from flava.errors import FlavaError
 from workflow.choice import chosen
-from workflow.cost import announce
+from workflow.configs import LOCK
+from workflow.cost import announce, is_dry_run
 from workflow.estimate import check_budget
 from workflow.launching import Launching
 from workflow.lock import hold
@@ -24,8 +26,8 @@ try:
         check_budget(plan, config.get("budget_gpu_hours"))
     plan.write()
     launching = Launching.load(plan, config.get("cluster"))
-    if workflow.is_main_process:
-        announce(plan, launching.settings)
+    if workflow.is_main_process and is_dry_run(sys.argv):
+        atexit.register(announce, plan, launching.settings)
 except FlavaError as error:
     raise WorkflowError(str(error)) from None
 
@@ -36,7 +38,11 @@ LAUNCH = f"{PY} -m workflow.launch --settings {launching.path}"
 
 
 onstart:
-    hold(".snakemake/driver.lock")
+    try:
+        hold(LOCK, plan.name)
+    except FlavaError as error:
+        raise WorkflowError(str(error)) from None
+    announce(plan, launching.settings)
 
 
 wildcard_constraints:

@@ -2,15 +2,16 @@
 
 Prints updates, samples, FLOPs and GPU-hours of each column and of what it starts from, the jobs,
 the wall time of training and the disk that all of it takes; refuses what a limit on GPU-hours does
-not cover. Dry runs (`snakemake -n --config study=paper`) print the same.
+not cover. Snakemake prints the same: before its first job, and in a dry run (`snakemake -n --config
+study=paper`).
 """
 
 from __future__ import annotations
 
 import argparse
-import atexit
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -29,8 +30,6 @@ from workflow.assumptions import (
 from workflow.estimate import check_budget, schedule_lines
 from workflow.plan import Plan
 from workflow.resources import LaunchSettings
-
-DRY_RUN = {"-n", "--dry-run", "--dryrun"}
 
 
 @dataclass(frozen=True)
@@ -77,17 +76,18 @@ def main() -> None:
     check_budget(plan, given.budget_gpu_hours, assumed)
 
 
+def is_dry_run(arguments: Sequence[str]) -> bool:
+    """Whether a command line of Snakemake asks for a dry run: -n, alone or with others (-np)."""
+    return any(re.fullmatch("--dry-?run|-[a-zA-Z]*n[a-zA-Z]*", each) for each in arguments)
+
+
 def announce(plan: Plan, settings: LaunchSettings | None = None) -> None:
-    """Prints the cost on stderr: below the jobs of a dry run, else before the first job.
+    """Prints the whole plan on stderr: below the jobs of a dry run, and before the first job.
 
     Studies on a generated toy world are small and say nothing.
     """
-    if plan.study.config.data.toy_world:
-        return
-    if DRY_RUN & set(sys.argv):
-        atexit.register(print, whole_plan(plan, Assumptions(), settings), file=sys.stderr)
-    else:
-        print(cost_table(plan), file=sys.stderr)
+    if not plan.study.config.data.toy_world:
+        print(whole_plan(plan, Assumptions(), settings), file=sys.stderr, flush=True)
 
 
 def whole_plan(plan: Plan, assumed: Assumptions, settings: LaunchSettings | None = None) -> str:

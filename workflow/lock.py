@@ -20,8 +20,8 @@ class BusyError(FlavaError):
     """Another Snakemake is at work."""
 
 
-def hold(path: str) -> None:
-    """Takes the lock for the rest of this process.
+def hold(path: str, study: str) -> None:
+    """Takes the lock for the rest of this process, and tells others which study it runs.
 
     Raises:
         BusyError: another process holds it.
@@ -38,4 +38,22 @@ def hold(path: str) -> None:
         ) from None
     except OSError as error:  # a file system without locks
         print(f"warning: {path} cannot be locked ({error})", file=sys.stderr)
+    os.truncate(number, 0)
+    os.write(number, study.encode())
     _held.append(number)
+
+
+def holder(path: str) -> str | None:
+    """The study that another process runs under the lock; None: nobody does."""
+    if _held or not Path(path).is_file():
+        return None
+    number = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(number, 1000).decode()
+    except OSError:  # a file system without locks
+        return None
+    finally:
+        os.close(number)
+    return None

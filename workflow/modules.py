@@ -25,6 +25,9 @@ MODULES = {
 # Steps of seconds, which run where Snakemake runs.
 NOT_LAUNCHED = frozenset({"collect", "directions", "metrics", "figure", "render", "site"})
 
+# Steps that compute on a GPU where there is one.
+ON_GPU = frozenset({"codebook", "init_mlm", "init_beit", "init_dino", "pretrain", "evaluate"})
+
 RUN_FILES = [
     "record.json",
     "log.csv",

@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from flava.io import write_json
 from flava.jobs import (
     CodebookJob,
     CollectJob,
@@ -29,6 +28,7 @@ from flava.jobs import (
     with_own_checkpoints,
 )
 from flava.studies import Study, load_study
+from workflow.configs import write_configs
 from workflow.encoders import EncoderRun, encoder_runs
 from workflow.evaluation import evaluate_jobs
 from workflow.fingerprint import fingerprint
@@ -387,6 +387,9 @@ class Plan:
         return files
 
     def write(self) -> None:
-        """Writes every configuration whose content changed."""
-        for path, value in self.configs().items():
-            write_json(path, value)
+        """Writes every configuration whose content changed.
+
+        Raises:
+            BusyError: another Snakemake runs the study with other settings.
+        """
+        write_configs(self.name, self.configs())

@@ -141,7 +141,7 @@ def feature_bytes(
 
 
 def finetuning_bytes(job: EvaluateJob, parameters: int) -> int:
-    """Of the checkpoints of an evaluation job's fine-tuned tasks, at most: kept until it has scores.
+    """Of the checkpoints of an evaluation job's fine-tuned tasks, at most, until it has scores.
 
     A task has one, and one more while it is written; the best weights are in it.
 

@@ -85,7 +85,7 @@ def test_a_foreign_file_is_not_overwritten(smoke, monkeypatch, tmp_path):
     folder, study = smoke
     monkeypatch.chdir(folder)
     (tmp_path / "x.json").write_text('{"scores": []}')
-    with pytest.raises(DataError, match="holds no baselines. Delete it"):
+    with pytest.raises(DataError, match=r"holds no baselines\. Delete it"):
         write_baselines(study, "flava_mm", 0, ["mnist"], tmp_path / "x.json")
 
 

@@ -15,6 +15,17 @@ def write_rank(config: str) -> None:
     Path(f"{config}.rank{rank}").write_text(text)
 
 
+def hold_gpus(config: str) -> None:
+    """Says which GPUs this rank may see, until told to end."""
+    import time
+
+    path = Path(f"{config}.gpus{os.environ.get('RANK', 'alone')}")
+    path.with_suffix(".tmp").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "unset"))
+    path.with_suffix(".tmp").rename(path)
+    while not Path(f"{config}.end").is_file():
+        time.sleep(0.05)
+
+
 def write_sharding(config: str, sharding: str = "none") -> None:
     """Writes what the launcher asks for."""
     Path(f"{config}.sharding{os.environ.get('RANK', 'alone')}").write_text(sharding)

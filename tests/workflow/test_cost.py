@@ -11,7 +11,7 @@ import pytest
 
 from flava.errors import ConfigError
 from tests.workflow.smoke import Project
-from workflow.cost import Assumptions, all_seeds, cost_table
+from workflow.cost import Assumptions, all_seeds, cost_table, is_dry_run
 from workflow.plan import Plan
 
 
@@ -96,3 +96,21 @@ def test_dry_run_of_the_paper_says_it(root: Path, tmp_path: Path, monkeypatch) -
     assert result.returncode == 0, result.stderr
     assert "12 flava_dino" in result.stderr.rsplit("Cost of study 'paper'", 1)[1]
     assert "Cost of study" not in project.snakemake("--dry-run", study="toy").stderr
+
+
+@pytest.mark.parametrize("asks", ["-n", "-np", "-pn", "--dry-run", "--dryrun"])
+def test_all_spellings_of_a_dry_run(asks: str) -> None:
+    assert is_dry_run(["snakemake", asks])
+    assert not is_dry_run(["snakemake", "-p", "--cores", "n", "--config", "study=mini"])
+
+
+def test_a_run_says_the_whole_plan_before_its_first_job(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLAVA_DATA", str(tmp_path / "nothing"))
+    project = Project.copy(root, tmp_path)
+    done = project.snakemake("--until", "tokenizer", study="mini")
+    assert done.returncode != 0  # there are no data
+    before, _, after = done.stderr.partition("Disk, estimated from sizes:")
+    assert "By column, checkpoints at most:" in before and "Error in rule" not in before
+    assert "Error in rule tokenizer" in after

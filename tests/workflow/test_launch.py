@@ -151,14 +151,16 @@ def test_bad_settings_are_refused(root: Path, config: str, tmp_path: Path) -> No
 DRIVER = """
 import sys
 from pathlib import Path
-from tests.workflow.test_launch import Ranked, launch
-launch(Ranked("wait", sys.argv[1]), 2, Path(sys.argv[2]))
+from tests.workflow import test_launch as here
+here.LOCAL = here.LOCAL.model_copy(update={"setup": sys.argv[3:]})
+here.launch(here.Ranked("wait", sys.argv[1]), 2, Path(sys.argv[2]))
 """
 
 
-def test_ctrl_c_ends_the_ranks(root: Path, config: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("setup", [[], ["export CLUSTER=here"]])
+def test_ctrl_c_ends_the_ranks(root: Path, config: str, tmp_path: Path, setup: list[str]) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, config, str(tmp_path / "logs")],
+        [sys.executable, "-c", DRIVER, config, str(tmp_path / "logs"), *setup],
         cwd=root,
         stderr=subprocess.PIPE,
         text=True,

@@ -21,7 +21,7 @@ from flava.config import Sharding
 from flava.errors import ConfigError, run_cli, unknown_name
 from flava.io import read_json
 from flava.params import read_yaml
-from workflow.launch import artifact
+from workflow.launch import artifact, gpus
 from workflow.launch.errors import LaunchError
 from workflow.launch.step import Step
 from workflow.launch.ticket import TicketFile, refuse_other_cluster
@@ -54,9 +54,10 @@ def launch(
     if step.name not in MODULES:
         raise ConfigError(unknown_name("step", step.name, list(MODULES), "workflow.launch"))
     if cluster.kind == "local" and request.ranks == 1:
-        from flava.train.interrupt import exit_on_signals
-
         refuse_other_cluster(TicketFile(step.config), cluster.kind)
+        gpus.take(step.name, request)
+        from flava.train.interrupt import exit_on_signals  # torch, once it is settled what it sees
+
         exit_on_signals(f"{step.name} of {step.config} stopped")
         step.run()
         if why := artifact.missing(outputs, step.config):

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from workflow.launch import gpus
 from workflow.launch.slurm import outer_job_hidden
 from workflow.launch.states import GONE, JobState
 from workflow.launch.step import Step
 from workflow.resources import ClusterConfig, Request
 
 NAME = "FLAVA_JOB"  # tells a job's processes from any other with the same number
+# bash replaces itself by the last command of a line, whose number then is not the one that submitit
+# expects. It does not where a signal is trapped.
+STAY = "trap : USR1"
 
 
 class Local:
@@ -29,15 +34,12 @@ class Local:
         """Starts `request.ranks` processes; returns the number of the one that controls them."""
         import submitit
 
+        gpus.take(step.name, request)
         executor = submitit.LocalExecutor(self.folder)
-        gpus = visible_gpus()
         executor.update_parameters(
             tasks_per_node=request.ranks,
             timeout_min=60 * 24 * 365,
-            # submitit always sets CUDA_VISIBLE_DEVICES: to what it was.
-            gpus_per_node=len(gpus),
-            visible_gpus=gpus,
-            setup=self.cluster.setup,
+            setup=[*self.cluster.setup, STAY] if self.cluster.setup else [],
         )
         os.environ.update({**request.thread_variables, NAME: name})
         with outer_job_hidden():
@@ -64,9 +66,11 @@ class Local:
         return False
 
     def cancel(self, job: str) -> bool:
-        """Interrupts the controlling process, which ends the ranks."""
-        if self.state(job).state == "RUNNING":
-            os.kill(int(job), signal.SIGINT)
+        """Interrupts the job's processes: the ranks, what controls them, a shell around that."""
+        if name := self._name(job):
+            for number in self._numbers(name):
+                with suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGINT)
             if process := self._process.get(job):
                 process.wait(30)
         return True
@@ -75,6 +79,11 @@ class Local:
         """Output and error files of a rank."""
         stem = f"{job}_{rank}_log"
         return self.folder / f"{stem}.out", self.folder / f"{stem}.err"
+
+    def _numbers(self, name: str) -> list[int]:
+        """Of the living processes of the job of this name (Linux)."""
+        numbers = [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]
+        return [int(number) for number in numbers if self._name(number) == name]
 
     @staticmethod
     def _name(job: str) -> str:
@@ -85,12 +94,3 @@ class Local:
             return ""
         found = [each for each in variables if each.startswith(f"{NAME}=".encode())]
         return found[0].decode().partition("=")[2] if found else ""
-
-
-def visible_gpus() -> list[int]:
-    """Numbers of the GPUs that a process of this one would see."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [int(part) for part in given.split(",") if part.strip().isdigit()]
-    folder = Path("/proc/driver/nvidia/gpus")
-    return list(range(len(list(folder.iterdir())))) if folder.is_dir() else []

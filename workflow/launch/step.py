@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from flava.config import Strict
 from flava.errors import ConfigError, DataError, FlavaError, TrainingError, unknown_name
 from flava.io import read_json, write_json
+from workflow.launch import gpus
 from workflow.modules import MODULES
 
 # Steps whose function takes a configuration and, but for `evaluate`, how to shard; the others are
@@ -70,6 +71,7 @@ class Step:
     def __call__(self) -> None:
         """Runs the step on this rank; submitit's environment tells which one it is."""
         os.environ.update(self.told)
+        gpus.keep()
         if self.reports is None:
             self.run()
             return

@@ -1,0 +1,107 @@
+"""GPUs of one machine, dealt to jobs that run side by side; numbers alone, no GPU is touched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from flava.errors import ConfigError
+from tests.slurm.cluster import wait_until
+from workflow.launch import gpus
+from workflow.resources import Request
+
+JOB = """
+import sys
+from pathlib import Path
+from tests.workflow.test_launch import Ranked, launch
+from workflow.launch import gpus
+gpus.ON_GPU = gpus.ON_GPU | {"hold_gpus"}
+launch(Ranked("hold_gpus", sys.argv[1]), int(sys.argv[2]), Path("logs").absolute())
+"""
+
+
+class Jobs:
+    """Launchers in one folder, which see the given GPUs."""
+
+    def __init__(self, root: Path, folder: Path, visible: str) -> None:
+        self.root, self.folder, self.visible = root, folder, visible
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(self, name: str, ranks: int = 1) -> subprocess.Popen[str]:
+        config = self.folder / name
+        config.write_text("{}")
+        environment = {**os.environ, "PYTHONPATH": str(self.root)}
+        environment["CUDA_VISIBLE_DEVICES"] = self.visible
+        process = subprocess.Popen(
+            [sys.executable, "-c", JOB, str(config), str(ranks)],
+            cwd=self.folder, env=environment, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.started.append(process)
+        return process
+
+    def sees(self, name: str, rank: str = "alone") -> str:
+        path = self.folder / f"{name}.gpus{rank}"
+        wait_until(path.is_file, 60, f"{name} running")
+        return path.read_text()
+
+    def end(self, name: str) -> None:
+        (self.folder / f"{name}.end").touch()
+
+
+@contextmanager
+def jobs(root: Path, folder: Path, visible: str) -> Iterator[Jobs]:
+    found = Jobs(root, folder, visible)
+    try:
+        yield found
+    finally:
+        for name in ("a", "b", "c"):
+            found.end(name)
+        for process in found.started:
+            process.communicate(timeout=60)
+
+
+def test_jobs_side_by_side_have_gpus_of_their_own(root: Path, tmp_path: Path) -> None:
+    with jobs(root, tmp_path, "3,5") as running:
+        running.start("a")
+        first = running.sees("a")
+        running.start("b")
+        assert sorted([first, running.sees("b")]) == ["3", "5"]
+        third = running.start("c")
+        assert third.stderr is not None
+        assert third.stderr.readline() == "waiting for 1 of the GPUs 3, 5\n"
+        time.sleep(1)
+        assert not (tmp_path / "c.gpusalone").exists()
+        running.end("a")
+        assert running.sees("c") == first
+
+
+def test_ranks_hold_their_gpus_when_the_launcher_is_killed(root: Path, tmp_path: Path) -> None:
+    with jobs(root, tmp_path, "GPU-11,GPU-22") as running:
+        launcher = running.start("a", ranks=2)
+        assert running.sees("a", "0") == running.sees("a", "1") == "GPU-11,GPU-22"
+        launcher.send_signal(signal.SIGKILL)
+        launcher.wait(30)
+        second = running.start("b")
+        assert second.stderr is not None
+        assert second.stderr.readline().startswith("waiting for 1 of the GPUs")
+        running.end("a")
+        assert running.sees("b") == "GPU-11"
+
+
+def test_more_ranks_than_gpus_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with pytest.raises(ConfigError, match="4 ranks, but this machine shows 2 GPUs"):
+        gpus.take("pretrain", Request(ranks=4))
+    gpus.take("hash", Request(ranks=4))  # uses none
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    gpus.take("pretrain", Request(ranks=4))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""

@@ -1,0 +1,102 @@
+"""The GPUs of this machine, dealt to its jobs as a scheduler would: each is one job's at a time.
+
+A GPU has a file; whoever uses it holds a lock on that, which the kernel lets go of when the process
+ends, however that happens.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from flava.errors import ConfigError
+from workflow.modules import ON_GPU
+from workflow.resources import Request
+
+FOLDER = Path(".snakemake/gpus")
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+TAKEN = "FLAVA_GPUS"  # what a job's ranks may see; submitit's local executor hides all from them
+POLL_SECONDS = 2.0
+
+_held: list[int] = []  # open as long as the process lives
+
+
+def visible() -> list[str]:
+    """Names or numbers of the GPUs that a process of this one would see."""
+    given = os.environ.get(VISIBLE)
+    if given is not None:
+        return [part.strip() for part in given.split(",") if part.strip()]
+    folder = Path("/proc/driver/nvidia/gpus")
+    present = list(folder.iterdir()) if folder.is_dir() else list(Path("/dev").glob("nvidia[0-9]*"))
+    return [str(number) for number in range(len(present))]
+
+
+def take(step: str, request: Request) -> None:
+    """Waits for a free GPU for each rank, and hides all others from this process and its children.
+
+    Nothing is taken on a machine without GPUs, by a step that uses none, or a second time: a job
+    that is started again keeps its GPUs.
+
+    Raises:
+        ConfigError: there are more ranks than GPUs.
+    """
+    present = visible()
+    if step not in ON_GPU or not present or _held:
+        return
+    if request.ranks > len(present):
+        raise ConfigError(
+            f"{step}: {request.ranks} ranks, but this machine shows {len(present)} GPUs "
+            f"({', '.join(present)}). Ask for at most as many ranks, or hide the GPUs "
+            f"({VISIBLE}= in front of the command)."
+        )
+    told = False
+    while (numbers := _lock(present, request.ranks)) is None:
+        if not told:
+            wanted = f"waiting for {request.ranks} of the GPUs {', '.join(present)}"
+            print(wanted, file=sys.stderr, flush=True)
+            told = True
+        time.sleep(POLL_SECONDS)
+    os.environ[VISIBLE] = os.environ[TAKEN] = ",".join(numbers)
+
+
+def keep() -> None:
+    """In a rank: shows it the job's GPUs, and holds them for as long as it lives.
+
+    The launcher may be killed while its ranks go on.
+    """
+    if TAKEN in os.environ:
+        os.environ[VISIBLE] = os.environ[TAKEN]
+        for name in os.environ[TAKEN].split(","):
+            number = _open(name)
+            fcntl.flock(number, fcntl.LOCK_SH)
+            _held.append(number)
+
+
+def _lock(names: Iterable[str], count: int) -> list[str] | None:
+    """The first `count` free ones, locked; None, and none locked, if there are fewer."""
+    found: dict[str, int] = {}
+    for name in names:
+        number = _open(name)
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(number)
+            continue
+        found[name] = number
+        if len(found) == count:
+            for each in found.values():
+                fcntl.flock(each, fcntl.LOCK_SH)  # the ranks share it
+            _held.extend(found.values())
+            return list(found)
+    for each in found.values():
+        os.close(each)
+    return None
+
+
+def _open(name: str) -> int:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    return os.open(FOLDER / name.replace("/", "_"), os.O_RDWR | os.O_CREAT, 0o644)
