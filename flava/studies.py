@@ -358,10 +358,12 @@ def _check_sizes(config: StudyConfig, where: str) -> None:
             f"{where}: masking.image_patches {config.masking.image_patches} must be less than the "
             f"{patches} patches of an image."
         )
-    micro = config.pretrain.batch_size // config.pretrain.accumulate
-    if micro % config.contrastive_ranks:
+    options = config.pretrain
+    parts = options.accumulate if options.contrastive_batch == "micro" else 1
+    rows = options.batch_size // parts
+    if rows % config.contrastive_ranks:
         raise ConfigError(
-            f"{where}: a batch of {micro} cannot be split into contrastive_ranks "
+            f"{where}: a batch of {rows} cannot be split into contrastive_ranks "
             f"{config.contrastive_ranks} equal parts."
         )
     longest = max(config.pretrain.text_batch_length, config.pretrain.pair_text_length)

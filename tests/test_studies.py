@@ -26,6 +26,24 @@ def edit(path: Path, change) -> None:
     path.write_text(yaml.safe_dump(tree))
 
 
+@pytest.mark.parametrize(("batch", "valid"), [("whole", True), ("micro", False)])
+def test_micro_batches_are_shared_by_contrastive_ranks_only_if_compared_alone(
+    params: Path, batch: str, valid: bool
+) -> None:
+    """32 rows of an update for 8 contrastive ranks, in 8 micro-batches of 4."""
+
+    def change(tree) -> None:
+        tree["contrastive_ranks"] = 8
+        tree["pretrain"] |= {"batch_size": 32, "accumulate": 8, "contrastive_batch": batch}
+
+    edit(params / "toy.yaml", change)
+    if valid:
+        load_study(params, "toy")
+    else:
+        with pytest.raises(ConfigError, match="batch of 4 cannot be split into contrastive_ranks"):
+            load_study(params, "toy")
+
+
 @pytest.mark.parametrize("name", ["smoke", "toy", "mini", "paper"])
 def test_studies_are_valid(root: Path, name: str) -> None:
     study = load_study(root / "params", name)

@@ -144,12 +144,11 @@ def adapt_text_positions(c: Conversion, name: str, length: int, first: int = 0) 
 
 
 def adapt_token_types(c: Conversion, name: str) -> None:
-    """Two rows as in BERT, of which only the first is ever read."""
+    """Two rows as in BERT: pretraining reads the first, the second text of a pair the second."""
     if name not in c.tensors or c.tensors[name].shape[0] == 2:
         return
     table = c.tensors[name]
     if table.shape[0] == 1:
-        two = torch.cat([table, torch.zeros_like(table)])
-        c.replace(name, two, "a second row of zeros, unread")
+        c.replace(name, table.repeat(2, 1), "its one token type taken for both texts of a pair")
     else:
-        c.replace(name, table[:2].clone(), "token types after the second left out: unread")
+        c.replace(name, table[:2].clone(), "token types after the second left out: a pair has two texts")

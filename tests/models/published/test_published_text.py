@@ -51,7 +51,10 @@ def test_hidden_states(types: int, padding: int, tmp_path: Path):
     offset = f"first {padding + 1} positions left out: they belong to padding"
     assert offset in report["converted"]
     assert f"positions from {19 - padding} tokens cut to 12" in report["converted"]
-    assert ("a second row of zeros, unread" in report["converted"]) == (types == 1)
+    both = "its one token type taken for both texts of a pair"
+    assert (both in report["converted"]) == (types == 1)
+    first_D, second_D = published.state["token_type_embeddings.weight"]
+    assert torch.equal(first_D, second_D) == (types == 1)
     assert report["not_in_file"] == {}
     assert any("compared by size only" in sentence for sentence in report["differences"])
 
