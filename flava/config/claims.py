@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from flava.config.base import Strict
 
+Average = Literal["nlp", "vision", "multimodal", "macro"]
+
 
 class ClaimConfig(Strict):
     """A claim of the paper: in each pair, the first column is compared with the second."""
@@ -15,12 +17,16 @@ class ClaimConfig(Strict):
     claim: str = Field(description="one line")
     source: str = Field(description="section of the paper")
     pairs: list[tuple[str, str]] = Field(min_length=1, description="[column, baseline], ...")
+    claimed: dict[Average, Literal[-1, 1]] = Field(
+        default_factory=dict,
+        description="average that the text speaks of -> 1: said to be higher, -1: lower",
+    )
 
 
 class StatedDifference(Strict):
     """A difference of two columns' averages, as the text states it."""
 
-    average: Literal["nlp", "vision", "multimodal", "macro"]
+    average: Average
     first: str = Field(description="column of Table C.1")
     second: str = Field(description="column that it is compared with")
     points: str | None = Field(default=None, description="as printed, percentage points")

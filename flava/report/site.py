@@ -51,7 +51,7 @@ def write_index(job: ReportJob) -> None:
         sections.banner(job, comparison),
         facts(comparison, directions, runs, earlier),
         "<h2>Which of the paper's claims it supports</h2>",
-        claims_overview(directions),
+        claims_overview(comparison, directions),
         "<h2>Pages</h2>",
         page_links(folder, job.columns),
         "<h2>Averages</h2>",

@@ -299,7 +299,7 @@ def test_index_ties_it_together(rendered):
     assert (
         "20,000</span> pairs" in content
         and "No claim is decided: one seed ran" in content
-        and ", 22 ran. " in content
+        and ", 15 ran. " in content
     )
 
 
