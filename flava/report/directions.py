@@ -48,7 +48,8 @@ RULE = (
     "say. It holds (or is reversed) where our mean difference over seeds has that sign (or the "
     "other) and exceeds, in size, t times its paired standard error: t is the two-sided 95 % "
     "quantile of Student's t with one degree of freedom fewer than seeds. Otherwise, and always "
-    "with one seed, it is undecided. Averages of which the text says nothing are not claimed, and get no verdict."
+    "with one seed, it is undecided. Averages of which the text says nothing are not claimed, and "
+    "get no verdict."
 )
 
 
