@@ -56,6 +56,8 @@ def write_index(job: ReportJob) -> None:
         page_links(folder, job.columns),
         "<h2>Averages</h2>",
         headline(comparison),
+        "<h2>Stand-ins</h2>",
+        sections.stand_in_list(comparison),
         "<h2>How it was made</h2>",
         pipeline(comparison, runs),
         "<h2>The plan</h2>",
