@@ -31,6 +31,9 @@ HTML(changes + page.run_differences(every_run, settings, column))
 # %%
 HTML(page.scores(comparison, settings, column))
 
+# %%
+HTML(sections.footnotes(page.shown_part(comparison, settings, column)))
+
 # %% [markdown]
 # ## Training losses
 

@@ -22,3 +22,6 @@ HTML(paragraph(directions.support(found)) + directions.directions_table(comparis
 
 # %%
 HTML(paragraph(directions.note(comparison, found), "small"))
+
+# %%
+HTML(sections.footnotes(comparison))

@@ -9,7 +9,7 @@ from IPython.display import HTML
 
 from flava.jobs import ReportJob, load_job
 from flava.report import figure, sections
-from flava.report.compare import load_comparison
+from flava.report.compare import load_comparison, only
 
 job = load_job(ReportJob, config)
 comparison = load_comparison(job, "table_4")
@@ -25,3 +25,6 @@ HTML(figure.figure_4(comparison, ratios, columns))
 
 # %%
 HTML(figure.figure_table(comparison, ratios, columns))
+
+# %%
+HTML(sections.footnotes(only(comparison, columns)))

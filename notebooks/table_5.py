@@ -17,3 +17,6 @@ HTML(sections.banner(job, comparison))
 
 # %%
 HTML(methods.methods_table(comparison, job.published))
+
+# %%
+HTML(sections.footnotes(methods.shown_part(comparison, job.published)))

@@ -16,4 +16,8 @@ comparison = load_comparison(job)
 HTML(sections.banner(job, comparison))
 
 # %%
-HTML(average_tables.average_table(comparison, average_tables.load_lines(job.published, "table_d1")))
+lines = average_tables.load_lines(job.published, "table_d1")
+HTML(average_tables.average_table(comparison, lines))
+
+# %%
+HTML(sections.footnotes(average_tables.of_lines(comparison, lines)))

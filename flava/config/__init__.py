@@ -26,8 +26,9 @@ from flava.config.base import (
 from flava.config.claims import (
     ClaimConfig,
     StatedDifference,
+    StatedHigher,
+    StatedLines,
     StatedRatio,
-    StatedRows,
     StatementConfig,
 )
 from flava.config.columns import ColumnConfig, InitConfig, SourceUse
@@ -114,8 +115,9 @@ __all__ = [
     "SourceConfig",
     "SourceUse",
     "StatedDifference",
+    "StatedHigher",
+    "StatedLines",
     "StatedRatio",
-    "StatedRows",
     "StatementConfig",
     "Strict",
     "StudyConfig",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from flava.config import ClaimConfig
 from flava.errors import DataError
 from flava.report.audit.printed import Printed, parse
 from flava.report.claims import Direction, judge
-from flava.report.compare import Comparison
+from flava.report.compare import Comparison, only
 from flava.report.headline import headline
 from flava.report.html import DASH, number, paragraph, signed, span, table, text
 from flava.report.marked import average_name, difference_name, ours_span, own
@@ -63,9 +63,7 @@ def load_lines(folder: Path | str, name: str) -> tuple[Line, ...]:
 
 def of_lines(comparison: Comparison, lines: Sequence[Line]) -> Comparison:
     """The same comparison with the columns that have a line, in the order of print."""
-    names = [line.column for line in lines if line.column]
-    columns = tuple(c for name in names for c in comparison.columns if c.name == name)
-    return replace(comparison, columns=columns)
+    return only(comparison, [line.column for line in lines if line.column])
 
 
 def average_table(comparison: Comparison, lines: Sequence[Line]) -> str:

@@ -1,9 +1,12 @@
-"""The paper's claims as pairs of columns: its difference beside ours, by domain, with a verdict."""
+"""The paper's claims as pairs of columns: its difference beside ours, by domain, with a verdict.
+
+A verdict is on what the text claims. The paper's own number has no part in it: some contradict it.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +24,8 @@ CONFIDENCE = 0.95
 # Differences of printed numbers with two decimals: less than this has no sign.
 NO_DIFFERENCE = 0.005
 HOLDS, REVERSED, UNDECIDED = "holds", "reversed", "undecided"
-NO_DIRECTION, NOT_RUN = "no direction", "not run"
-WORDS = (HOLDS, REVERSED, UNDECIDED, NO_DIRECTION, NOT_RUN)
+NOT_CLAIMED, NOT_RUN = "not claimed", "not run"
+WORDS = (HOLDS, REVERSED, UNDECIDED, NOT_CLAIMED, NOT_RUN)
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,9 @@ class Direction:
     """One claim, one pair of columns, one domain (or `macro`); differences in percentage points.
 
     Attributes:
+        sign: of the difference, as the paper's text claims it; None where it claims none.
         paper_all: the paper's difference over all its rows, from its printed averages.
-        paper_same: the paper's difference over `rows`; its sign is the direction.
+        paper_same: the paper's difference over `rows`.
         by_seed: seed -> our difference between the two runs of that seed.
         std_error: of the mean of `by_seed` (paired); with one seed, of the two test sets' scores.
         error_source: 'seeds', 'test set' or 'none'.
@@ -47,6 +51,7 @@ class Direction:
     column: str
     baseline: str
     domain: str
+    sign: int | None
     paper_all: float | None
     paper_same: float | None
     ours: float | None
@@ -64,6 +69,20 @@ class Direction:
         if self.paper_all is None or self.paper_same is None:
             return False
         return self.paper_all * self.paper_same < 0
+
+    @property
+    def cells_contradict(self) -> bool:
+        """Whether the paper's own numbers, over all of its rows, lack the sign that it claims."""
+        if self.sign is None or self.paper_all is None:
+            return False
+        return self.paper_all * self.sign < NO_DIFFERENCE
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether ours has the claimed sign, whatever its error; None without a claim or ours."""
+        if self.sign is None or self.ours is None:
+            return None
+        return self.ours * self.sign > 0
 
 
 def load_claims(folder: Path | str, comparison: Comparison) -> dict[str, ClaimConfig]:
@@ -95,6 +114,11 @@ def judge_all(comparison: Comparison, claims: Mapping[str, ClaimConfig]) -> tupl
     return tuple(item for item in found if item.paper_all is not None or item.ours is not None)
 
 
+def claimed(directions: Iterable[Direction]) -> tuple[Direction, ...]:
+    """Those that the paper's text speaks of."""
+    return tuple(direction for direction in directions if direction.sign is not None)
+
+
 def judge(
     comparison: Comparison, key: str, claim: ClaimConfig, pair: tuple[str, str], domain: str
 ) -> Direction:
@@ -110,7 +134,7 @@ def judge(
     by_seed = _by_seed(*ours)
     difference = mean(by_seed.values())
     error, source = _error(by_seed, *ours)
-    paper_same = _paper_difference(comparison, pair, rows) if by_seed else None
+    sign = next((sign for name, sign in claim.claimed.items() if name == domain), None)
     quantile = t_quantile(len(by_seed)) if source == "seeds" else None
     return Direction(
         key,
@@ -118,8 +142,9 @@ def judge(
         claim.source,
         *pair,
         domain,
+        sign,
         _printed_difference(comparison, pair, domain),
-        paper_same,
+        _paper_difference(comparison, pair, rows) if by_seed else None,
         difference,
         by_seed,
         error,
@@ -127,7 +152,7 @@ def judge(
         quantile,
         tuple(name for part in rows.values() for name in part) if by_seed else (),
         sum(len(part) for part in names.values()),
-        verdict(difference, error, quantile, paper_same),
+        verdict(difference, error, quantile, sign),
     )
 
 
@@ -139,7 +164,7 @@ def t_quantile(seeds: int) -> float:
 
 
 def verdict(
-    ours: float | None, error: float | None, quantile: float | None, paper: float | None
+    ours: float | None, error: float | None, quantile: float | None, sign: int | None
 ) -> str:
     """The word on a difference.
 
@@ -147,15 +172,15 @@ def verdict(
         ours: our mean difference.
         error: its paired standard error over seeds.
         quantile: of Student's t; None where fewer than two seeds ran, which decides nothing.
-        paper: the paper's difference over the same rows.
+        sign: that the paper's text claims, 1 or -1; None where it claims none.
     """
     if ours is None:
         return NOT_RUN
-    if paper is None or abs(paper) < NO_DIFFERENCE:
-        return NO_DIRECTION
+    if sign is None:
+        return NOT_CLAIMED
     if error is None or quantile is None or abs(ours) <= quantile * error:
         return UNDECIDED
-    return HOLDS if ours * paper > 0 else REVERSED
+    return HOLDS if ours * sign > 0 else REVERSED
 
 
 def _by_seed(ours: Estimate | None, baseline: Estimate | None) -> dict[int, float]:

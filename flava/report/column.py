@@ -8,7 +8,7 @@ from typing import Any
 from flava.errors import ConfigError, unknown_name
 from flava.jobs import ReportSettings
 from flava.records import Record
-from flava.report.compare import ColumnInfo, Comparison
+from flava.report.compare import ColumnInfo, Comparison, only
 from flava.report.html import DASH, paragraph, span, table, text
 from flava.report.marked import own
 from flava.report.runs import Run
@@ -133,9 +133,12 @@ def _cell(of: str, column: str, key: str, tree: Mapping[str, Any]) -> str:
 
 def scores(comparison: Comparison, settings: ReportSettings, name: str) -> str:
     """All rows of the column, beside its base's."""
-    names = [n for n in (settings.bases.get(name), name) if n]
-    columns = tuple(column for n in names for column in comparison.columns if column.name == n)
-    return results_table(comparison, columns)
+    return results_table(comparison, shown_part(comparison, settings, name).columns)
+
+
+def shown_part(comparison: Comparison, settings: ReportSettings, name: str) -> Comparison:
+    """The column and its base alone."""
+    return only(comparison, [n for n in (settings.bases.get(name), name) if n])
 
 
 def runs_of(runs: Sequence[Run], name: str) -> tuple[Run, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flava.errors import DataError
 from flava.jobs import ReportJob
@@ -144,6 +144,21 @@ def compare(job: ReportJob, published: PublishedTable, scores: Sequence[Score]) 
             ran = row.name in by_row
             cells[row.name, column.name] = _cell(ours, column, ran, printed, published.title)
     return Comparison(published, columns, rows, extra, cells, tuple(job.seeds), _records(scores))
+
+
+def only(
+    comparison: Comparison, columns: Sequence[str], rows: Sequence[str] | None = None
+) -> Comparison:
+    """The part of a comparison that a smaller table shows.
+
+    Args:
+        comparison: of a whole table.
+        columns: names, in the order of the smaller table; unknown ones are left out.
+        rows: names; None: all.
+    """
+    shown = tuple(c for name in columns for c in comparison.columns if c.name == name)
+    kept = tuple(row for row in comparison.rows if rows is None or row.name in rows)
+    return replace(comparison, columns=shown, rows=kept, extra_rows=())
 
 
 def estimate(scores: Sequence[Score]) -> Estimate | None:

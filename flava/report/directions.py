@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -21,34 +21,35 @@ from flava.records import make_record
 from flava.report.claims import (
     FILE,
     HOLDS,
-    NO_DIRECTION,
     NOT_RUN,
     REVERSED,
     UNDECIDED,
     Direction,
+    claimed,
     judge_all,
     load_claims,
 )
-from flava.report.compare import Comparison, load_comparison
+from flava.report.compare import ColumnInfo, Comparison, load_comparison
 from flava.report.html import DASH, number, quantity, signed, span, table, text
 from flava.report.marked import average_name, difference_name, own
 from flava.report.published import DOMAINS, MACRO
 from flava.report.tables import DOMAIN_TITLES
 
 CSS = {HOLDS: "good", REVERSED: "bad"}
+SIDES = {1: "higher", -1: "lower"}
 VERBS = {
     HOLDS: "hold",
     REVERSED: "are reversed",
     UNDECIDED: "are undecided",
-    NO_DIRECTION: "have no direction in the paper",
     NOT_RUN: "did not run",
 }
 RULE = (
-    "The direction is the sign of the paper's difference over the rows that both columns ran here. "
-    "It holds (or is reversed) where our mean difference over seeds has that sign (or the other) "
-    "and exceeds, in size, t times its paired standard error: t is the two-sided 95 % quantile of "
-    "Student's t with one degree of freedom fewer than seeds. Otherwise, and always with one seed, "
-    "it is undecided."
+    "The direction is the sign that the paper's text claims for an average, whatever its cells "
+    "say. It holds (or is reversed) where our mean difference over seeds has that sign (or the "
+    "other) and exceeds, in size, t times its paired standard error: t is the two-sided 95 % "
+    "quantile of Student's t with one degree of freedom fewer than seeds. Otherwise, and always "
+    "with one seed, it is undecided. Averages of which the text says nothing are not claimed, and "
+    "get no verdict."
 )
 
 
@@ -91,29 +92,29 @@ def write_directions(job: ReportJob, output: Path) -> None:
 
 
 def support(directions: Sequence[Direction]) -> str:
-    """What the study decides of the claims, and how often its sign is the paper's, in words."""
-    looked_at = [direction for direction in directions if direction.word != NOT_RUN]
+    """What the study decides of the claims, and how often its sign is the claimed one, in words."""
+    stated = claimed(directions)
+    looked_at = [direction for direction in stated if direction.word != NOT_RUN]
     if not looked_at:
         return "None of the paper's claims could be looked at."
-    words = Counter(direction.word for direction in directions)
-    about = "differences between columns that the paper's claims are about"
+    words = Counter(direction.word for direction in stated)
+    about = "differences between columns that the paper's text claims"
     if any(direction.quantile is not None for direction in looked_at):
         parts = ", ".join(f"{words[word]} {VERBS[word]}" for word in VERBS if words[word])
-        first = f"Of the {len(directions)} {about}, {parts}."
+        first = f"Of the {len(stated)} {about}, {parts}."
     else:
         first = (
             f"No claim is decided: one seed ran, and a verdict takes two or more. Of the "
-            f"{len(directions)} {about}, {len(looked_at)} ran."
+            f"{len(stated)} {about}, {len(looked_at)} ran."
         )
-    sign = f"{agreement(looked_at)} have the paper's sign, as about half would by chance alone"
+    sign = f"{agreement(looked_at)} have the claimed sign, as about half would by chance alone"
     return f"{first} {sign}."
 
 
 def agreement(directions: Sequence[Direction]) -> str:
-    """'5 of 8': how many differences have the paper's sign, whatever their error."""
-    both = [(d.ours, d.paper_same) for d in directions if d.ours is not None and d.paper_same]
-    same = sum(ours * paper > 0 for ours, paper in both if ours is not None)
-    return f"{same} of {len(both)}" if both else DASH
+    """'5 of 8': how many differences have the claimed sign, whatever their error."""
+    found = [direction.agrees for direction in directions if direction.agrees is not None]
+    return f"{sum(found)} of {len(found)}" if found else DASH
 
 
 def note(comparison: Comparison, directions: Sequence[Direction]) -> str:
@@ -124,12 +125,12 @@ def note(comparison: Comparison, directions: Sequence[Direction]) -> str:
         f"rows. {RULE}"
     ]
     if len(comparison.seeds) > 1:
-        tested = sum(direction.quantile is not None for direction in directions)
+        tested = sum(direction.quantile is not None for direction in claimed(directions))
         lines.append(
             f"\N{PLUS-MINUS SIGN}: standard error of the paired difference over "
-            f"{len(comparison.seeds)} seeds. {quantity(tested, 'difference')} looked at: where "
-            "there is none in truth, one in twenty still gets a verdict by chance. The paper gives "
-            "one run a column and no errors."
+            f"{len(comparison.seeds)} seeds. {quantity(tested, 'claimed difference')} looked at: "
+            "where there is none in truth, one in twenty still gets a verdict by chance. The paper "
+            "gives one run a column and no errors."
         )
     else:
         lines.append(
@@ -147,13 +148,29 @@ def directions_table(comparison: Comparison, directions: Sequence[Direction]) ->
     for _, group in groupby(directions, key=lambda d: (d.key, d.column, d.baseline)):
         cells = {direction.domain: direction for direction in group}
         first = next(iter(cells.values()))
-        pair = " against ".join(
-            f"{known[name].number} {known[name].title}" for name in (first.column, first.baseline)
-        )
+        columns = [known[name] for name in (first.column, first.baseline)]
+        pair = " against ".join(f"{column.number} {column.title}" for column in columns)
         title = f"<b>{text(pair)}</b>" + span("of wrap", text(first.claim))
+        title += "".join(span("of wrap", line) for line in models_that_stand_in(columns))
         body.append([title, *(_cell(cells.get(domain)) for domain in (*DOMAINS, MACRO))])
     head = ["columns", *(DOMAIN_TITLES[domain] for domain in DOMAINS), "Macro"]
     return table(head, body, "plain cards claims sort")
+
+
+def models_that_stand_in(columns: Iterable[ColumnInfo]) -> list[str]:
+    """A line of ready HTML for each of the columns whose model is a stand-in."""
+    return [
+        f"column {column.number} is a stand-in: {text(column.stand_in)}"
+        for column in columns
+        if column.stand_in
+    ]
+
+
+def contradiction(direction: Direction) -> str:
+    """'the paper's own cells: -0.57' where they contradict its claim; else empty."""
+    if not direction.cells_contradict or direction.paper_all is None:
+        return ""
+    return f"against the claim, the paper's own cells: {signed(direction.paper_all)}"
 
 
 def _cell(direction: Direction | None) -> str:
@@ -161,13 +178,23 @@ def _cell(direction: Direction | None) -> str:
         return span("none", DASH, "neither the paper nor this study has this difference")
     every = DASH if direction.paper_all is None else signed(direction.paper_all)
     if direction.ours is None:
-        return span("none", NOT_RUN) + span("of", f"paper {every}")
+        return span("none", NOT_RUN) + span("of", f"paper {every}") + _claim(direction)
     pair = difference_name(direction.column, direction.baseline)
     ours = own("Directions", pair, average_name(direction.domain, False), signed(direction.ours))
     if direction.std_error is not None:
         css = "se" if direction.error_source == "seeds" else "se test"
         ours += span(css, f" \N{PLUS-MINUS SIGN}{number(direction.std_error)}")
-    return ours + span("of", _verdict(direction)) + span("of", _paper(direction, every))
+    shown = span("of", _verdict(direction)) + span("of", _paper(direction, every))
+    return ours + shown + _claim(direction)
+
+
+def _claim(direction: Direction) -> str:
+    """The sign that the text claims, and that the paper's cells contradict it where they do."""
+    if direction.sign is None:
+        return ""
+    against = contradiction(direction)
+    shown = span("of", f"claimed: {SIDES[direction.sign]}")
+    return shown + (span("of wrap", against) if against else "")
 
 
 def _verdict(direction: Direction) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from flava.report.compare import Comparison
+from flava.report.compare import Comparison, only
 from flava.report.html import DASH, paragraph, span, text, wide_table
 from flava.report.marked import delta_span, ours_span
 from flava.report.marks import BEST_PUBLIC, best_marks
@@ -32,6 +32,14 @@ def methods_table(comparison: Comparison, folder: Path | str) -> str:
         body.append([_title(comparison, line, model), *cells])
     head = ["method", *(text(heading) for heading in headings)]
     return wide_table(head, {"": body}, "methods") + _note(comparison)
+
+
+def shown_part(comparison: Comparison, folder: Path | str) -> Comparison:
+    """The columns and rows of a comparison with Table C.1 that Table 5 has, too."""
+    models, names = load_models(folder, "table_5"), load_row_names(folder, "table_5")
+    headings = [heading for heading in read_table(folder, "table_5")[0] if heading not in LEAD]
+    columns = [model.column for model in models.values() if model.column]
+    return only(comparison, columns, [names.get(heading, heading) for heading in headings])
 
 
 def own_cells(comparison: Comparison, folder: Path | str) -> list[tuple[str, str]]:

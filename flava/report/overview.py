@@ -8,47 +8,71 @@ from collections.abc import Collection, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from flava.report.claims import HOLDS, NOT_RUN, REVERSED, UNDECIDED, Direction
-from flava.report.directions import agreement
-from flava.report.html import paragraph, span, table, text
+from flava.report.claims import HOLDS, NOT_RUN, REVERSED, UNDECIDED, Direction, claimed
+from flava.report.compare import Comparison
+from flava.report.directions import agreement, contradiction, models_that_stand_in
+from flava.report.html import paragraph, quantity, signed, span, table, text
 from flava.report.marked import own
+from flava.report.published import MACRO
+from flava.report.tables import DOMAIN_TITLES
 
 GROUPS = {
     "Tables": tuple(f"table_{n}" for n in ("1", "2", "3", "4", "5", "a1", "a2", "c1", "d1")),
     "Figure and curves": ("figure_4", "training_curves"),
     "Checks": ("directions", "audit"),
 }
-COUNTED = (HOLDS, REVERSED, UNDECIDED, "same sign as the paper's")
+COUNTED = (HOLDS, REVERSED, UNDECIDED, "has the claimed sign")
 OTHERS, COLUMN = "Others", "column_"
+TITLES = DOMAIN_TITLES | {MACRO: "Macro"}
 NOTE = (
-    "Each claim is about some pairs of columns, in up to four averages: vision, language, "
-    "multimodal and macro. It <b>holds</b> in one where our difference has the paper's sign and is "
-    "larger than its error over seeds allows by chance (95 %), is <b>reversed</b> where it has the "
-    "other, else <b>undecided</b>, as always with one seed. "
-    '<a href="directions.html">All differences, with their errors</a>.'
+    "Each claim is about some pairs of columns, and counted in the averages that the paper's text "
+    "speaks of: vision, language, multimodal or macro. It <b>holds</b> in one where our difference "
+    "has the sign that the text claims and is larger than its error over seeds allows by chance "
+    "(95 %), is <b>reversed</b> where it has the other, else <b>undecided</b>, as always with one "
+    "seed. "
+    '<a href="directions.html">All differences, with their errors</a>, the others among them.'
 )
 
 
-def claims_overview(directions: Sequence[Direction]) -> str:
-    """One line a claim: how many of its differences hold, are reversed, or are open."""
+def claims_overview(comparison: Comparison, directions: Sequence[Direction]) -> str:
+    """One line a claim: how many of its claimed differences hold, are reversed, or are open."""
     body = []
-    for _, group in groupby(directions, key=lambda direction: direction.key):
+    for _, group in groupby(claimed(directions), key=lambda direction: direction.key):
         items = list(group)
         first = items[0]
         ran = any(item.word != NOT_RUN for item in items)
         counts = claim_counts(items).items()
         shown = [_count(first.key, word, n) if ran else n for word, n in counts]
         title = text(first.claim) + span("of wrap", text(first.source))
+        title += "".join(span("of wrap", line) for line in _remarks(comparison, items))
         body.append([title, *shown, str(sum(item.word == NOT_RUN for item in items))])
     head = ["the paper's claim", *COUNTED, "not run"]
     return table(head, body, "plain overview") + paragraph(NOTE, "small")
 
 
 def claim_counts(items: Sequence[Direction]) -> dict[str, str]:
-    """`COUNTED` -> how many of a claim's differences."""
-    ran = [item for item in items if item.word != NOT_RUN]
+    """`COUNTED` -> how many of a claim's claimed differences."""
+    ran = [item for item in claimed(items) if item.word != NOT_RUN]
     counts = {word: str(sum(item.word == word for item in ran)) for word in COUNTED[:-1]}
     return counts | {COUNTED[-1]: agreement(ran)}
+
+
+def _remarks(comparison: Comparison, items: Sequence[Direction]) -> list[str]:
+    """Models that stand in, and where the paper's own cells contradict the claim."""
+    names = {name for item in items for name in (item.column, item.baseline)}
+    lines = models_that_stand_in(c for c in comparison.columns if c.name in names)
+    against = [item for item in items if contradiction(item)]
+    if against:
+        shown = ", ".join(
+            f"{TITLES[item.domain]} {signed(item.paper_all)}"
+            for item in against
+            if item.paper_all is not None
+        )
+        lines.append(
+            f"the paper's own cells contradict it in {len(against)} of "
+            f"{quantity(len(items), 'average')}: {shown}"
+        )
+    return lines
 
 
 def _count(key: str, word: str, count: str) -> str:

@@ -24,6 +24,7 @@ from flava.report.tables import DOMAIN_TITLES, extra_table, scale_line, stand_in
 FACTS = ("test examples", "chance, %")  # of a row whose test set is a stand-in
 COST = ("training", "evaluation", "GPU hours", "peak memory", "ranks", "hardware")
 WORDS = "words a text"
+OWN_TEST_SETS = "Every row that ran uses the paper's own test set."
 
 
 def banner(job: ReportJob, comparison: Comparison) -> str:
@@ -58,17 +59,9 @@ def can_support(comparison: Comparison) -> str:
 
 def stand_ins(comparison: Comparison) -> str:
     """Column by column and row by row, what takes its model's or its test set's place."""
-    models = "".join(
-        paragraph(
-            f"Column {column.number}, {text(column.title)}: the model is a stand-in, "
-            f"<b>{text(column.stand_in)}</b>."
-        )
-        for column in comparison.ran()
-        if column.stand_in
-    )
-    rows = stand_in_rows(comparison.rows + comparison.extra_rows)
+    models, rows = _models(comparison), stand_in_rows(comparison.rows + comparison.extra_rows)
     if not rows:
-        return models + paragraph("Every row that ran uses the paper's own test set.")
+        return models + paragraph(OWN_TEST_SETS)
     body = [
         [
             text(row.name),
@@ -81,6 +74,48 @@ def stand_ins(comparison: Comparison) -> str:
         for row in rows
     ]
     return models + table(["row", "stand-in", *FACTS], body, SORTABLE)
+
+
+def _models(comparison: Comparison) -> str:
+    return "".join(
+        paragraph(
+            f"Column {column.number}, {text(column.title)}: the model is a stand-in, "
+            f"<b>{text(column.stand_in)}</b>."
+        )
+        for column in comparison.ran()
+        if column.stand_in
+    )
+
+
+def stand_in_list(comparison: Comparison) -> str:
+    """The same in short, a line a test set; unfolded, so that it is printed too."""
+    rows = [row for row in comparison.rows if row.task]
+    standing: dict[str | None, list[str]] = {}
+    for row in stand_in_rows(rows):
+        standing.setdefault(row.stand_in, []).append(row.name)
+    if not standing:
+        return _models(comparison) + paragraph(OWN_TEST_SETS)
+    count = sum(len(names) for names in standing.values())
+    items = "".join(
+        f"<li>{text(', '.join(names))}: {text(label)}</li>" for label, names in standing.items()
+    )
+    title = f"{count} of the {quantity(len(rows), 'row')} that ran: what takes the place of the "
+    return _models(comparison) + (
+        f"<details open><summary>{title}paper's test set</summary>"
+        f'<ul class="named">{items}</ul></details>'
+    )
+
+
+def footnotes(comparison: Comparison) -> str:
+    """What marks and hints of a table of scores mean, in text: a phone and paper have no hints.
+
+    Args:
+        comparison: of the columns and rows that the table has (`compare.only`).
+    """
+    return (
+        f"<h2>Stand-ins</h2>{stand_in_list(comparison)}"
+        f"<h2>What did not run, and why</h2>{not_run(comparison)}"
+    )
 
 
 def row_facts(row: RowInfo) -> dict[str, str]:
@@ -106,7 +141,11 @@ def not_run(comparison: Comparison) -> str:
             items += f"<li>{title}: {', '.join(names)}.</li>" if names else ""
         parts.append(f"<ul>{items}</ul>")
     parts += [paragraph(line) for line in _missing_cells(comparison)]
-    return "".join(parts) or paragraph("All 14 columns and all 41 rows ran.")
+    columns_and_rows = (
+        f"All {quantity(len(comparison.columns), 'column')} and all "
+        f"{quantity(len(comparison.rows), 'row')} ran."
+    )
+    return "".join(parts) or paragraph(columns_and_rows)
 
 
 def _missing_cells(comparison: Comparison) -> list[str]:

@@ -345,7 +345,7 @@ def test_directions_have_a_record(project: Project) -> None:
     value = json.loads((project.path / "results/smoke/directions.json").read_text())
     assert value["record"]["step"] == "directions"
     words = {line["word"] for line in value["directions"]}
-    assert words <= {"undecided", "not run", "no direction"}  # one seed decides nothing
+    assert words <= {"undecided", "not run", "not claimed"}  # one seed decides nothing
 
 
 def test_comment_and_resource_replan_nothing(project: Project, edited) -> None:

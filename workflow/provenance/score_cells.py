@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from flava.report.average_tables import KEYS, difference, load_lines, of_lines
-from flava.report.claims import Direction
+from flava.report.claims import Direction, claimed
 from flava.report.compare import Comparison, Estimate
 from flava.report.figure import TITLE as FIGURE_4
 from flava.report.figure import figure_columns, ratios
@@ -79,13 +79,13 @@ def directions(ours: Ours) -> Iterator[Cell]:
 
 
 def claims(ours: Ours) -> Iterator[Cell]:
-    """How many differences of a claim hold, are reversed, are open."""
-    for key, group in groupby(ours.directions, key=lambda direction: direction.key):
+    """How many claimed differences of a claim hold, are reversed, are open."""
+    for key, group in groupby(claimed(ours.directions), key=lambda direction: direction.key):
         items = list(group)
         pairs = [(item.rows, (item.column, item.baseline)) for item in items]
         scores = (score for rows, pair in pairs for score in ours.lines(rows, pair))
         kept = tuple(dict.fromkeys(scores))
-        formula = f"counted over the {quantity(len(items), 'difference')} of Directions"
+        formula = f"counted over the {quantity(len(items), 'claimed difference')} of Directions"
         for word, count in claim_counts(items).items() if kept else ():
             yield Cell("Claims", key, word, count, formula, kept)
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-
 from flava.report.audit.finding import Finding
-from flava.report.audit.printed import Cell, Grid, Printed, parse, read_lines
+from flava.report.audit.printed import Cell, Grid
 from flava.report.audit.sums import SLACK, holds, present
 from flava.report.published import DOMAINS, MACRO
 
@@ -64,19 +61,14 @@ def counterparts(grid: Grid, other: Grid) -> dict[tuple[str, int], Cell]:
     }
 
 
-def cross_findings(grid: Grid, other: Grid, known: Sequence[str] = ()) -> list[Finding]:
-    """Numbers of one table that the other prints differently.
-
-    Args:
-        grid, other: the tables.
-        known: rows of `other` that another check explains.
-    """
+def cross_findings(grid: Grid, other: Grid) -> list[Finding]:
+    """Numbers of one table that the other prints differently; shifted rows are put right before."""
     rows, models = same_rows(grid, other), same_models(grid, other)
     found, last_digits = [], []
     for row, other_row in rows.items():
         for position, to in models.items():
             here, there = grid.cells[row][position], other.cells[other_row][to]
-            if here is None or there is None or here.value == there.value or other_row in known:
+            if here is None or there is None or here.value == there.value:
                 continue
             if abs(here.value - there.value) <= LAST_DIGITS * max(here.step, there.step):
                 last_digits.append(f"{row}, {grid.models[position]}: {here} and {there}")
@@ -129,111 +121,4 @@ def _other_number(grid: Grid, other: Grid, at: tuple[str, int], there: tuple[str
         f"{grid.title} prints {here}, {other.title} {elsewhere}, for the same model.",
         word,
         instead,
-    )
-
-
-def summary_findings(path: Path, title: str, grid: Grid) -> list[Finding]:
-    """A table of averages (vision_avg…, nlp_avg…, …) against the table that it sums up.
-
-    A line's model is that whose averages its numbers hold most of, whatever their headings.
-    """
-    header, *lines = read_lines(path)
-    headings = {
-        domain: next(n for n, text in enumerate(header) if text.startswith(f"{domain}_avg"))
-        for domain in (*DOMAINS, MACRO)
-    }
-    swapped: dict[tuple[str, str], list[str]] = {}
-    for number, line in enumerate(lines, start=2):
-        cells = {
-            domain: parse(line[at], f"{path}, line {number}") for domain, at in headings.items()
-        }
-        position = _model_of(cells, grid)
-        if position is None:
-            continue
-        for domain, cell in cells.items():
-            owner = _owner(cell, position, grid)
-            if cell is not None and owner not in (None, domain):
-                assert owner is not None
-                right = grid.averages[owner][position]
-                text = f"{line[1]}: {cell} under {domain}, {grid.title} has {right} for {owner}"
-                swapped.setdefault((domain, owner), []).append(text)
-    return [
-        Finding(
-            "heading",
-            f"{title}, {domain} average",
-            f"{len(texts)} of its numbers are {owner} averages.",
-            "; ".join(texts) + ".",
-            f"The {owner} average where the heading says {domain}, in these rows.",
-        )
-        for (domain, owner), texts in swapped.items()
-    ]
-
-
-def _averages(grid: Grid, position: int) -> dict[str, Cell]:
-    """Domain -> printed average; the macro average is the mean of the three."""
-    found = {domain: grid.averages[domain][position] for domain in DOMAINS}
-    known = present(list(found.values()))
-    mean = sum(cell.value for cell in known) / len(DOMAINS)  # a missing one counts as 0 in print
-    return found | {MACRO: Printed(round(mean, 2), 0.01)}
-
-
-def _model_of(cells: Mapping[str, Cell], grid: Grid) -> int | None:
-    """The position most of whose averages, under any heading, the cells hold; None without two."""
-
-    def held(position: int) -> int:
-        values = _averages(grid, position).values()
-        return sum(any(alike(cell, value) for value in values) for cell in cells.values())
-
-    best = max(range(len(grid.models)), key=held)
-    return best if held(best) >= 2 else None
-
-
-def _owner(cell: Cell, position: int, grid: Grid) -> str | None:
-    """The domain whose average a cell is: the nearest one that rounds to it."""
-    averages = _averages(grid, position)
-    fitting = {
-        domain: abs(cell.value - value.value)
-        for domain, value in averages.items()
-        if cell is not None and value is not None and alike(cell, value)
-    }
-    return min(fitting, key=lambda domain: fitting[domain]) if fitting else None
-
-
-def table_2_findings(path: Path) -> list[Finding]:
-    """Total and weighted mean text length of the parts of Table 2."""
-    _, *lines = read_lines(path)
-    parts = [
-        (parse(line[1], str(path)), parse(line[2], str(path)))
-        for line in lines
-        if line[0] != "Total"
-    ]
-    total = next(line for line in lines if line[0] == "Total")
-    pairs, words = parse(total[1], str(path)), parse(total[2], str(path))
-    known = [(a, b) for a, b in parts if a is not None and b is not None]
-    sizes = sum(size.value for size, _ in known)
-    mean = sum(size.value * length.value for size, length in known) / sizes
-    found = []
-    off = sum(size.step for size, _ in known) / 2
-    if pairs is not None and abs(sizes - pairs.value) > off + pairs.step / 2 + SLACK:
-        found.append(_total(pairs, sizes))
-    if words is not None and round(mean, 1) != words.value:
-        found.append(
-            Finding(
-                "total",
-                "Table 2, mean text length of all pairs",
-                f"{words} words are printed, the parts give {mean:.2f}.",
-                f"Sum of pairs times words over {sizes:.1f}M pairs.",
-                f"{mean:.1f}, unless the mean was taken before the parts were rounded.",
-            )
-        )
-    return found
-
-
-def _total(pairs: Printed, sizes: float) -> Finding:
-    return Finding(
-        "total",
-        "Table 2, total of pairs",
-        f"{pairs}M are printed, the parts sum to {sizes:.1f}M.",
-        "Sum of the nine sources.",
-        f"{sizes:.1f}M.",
     )

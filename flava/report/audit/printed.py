@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
-from flava.errors import DataError
+from flava.errors import ConfigError, DataError, unknown_name
 from flava.report.published import AVERAGE_ROWS, MACRO
 
 Row = tuple[str, str]  # domain, name
+UNITS = {"M": 1.0, "B": 1000.0}  # in millions
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,16 @@ class Grid:
     cells: Mapping[str, tuple[Cell, ...]]
     averages: Mapping[str, tuple[Cell, ...]]
 
-    def column(self, position: int) -> dict[str, Cell]:
-        """Row name -> cell of one model."""
-        return {name: cells[position] for name, cells in self.cells.items()}
+    def position(self, column: str, where: str) -> int:
+        """Of the model with this project's name, in a table whose headings are "number:name".
+
+        Raises:
+            ConfigError: there is none; `where` names who asked.
+        """
+        names = [model.partition(":")[2] for model in self.models]
+        if column not in names:
+            raise ConfigError(unknown_name("column", column, names, where))
+        return names.index(column)
 
     def with_cell(self, row: str, position: int, cell: Cell) -> Grid:
         """The grid with another cell."""
@@ -73,6 +81,19 @@ def parse(text: str, where: str) -> Cell:
     if not isinstance(exponent, int):
         raise DataError(f"{where}: '{text}' is not a number. Leave dashes empty.")
     return Printed(float(number), 10.0**exponent)
+
+
+def parse_size(text: str, where: str) -> Printed:
+    """A number of pairs, '400M' or '1.8B', in millions.
+
+    Raises:
+        DataError: the text is no such number.
+    """
+    unit = UNITS.get(text[-1:])
+    number = parse(text[:-1], where) if unit else None
+    if number is None or unit is None:
+        raise DataError(f"{where}: '{text}' is not a number of pairs. Write it like 400M or 1.8B.")
+    return Printed(number.value * unit, number.step * unit)
 
 
 def read_lines(path: Path) -> list[list[str]]:

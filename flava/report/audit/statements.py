@@ -4,18 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from flava.config import StatedDifference, StatedRatio, StatedRows, StatementConfig, TaskConfig
-from flava.errors import ConfigError, unknown_name
+from flava.config import (
+    StatedLines,
+    StatedRatio,
+    StatementConfig,
+    TaskConfig,
+)
+from flava.errors import ConfigError, DataError, unknown_name
 from flava.jobs import parse
 from flava.params import read_yaml
+from flava.report.audit.cross import alike
 from flava.report.audit.finding import Finding
-from flava.report.audit.printed import Grid
-from flava.report.audit.printed import parse as parse_cell
-from flava.report.published import DOMAINS, MACRO
+from flava.report.audit.methods import pair_mean
+from flava.report.audit.printed import Grid, Printed, parse_size
+from flava.report.audit.stated_columns import STATEMENTS, difference, higher
+from flava.report.methods import TITLE as TABLE_5
+from flava.report.printed_tables import read_table
 
-FILE = "statements.yaml"
+Wrong = tuple[str, str] | None  # arithmetic, and what to use instead
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What statements are held against.
+
+    Attributes:
+        grid: Table C.1, whose models are named as this project's columns.
+        tasks: cards, which name each task's metric.
+        sizes: method of Table 1 -> millions of pairs.
+        folder: of the paper's tables.
+    """
+
+    grid: Grid
+    tasks: Mapping[str, TaskConfig]
+    sizes: Mapping[str, Printed]
+    folder: Path
 
 
 def load_statements(folder: Path) -> dict[str, StatementConfig]:
@@ -24,95 +50,52 @@ def load_statements(folder: Path) -> dict[str, StatementConfig]:
     Raises:
         ConfigError: the file is missing or malformed.
     """
-    path = folder / FILE
+    path = folder / STATEMENTS
     return {
         key: parse(StatementConfig, tree, f"{path}: {key}") for key, tree in read_yaml(path).items()
     }
 
 
-def statement_findings(
-    statements: Mapping[str, StatementConfig], grid: Grid, tasks: Mapping[str, TaskConfig]
-) -> list[Finding]:
+def statement_findings(statements: Mapping[str, StatementConfig], tables: Tables) -> list[Finding]:
     """Statements that the tables or the tasks' definitions contradict.
 
-    Args:
-        statements: by key.
-        grid: Table C.1, whose models are named as this project's columns.
-        tasks: cards, which name each task's metric.
-
     Raises:
-        ConfigError: a statement names a column or task that does not exist.
+        ConfigError: a statement names a column, row, method or task that does not exist.
+        DataError: Table 5 is missing or malformed, or a statement's number is none.
     """
     found = []
     for statement in statements.values():
-        wrong = None
-        if statement.difference is not None:
-            wrong = _difference(statement.difference, grid)
-        elif statement.every_row is not None:
-            wrong = _every_row(statement.every_row, grid)
-        elif statement.ratio is not None:
-            wrong = _ratio(statement.ratio)
-        elif statement.metrics is not None:
-            wrong = _metrics(statement.metrics, tasks)
+        wrong = _wrong(statement, tables)
         if wrong is not None:
-            problem, instead = f"{statement.says}.", wrong[1]
-            found.append(Finding("statement", statement.source, problem, wrong[0], instead))
+            problem = f"{statement.says}."
+            found.append(Finding("statement", statement.source, problem, *wrong))
     return found
 
 
-def _position(name: str, grid: Grid) -> int:
-    names = [model.partition(":")[2] for model in grid.models]
-    if name not in names:
-        raise ConfigError(unknown_name("column", name, names, FILE))
-    return names.index(name)
+def _wrong(statement: StatementConfig, tables: Tables) -> Wrong:
+    if statement.difference is not None:
+        return difference(statement.difference, tables.grid)
+    if statement.higher is not None:
+        return higher(statement.higher, tables.grid)
+    if statement.ratio is not None:
+        return _ratio(statement.ratio, tables.sizes)
+    if statement.sizes is not None:
+        return _sizes(statement.sizes, tables.sizes)
+    if statement.table_5 is not None:
+        return _lines(statement.table_5, tables.folder)
+    assert statement.metrics is not None
+    return _metrics(statement.metrics, tables.tasks)
 
 
-def _difference(stated: StatedDifference, grid: Grid) -> tuple[str, str] | None:
-    at = [_position(name, grid) for name in (stated.first, stated.second)]
-    domains = DOMAINS if stated.average == MACRO else (stated.average,)
-    values, steps = [], 0.0
-    for position in at:
-        cells = [grid.averages[domain][position] for domain in domains]
-        known = [cell for cell in cells if cell is not None]
-        if len(known) < len(domains):
-            return "An average is not printed.", "Nothing."
-        values.append(sum(cell.value for cell in known) / len(known))
-        steps += sum(cell.step for cell in known) / len(known) / 2
-    difference = values[0] - values[1]
-    text = f"{values[1]:.2f} to {values[0]:.2f}: {difference:+.2f}"
-    if stated.average == MACRO:
-        macros = [grid.averages[MACRO][position] for position in at]
-        text = f"By the mean of three domains {text}"
-        if macros[0] is not None and macros[1] is not None:
-            own = macros[0].value - macros[1].value
-            text += f"; by the macro averages that {grid.title} prints {own:+.2f}"
-    if stated.sign is not None:
-        right = difference * stated.sign > 0
-    else:
-        points = parse_cell(stated.points or "", FILE)
-        assert points is not None
-        right = abs(difference - points.value) <= points.step / 2 + steps + 1e-9
-    return None if right else (f"{text}.", f"{difference:+.2f}.")
+def _size(name: str, sizes: Mapping[str, Printed]) -> Printed:
+    if name not in sizes:
+        raise ConfigError(unknown_name("method of Table 1", name, list(sizes), STATEMENTS))
+    return sizes[name]
 
 
-def _every_row(stated: StatedRows, grid: Grid) -> tuple[str, str] | None:
-    first, second = (_position(name, grid) for name in (stated.first, stated.second))
-    lower = []
-    for row, cells in grid.cells.items():
-        a, b = cells[first], cells[second]
-        if a is not None and b is not None and a.value <= b.value:
-            lower.append(f"{row} {b} to {a}")
-    total = sum(cells[first] is not None for cells in grid.cells.values())
-    if not lower:
-        return None
-    return (
-        f"{len(lower)} of {total} rows do not rise: {', '.join(lower)}.",
-        f"{total - len(lower)} of {total} rows rise.",
-    )
-
-
-def _ratio(stated: StatedRatio) -> tuple[str, str] | None:
-    ratios = {name: large / stated.small for name, large in stated.large.items()}
+def _ratio(stated: StatedRatio, sizes: Mapping[str, Printed]) -> Wrong:
+    small = _size(stated.small, sizes).value
+    ratios = {name: _size(name, sizes).value / small for name in stated.large}
     text = ", ".join(f"{name} {ratio:.1f} times" for name, ratio in ratios.items())
     if stated.orders is not None:
         orders = max(math.log10(ratio) for ratio in ratios.values())
@@ -124,11 +107,51 @@ def _ratio(stated: StatedRatio) -> tuple[str, str] | None:
     return None if right else (f"{text}.", f"{text}.")
 
 
-def _metrics(stated: Mapping[str, str], tasks: Mapping[str, TaskConfig]) -> tuple[str, str] | None:
+def _sizes(stated: Mapping[str, str], sizes: Mapping[str, Printed]) -> Wrong:
+    wrong = {
+        name: size
+        for name, size in stated.items()
+        if not alike(parse_size(size, STATEMENTS), _size(name, sizes))
+    }
+    if not wrong:
+        return None
+    told = ", ".join(f"{name}: {size} is stated, Table 1 has {sizes[name]}M"
+                     for name, size in wrong.items())  # fmt: skip
+    return f"{told}.", "Neither without a look at the data."
+
+
+def _lines(stated: StatedLines, folder: Path) -> Wrong:
+    lines = {int(line["row"]): line for line in read_table(folder, "table_5")}
+    for number in (stated.line, *stated.over):
+        if number not in lines:
+            raise DataError(f"{STATEMENTS}: {TABLE_5} has no line {number}. Name another.")
+    mine, total, lower = lines[stated.line], 0, list[str]()
+    for heading in stated.headings:
+        if heading not in mine:
+            raise ConfigError(unknown_name("heading of Table 5", heading, list(mine), STATEMENTS))
+        own = pair_mean(mine[heading], TABLE_5)
+        for number in stated.over:
+            other = pair_mean(lines[number][heading], TABLE_5)
+            if own is None or other is None:
+                continue
+            total += 1
+            if own.value <= other.value:
+                theirs = f"{lines[number]['method']} {lines[number][heading]}"
+                lower.append(f"{heading} {mine[heading]}, {theirs}")
+    if total and not lower:
+        return None
+    return (
+        f"{mine['method']} is not higher in {len(lower)} of {total} pairs of numbers: "
+        f"{'; '.join(lower)}.",
+        f"It is higher in {total - len(lower)} of {total} pairs of numbers.",
+    )
+
+
+def _metrics(stated: Mapping[str, str], tasks: Mapping[str, TaskConfig]) -> Wrong:
     wrong = {}
     for name, metric in stated.items():
         if name not in tasks:
-            raise ConfigError(unknown_name("task", name, list(tasks), FILE))
+            raise ConfigError(unknown_name("task", name, list(tasks), STATEMENTS))
         if tasks[name].metric != metric:
             wrong[name] = metric
     if not wrong:
