@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # What these decide is already in the resolved configuration, or cannot change a result.
 NOT_PART = frozenset(
     {
+        "flava.checkout",
         "flava.config",
         "flava.errors",
         "flava.explain",

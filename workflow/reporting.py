@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flava.checkout import git_state
 from flava.errors import ConfigError
 from flava.jobs import ReportJob, ReportSettings
 from flava.params import read_yaml
-from flava.records import git_state
 from flava.studies import Study, unavailable
 
 if TYPE_CHECKING:

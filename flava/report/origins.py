@@ -71,10 +71,11 @@ def check_release(records: dict[str, Record]) -> None:
         DataError: names the records from a dirty tree, from no commit, or of each commit.
     """
     dirty = [path for path, record in records.items() if record.git_dirty]
-    unknown = [path for path, record in records.items() if record.git_commit == "unknown"]
     commits: dict[str, list[str]] = {}
     for path, record in records.items():
-        commits.setdefault(record.git_commit, []).append(path)
+        for commit in (record.git_commit, *record.earlier_commits):
+            commits.setdefault(commit, []).append(path)
+    unknown = commits.get("unknown", [])
     problems = []
     if dirty:
         problems.append(f"uncommitted changes in the working tree of {_named(dirty)}")

@@ -110,3 +110,14 @@ def test_what_a_run_started_from_counts_too(released: ReportJob, tmp_path: Path)
     parent.unlink()
     with pytest.raises(DataError, match=r"codebook/record.json is missing"):
         load_comparison(released)
+
+
+def test_a_run_that_continued_another_commit_is_not_released(
+    released: ReportJob, tmp_path: Path
+) -> None:
+    change(tmp_path / "runs/mim-s0/record.json", format=3, earlier_commits=["f" * 40])
+    with pytest.raises(DataError, match=rf"results of 2 commits .*{'f' * 12}: .*mim-s0/record"):
+        load_comparison(released)
+    change(tmp_path / "runs/mim-s0/record.json", earlier_commits=["unknown"])
+    with pytest.raises(DataError, match=r"no commit known of .*mim-s0/record.json"):
+        load_comparison(released)

@@ -177,12 +177,19 @@ def record_sha256(node: Node) -> str | None:
 def _notes(record: Record, commits: Commits) -> list[str]:
     hashed = record.step != "evaluate" or record.tasks
     notes = [] if hashed else ["the examples of its tasks were not hashed (first format)"]
-    if record.git_commit == "unknown":
-        notes.append("commit unknown: not run from a git checkout")
-    elif not commits.known(record.git_commit):
-        notes.append("this checkout has no such commit: fetch it, or ask who ran this")
+    for commit in (record.git_commit, *record.earlier_commits):
+        if commit == "unknown":
+            notes.append("commit unknown: not run from a git checkout")
+        elif not commits.known(commit):
+            short = commit[:12]
+            notes.append(f"this checkout has no commit {short}: fetch it, or ask who ran this")
+    if record.earlier_commits:
+        notes.append("it continued what ran at another commit: one commit does not say all")
     if record.git_dirty:
-        notes.append("the working tree had uncommitted changes: the commit alone does not say all")
+        notes.append(
+            "the working tree had uncommitted changes, or changed while it ran: the commit alone "
+            "does not say all"
+        )
     return notes
 
 
