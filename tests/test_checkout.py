@@ -48,6 +48,26 @@ def test_state_follows_the_checkout(repository: Path) -> None:
     assert checkout.git_state() == (commit, True)
 
 
+@pytest.mark.parametrize(
+    ("name", "dirty"),
+    [
+        ("flava/x.py", True),
+        ("params/mine.yaml", True),
+        ("workflow/rules/mine.smk", True),
+        ("notebooks/mine.py", True),
+        ("Snakefile", True),
+        ("notes.txt", False),
+        ("flava/__pycache__/x.pyc", False),
+    ],
+)
+def test_files_that_nobody_added_count_where_they_change_what_runs(
+    repository: Path, name: str, dirty: bool
+) -> None:
+    (repository / name).parent.mkdir(parents=True, exist_ok=True)
+    (repository / name).write_text("x: 2\n")
+    assert checkout.git_state().dirty is dirty
+
+
 def test_no_answer_is_not_clean(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ask = checkout._git
     silent = lambda *of: None if of[0] == "status" else ask(*of)  # noqa: E731

@@ -130,7 +130,8 @@ def report_inputs(plan: Plan) -> list[str]:
     files = [f"{plan.results}/results.parquet", *plan.published, *plan.scores]
     for config in plan.runs.values():
         files += [f"{config.output}/{name}" for name in ("config.json", "record.json", "log.csv")]
-        files += [f"{folder}/manifest.json" for folder in config.corpora.values()]
+        for folder in config.corpora.values():
+            files += [f"{folder}/{name}" for name in ("manifest.json", "record.json")]
     for job in plan.imports.values():
         files += [f"{job.output}/{name}" for name in ("config.json", "record.json")]
     for record in plan.earlier.values():

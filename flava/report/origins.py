@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from flava.errors import DataError
@@ -28,7 +28,8 @@ def check_origins(job: ReportJob, scores: Sequence[Score]) -> None:
             records[score.record] = load_evaluation(score)
     if job.release:
         runs = [f"{folder}/record.json" for folder in job.runs.values()]
-        check_release(with_parents(records, [*runs, *job.earlier.values()]))
+        leaks = [job.leaks] if job.leaks else []
+        check_release(with_origins(records, [*runs, *job.earlier.values(), *leaks]))
 
 
 def load_evaluation(score: Score) -> Record:
@@ -48,20 +49,32 @@ def load_evaluation(score: Score) -> Record:
     return record
 
 
-def with_parents(records: dict[str, Record], more: Iterable[str] = ()) -> dict[str, Record]:
-    """Path -> record, of these, of those at the paths `more` and of all that came before them.
+def with_origins(records: dict[str, Record], more: Iterable[str] = ()) -> dict[str, Record]:
+    """Path -> record, of these, of those in the files `more` and of all that came before them.
 
     Raises:
         DataError: one of them is missing or damaged.
     """
     found = dict(records)
-    pending = [*more, *(path for record in records.values() for path in record.parents)]
+    pending = [*more, *(path for record in records.values() for path in _before(record))]
     while pending:
         path = pending.pop()
         if path not in found:
-            found[path] = parse_record(read_json(path), path)
-            pending += found[path].parents
+            value = read_json(path)
+            inside = isinstance(value, dict) and "record" in value
+            found[path] = parse_record(value["record"] if inside else value, path)
+            pending += _before(found[path])
     return found
+
+
+def _before(record: Record) -> Iterator[str]:
+    """Files with the records of what was read: of steps, and of the preparation of corpora."""
+    yield from record.parents
+    for manifest in record.manifests:
+        prepared = Path(manifest).with_name("record.json")
+        # The toy world alone, which has no sources, leaves no record.
+        if prepared.is_file() or "sources" in read_json(manifest):
+            yield prepared.as_posix()
 
 
 def check_release(records: dict[str, Record]) -> None:

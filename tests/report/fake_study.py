@@ -138,6 +138,7 @@ def write_study(root: Path, seeds=(0,), columns=NUMBERS, lines=None, **more) -> 
         source = {"name": f"fake {kind}", "version": "1", "licence": "generated"}
         source |= {"stand_in_for": "PMD", "counts": {kind: 20000}, "mean_words": 12.1}
         write_json(root / "data" / kind / "manifest.json", {"kind": kind, "sources": [source]})
+        write_json(root / "data" / kind / "record.json", record("prepare", 0, 1.0))
     for column in columns:
         for seed in seeds:
             write_run(root, column, seed)

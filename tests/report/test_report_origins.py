@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def released(tmp_path: Path) -> ReportJob:
     job = write_study(tmp_path, columns=COLUMNS, release=True)
     for path in tmp_path.glob("runs/*/*/vision.json"):
         change(path, git_dirty=False)
-    for path in tmp_path.glob("runs/*/record.json"):
+    for path in [*tmp_path.glob("runs/*/record.json"), *tmp_path.glob("data/*/record.json")]:
         change(path, git_dirty=False)
     collect_again(tmp_path)
     return job
@@ -82,7 +83,7 @@ def test_one_clean_commit_is_released(released: ReportJob) -> None:
 def test_dirty_results_are_shown_but_not_released(tmp_path: Path) -> None:
     job = write_study(tmp_path, columns=COLUMNS)
     assert load_comparison(job).ran()
-    with pytest.raises(DataError, match=r"uncommitted changes .*flava_c-s0/.* and 1 more"):
+    with pytest.raises(DataError, match=r"uncommitted changes .*data/images/.* and 4 more"):
         load_comparison(job.model_copy(update={"release": True}))
 
 
@@ -121,3 +122,40 @@ def test_a_run_that_continued_another_commit_is_not_released(
     change(tmp_path / "runs/mim-s0/record.json", earlier_commits=["unknown"])
     with pytest.raises(DataError, match=r"no commit known of .*mim-s0/record.json"):
         load_comparison(released)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [({"git_dirty": True}, "uncommitted changes in"), ({"git_commit": "f" * 40}, "of 2 commits")],
+)
+def test_corpora_count_too(
+    released: ReportJob, tmp_path: Path, fields: dict[str, object], says: str
+) -> None:
+    path = tmp_path / "data/pairs/record.json"
+    change(path, **fields)
+    with pytest.raises(DataError, match=rf"{says} .*data/pairs/record.json"):
+        load_comparison(released)
+    path.unlink()
+    with pytest.raises(DataError, match=r"data/pairs/record.json is missing"):
+        load_comparison(released)
+
+
+def test_the_leak_check_and_the_corpora_that_it_read_count_too(
+    released: ReportJob, tmp_path: Path
+) -> None:
+    leaks = tmp_path / "leaks.json"
+    made = record("leaks", 0, 1.0) | {"git_dirty": False}
+    other = tmp_path / "data/more"
+    other.mkdir()
+    shutil.copy(tmp_path / "data/pairs/manifest.json", other)
+    (other / "record.json").write_text(json.dumps(record("prepare", 0, 1.0)))
+    job = released.model_copy(update={"leaks": str(leaks)})
+    leaks.write_text(json.dumps({"study": "fake", "record": made}))
+    assert load_comparison(job).ran()
+    leaks.write_text(json.dumps({"study": "fake", "record": made | {"git_dirty": True}}))
+    with pytest.raises(DataError, match=r"uncommitted changes in .*leaks.json"):
+        load_comparison(job)
+    made["manifests"] = {str(other / "manifest.json"): {"sha256": "0" * 64, "counts": {}}}
+    leaks.write_text(json.dumps({"study": "fake", "record": made}))
+    with pytest.raises(DataError, match=r"uncommitted changes in .*data/more/record.json"):
+        load_comparison(job)
