@@ -29,6 +29,7 @@ from flava.evaluate.digest import task_use
 from flava.evaluate.feature_cache import NO_CACHE, FeatureCache
 from flava.evaluate.features import device
 from flava.evaluate.finetune_state import Saving
+from flava.evaluate.score_file import KEY, scores_sha256
 from flava.evaluate.scores import Score
 from flava.evaluate.taskdata import LabelledTask, RetrievalTask, TaskSet, ZeroShotTask
 from flava.io import sha256_file, sha256_json, write_json
@@ -79,11 +80,11 @@ def run(job: EvaluateJob) -> None:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    facts = {"task_seconds": seconds, "model_sha256": weights}
-    record = make_record("evaluate", job, started, [job.parent_record], tasks=tasks, extra=facts)
     identity = {"study": job.study, "column": job.column, "seed": job.seed, "job": job.job}
-    plain = [score.model_dump(mode="json") for score in scores]
-    write_json(job.output, {**identity, "scores": plain, "record": record})
+    content = {**identity, "scores": [score.model_dump(mode="json") for score in scores]}
+    facts = {"task_seconds": seconds, "model_sha256": weights, KEY: scores_sha256(content)}
+    record = make_record("evaluate", job, started, [job.parent_record], tasks=tasks, extra=facts)
+    write_json(job.output, {**content, "record": record})
     shutil.rmtree(job.checkpoints, ignore_errors=True)
 
 

@@ -4,39 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from flava.errors import DataError
+from flava.evaluate.score_file import check_scores
 from flava.io import read_json, sha256_json
 from flava.jobs import ReportJob
 from flava.records import Record, parse_record
 from flava.report.scores import Score
 
+Line = dict[str, Any]  # a score and whose it is, as an evaluation wrote it
+IDENTITY = ("study", "column", "seed")
+MEASURED = ("task", "domain", "metric", "value", "std_error", "chance", "n_examples", "stand_in")
 NAMED = 3  # files named in a refusal, the rest is counted
 
 
 def check_origins(job: ReportJob, scores: Sequence[Score]) -> None:
-    """Refuses scores whose record is missing, damaged or another one.
+    """Refuses scores whose record is missing, damaged or another one, or that their file has not.
 
     With `job.release`, also results from a dirty working tree, from no commit or from several.
 
     Raises:
         DataError: names the files.
     """
-    records: dict[str, Record] = {}
+    records, files = dict[str, Record](), dict[str, dict[str, Line]]()
     for score in scores:
         if score.record not in records:
-            records[score.record] = load_evaluation(score)
+            records[score.record], files[score.record] = load_evaluation(score)
+        if changed := unlike(score, files[score.record].get(score.row, {})):
+            raise DataError(f"{changed[0]} Delete {job.results} and collect again.")
     if job.release:
         runs = [f"{folder}/record.json" for folder in job.runs.values()]
         leaks = [job.leaks] if job.leaks else []
         check_release(with_origins(records, [*runs, *job.earlier.values(), *leaks]))
 
 
-def load_evaluation(score: Score) -> Record:
-    """The record of the evaluation that the score was collected from.
+def load_evaluation(score: Score) -> tuple[Record, dict[str, Line]]:
+    """The record of the evaluation that the score was collected from, and row -> its score.
 
     Raises:
-        DataError: it is missing, damaged or not the one that was there when scores were collected.
+        DataError: it is missing, damaged, changed since it was written, or not the one that was
+            there when scores were collected.
     """
     value = read_json(score.record)
     plain = value.get("record") if isinstance(value, dict) else None
@@ -46,7 +54,26 @@ def load_evaluation(score: Score) -> Record:
             f"{score.record} was written again after the scores of column '{score.column}', seed "
             f"{score.seed}, were collected: its record is another one. Collect the scores again."
         )
-    return record
+    check_scores(value, record, score.record)
+    return record, lines_of(value)
+
+
+def lines_of(content: dict[str, Any]) -> dict[str, Line]:
+    """Row -> its score and whose it is, of an evaluation's file."""
+    identity = {key: content.get(key) for key in IDENTITY}
+    lines = content.get("scores", [])
+    return {line["row"]: identity | line for line in lines if "row" in line}
+
+
+def unlike(score: Score, found: Line) -> list[str]:
+    """Each thing that a line of results.parquet says otherwise than the evaluation's file."""
+    where = f"results.parquet, {score.column}-s{score.seed}, {score.row}"
+    both = {key: (getattr(score, key), found.get(key)) for key in (*IDENTITY, *MEASURED)}
+    return [
+        f"{where}: {key} is {mine!r}, but {theirs!r} in {score.record}."
+        for key, (mine, theirs) in both.items()
+        if mine != theirs
+    ]
 
 
 def with_origins(records: dict[str, Record], more: Iterable[str] = ()) -> dict[str, Record]:

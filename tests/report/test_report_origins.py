@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from flava.errors import DataError
+from flava.evaluate.score_file import KEY, scores_sha256
 from flava.io import sha256_json
 from flava.jobs import ReportJob
 from flava.report.compare import load_comparison
+from flava.report.runs import load_run
 from tests.report.fake_study import fake_scores, record, write_scores, write_study
+from workflow.provenance.chain import Chain
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 COLUMNS = {"mim": 1, "flava_c": 4}
@@ -158,4 +161,40 @@ def test_the_leak_check_and_the_corpora_that_it_read_count_too(
     made["manifests"] = {str(other / "manifest.json"): {"sha256": "0" * 64, "counts": {}}}
     leaks.write_text(json.dumps({"study": "fake", "record": made}))
     with pytest.raises(DataError, match=r"uncommitted changes in .*data/more/record.json"):
+        load_comparison(job)
+
+
+def test_a_score_that_was_changed_in_its_file_is_refused(tmp_path: Path) -> None:
+    job = write_study(tmp_path, columns=COLUMNS)
+    path = evaluation(tmp_path)
+    content = json.loads(path.read_text())
+    content["record"]["extra"][KEY] = scores_sha256(content)
+    path.write_text(json.dumps(content))
+    collect_again(tmp_path)
+    assert load_comparison(job).ran()
+    content["scores"][0]["value"] = 99.0
+    path.write_text(json.dumps(content))
+    says = r"vision.json was changed after it was written"
+    with pytest.raises(DataError, match=says):
+        load_comparison(job)
+    with pytest.raises(DataError, match=says):
+        load_run("flava_c-s0", tmp_path / "runs/flava_c-s0", [str(path)])
+    assert [p for p in Chain().node(str(path)).problems if "was changed after" in p]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("value", 99.0), ("std_error", None), ("chance", 0.0), ("n_examples", 7), ("stand_in", None)],
+)
+def test_a_collected_score_that_its_file_has_not_is_refused(
+    tmp_path: Path, key: str, value: float | None
+) -> None:
+    job = write_study(tmp_path, columns={"flava_c": 4})
+    lines = fake_scores(columns={"flava_c": 4}, root=tmp_path)
+    lines[0][key] = value
+    kept = evaluation(tmp_path).read_text()
+    write_scores(tmp_path / "results.parquet", lines)
+    evaluation(tmp_path).write_text(kept)
+    says = rf"flava_c-s0, ImageNet: {key} is {value}, but .* in .*vision.json. Delete .*parquet"
+    with pytest.raises(DataError, match=says):
         load_comparison(job)
