@@ -36,7 +36,7 @@ from flava.io import sha256_file, sha256_json, write_json
 from flava.jobs import EvaluateJob, EvaluateTask, load_job
 from flava.models import Clip, Flava, load_model
 from flava.models.backbone import Backbone
-from flava.records import DataUse, make_record
+from flava.records import DataUse, Earlier, make_record
 
 SettingsT = TypeVar("SettingsT", bound=Strict)
 
@@ -69,13 +69,16 @@ def run(job: EvaluateJob) -> None:
     cache = FeatureCache.of(job.features, Path(job.model))
     weights = sha256_file(Path(job.model) / "model.safetensors")
     scores: list[Score] = []
+    earlier = Earlier()
     seconds: dict[str, float] = {}
     tasks: dict[str, DataUse] = {}
     for name, spec in sorted(job.tasks.items()):
-        begun = time.monotonic()
-        found, tasks[name] = evaluate_task(job, name, spec, model, tokenizer, cache, weights)
+        begun = time.monotonic() + earlier.seconds
+        found, tasks[name] = evaluate_task(
+            job, name, spec, model, tokenizer, cache, weights, earlier
+        )
         scores += found
-        seconds[name] = round(time.monotonic() - begun, 3)
+        seconds[name] = round(time.monotonic() + earlier.seconds - begun, 3)
         print(f"{name}: {seconds[name]:.1f} s", file=sys.stderr, flush=True)
         gc.collect()
         if torch.cuda.is_available():
@@ -83,7 +86,9 @@ def run(job: EvaluateJob) -> None:
     identity = {"study": job.study, "column": job.column, "seed": job.seed, "job": job.job}
     content = {**identity, "scores": [score.model_dump(mode="json") for score in scores]}
     facts = {"task_seconds": seconds, "model_sha256": weights, KEY: scores_sha256(content)}
-    record = make_record("evaluate", job, started, [job.parent_record], tasks=tasks, extra=facts)
+    record = make_record(
+        "evaluate", job, started, [job.parent_record], extra=facts, earlier=earlier, tasks=tasks
+    )
     write_json(job.output, {**content, "record": record})
     shutil.rmtree(job.checkpoints, ignore_errors=True)
 
@@ -96,11 +101,13 @@ def evaluate_task(
     tokenizer: Tokenizer,
     cache: FeatureCache = NO_CACHE,
     weights: str | None = None,
+    earlier: Earlier | None = None,
 ) -> tuple[list[Score], DataUse]:
     """Scores of one task, and the hash of its examples.
 
     Args:
         weights: SHA-256 of the model's file; with it fine-tuning is saved on the way.
+        earlier: is told what processes did that this one continues.
 
     Raises:
         FlavaError: of the kind that occurred, its message headed by the task's name.
@@ -112,7 +119,7 @@ def evaluate_task(
         if weights is not None:
             settings = sha256_json(job.model_dump(mode="json"))
             read = sha256_json([weights, use.sha256])
-            saving = Saving(Path(job.checkpoints) / name, settings, read)
+            saving = Saving(Path(job.checkpoints) / name, settings, read, earlier or Earlier())
             context = replace(context, saving=saving)
         return score_task(context, spec, data), use
 
