@@ -329,6 +329,39 @@ def test_ctrl_c_cancels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert list(scheduler.names) == ["1", "2"]
 
 
+def test_a_new_launcher_tells_the_jobs_before_and_begins_the_budgets_anew(tmp_path: Path) -> None:
+    scheduler = FakeScheduler(scripts=[[JobState("FAILED")], [RUNNING]])
+    case = Case(tmp_path, scheduler, Budgets(failures=1), clock=FakeClock({9.0: signal.SIGINT}))
+    with pytest.raises(SystemExit):
+        case.run()
+    assert case.ticket()["failures"] == 1
+    again = Case(tmp_path, scheduler, Budgets(failures=1))
+    scheduler.scripts += [[JobState("FAILED")], [JobState("FAILED")]]
+    with pytest.raises(LaunchError, match="budget of 1 failures is used up"):
+        again.run()
+    last = Case(tmp_path, scheduler)
+    scheduler.scripts += [[last.finish()]]
+    last.run()
+    told = {job: dict(step.told)["FLAVA_JOB_IDS"] for job, step in scheduler.steps.items()}
+    assert told == {"1": "", "2": "1", "3": "1,2", "4": "1,2,3", "5": "1,2,3,4"}
+
+
+@pytest.mark.parametrize("change", ["it is done", "another configuration"])
+def test_jobs_of_other_work_are_not_told(tmp_path: Path, change: str) -> None:
+    scheduler = FakeScheduler()
+    case = Case(tmp_path, scheduler)
+    scheduler.scripts = [[case.finish()], [case.finish()]]
+    if change != "it is done":
+        scheduler.scripts[0] = [JobState("CANCELLED")]
+        with pytest.raises(LaunchError):
+            case.run()
+        write_json(tmp_path / "config.json", {"seed": 1})
+    else:
+        case.run()
+    Case(tmp_path, scheduler).run()
+    assert dict(scheduler.steps["2"].told)["FLAVA_JOB_IDS"] == ""
+
+
 def test_a_job_that_could_not_be_cancelled_is_found_again(tmp_path: Path) -> None:
     scheduler = FakeScheduler(scripts=[[RUNNING]], answers_cancel=False)
     case = Case(tmp_path, scheduler, clock=FakeClock({9.0: signal.SIGINT}))

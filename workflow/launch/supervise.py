@@ -110,6 +110,7 @@ class Supervisor:
         """
         with self.file.held():
             if not self._attach():
+                self.ticket = self.ticket.after(self.file.read())
                 self._submit()
             while not self._watch():
                 pass
@@ -310,8 +311,7 @@ class Supervisor:
 
     def _step(self, name: str) -> Step:
         step = self.step
-        attempts = self.ticket.attempts if self.scheduler.kind == "slurm" else []
-        earlier = [each.job for each in attempts if each.job]
+        earlier = self.ticket.jobs if self.scheduler.kind == "slurm" else []
         told = {"FLAVA_COMMAND": step.command(), "FLAVA_JOB_IDS": ",".join(earlier)}
         return replace(step, reports=self._reports(name), told=tuple(told.items()))
 
