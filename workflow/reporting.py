@@ -15,8 +15,6 @@ from flava.studies import Study, unavailable
 if TYPE_CHECKING:
     from workflow.plan import Plan
 
-ASSETS = ("flava/report/style.css", "flava/report/sort.js")
-
 
 def report_job(
     study: Study,
@@ -138,4 +136,4 @@ def report_inputs(plan: Plan) -> list[str]:
         files += [record, f"{Path(record).parent}/log.csv"]
     files += [plan.leaks.output] if plan.leaks else []
     files += [settings_path(plan.study), str(plan.study.params / "tasks.yaml")]
-    return list(dict.fromkeys([*files, *ASSETS]))
+    return list(dict.fromkeys(files))
