@@ -158,6 +158,48 @@ def test_a_job_that_does_not_start_is_cancelled(
     assert scheduler.cancelled == ["1"]
 
 
+@pytest.mark.parametrize("reason", ["JobHeldUser", "JobHeldAdmin", "job_requeued_in_held_state"])
+def test_a_held_job_is_told_once_and_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reason: str
+) -> None:
+    scheduler = FakeScheduler()
+    case = Case(tmp_path, scheduler)
+    held = JobState("PENDING", reason=reason)
+    scheduler.scripts = [[PENDING, held, held, held, RUNNING, case.finish()]]
+    case.run()
+    assert capsys.readouterr().err.count(f"job 1 is held ({reason}): `scontrol release 1`") == 1
+    assert scheduler.cancelled == [] and case.ticket()["status"] == "done"
+
+
+LAUNCH_FAILED = ["launch_failed_requeued_held", "JobHoldMaxRequeue"]
+
+
+@pytest.mark.parametrize("reason", LAUNCH_FAILED)
+def test_a_job_that_a_node_failed_to_start_gets_another_chance(tmp_path: Path, reason: str) -> None:
+    scheduler = FakeScheduler()
+    case = Case(tmp_path, scheduler)
+    held = JobState("PENDING", reason=reason, seconds={1: 0})
+    scheduler.scripts = [[PENDING, held], [PENDING, RUNNING, case.finish()]]
+    case.run()
+    assert scheduler.cancelled == ["1"] and list(scheduler.names) == ["1", "2"]
+    assert case.ticket()["requeues"] == 1 and case.clock.time < 300
+
+
+@pytest.mark.parametrize("reason", LAUNCH_FAILED)
+@pytest.mark.parametrize(("requeues", "jobs"), [(50, ["1", "2"]), (1, ["1"])])
+def test_a_job_that_nodes_fail_to_start_is_an_error(
+    tmp_path: Path, reason: str, requeues: int, jobs: list[str]
+) -> None:
+    held = JobState("REQUEUE_HOLD", reason=reason, seconds={1: 0})
+    scheduler = FakeScheduler(scripts=[[held], [held], [RUNNING]])
+    with pytest.raises(
+        LaunchError, match=rf"job {jobs[-1]} of pretrain .*could not start"
+    ) as caught:
+        Case(tmp_path, scheduler, Budgets(requeues=requeues)).run()
+    assert scheduler.cancelled == list(scheduler.names) == jobs
+    assert f"reason {reason}" in str(caught.value) and "Log: " in str(caught.value)
+
+
 def test_waiting_again_after_a_requeue_counts_anew(tmp_path: Path) -> None:
     scheduler = FakeScheduler()
     case = Case(tmp_path, scheduler, Budgets(pending_hours=0.1))
