@@ -12,8 +12,10 @@ from flava.errors import DataError
 from flava.evaluate.score_file import KEY, scores_sha256
 from flava.io import sha256_json
 from flava.jobs import ReportJob
+from flava.report.column import origin_line
 from flava.report.compare import load_comparison
 from flava.report.runs import load_run
+from flava.report.site import commits
 from tests.report.fake_study import fake_scores, record, write_scores, write_study
 from workflow.provenance.chain import Chain
 
@@ -198,3 +200,12 @@ def test_a_collected_score_that_its_file_has_not_is_refused(
     says = rf"flava_c-s0, ImageNet: {key} is {value}, but .* in .*vision.json. Delete .*parquet"
     with pytest.raises(DataError, match=says):
         load_comparison(job)
+
+
+def test_pages_name_the_commits_that_a_run_continued(tmp_path: Path) -> None:
+    write_study(tmp_path, columns=COLUMNS)
+    folder = tmp_path / "runs/mim-s0"
+    change(folder / "record.json", format=3, earlier_commits=["f" * 40])
+    run = load_run("mim-s0", folder, [])
+    assert f"{COMMIT[:12]} with changes, before it {'f' * 12}" in origin_line(run.record).values()
+    assert commits([run]).endswith(f"uncommitted changes; commit <code>{'f' * 12}</code>")
