@@ -9,10 +9,10 @@ import os
 import platform
 import resource
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,6 +28,8 @@ from pydantic import (
     model_validator,
 )
 
+from flava import checkout
+from flava.checkout import Code
 from flava.config import NonNegativeFloat, Strict
 from flava.errors import DataError
 from flava.io import read_json, sha256_file, sha256_json
@@ -55,11 +57,12 @@ class Hardware(Strict):
 class Record(Strict):
     """Where a result came from; written last, so its presence means the step finished."""
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     step: str
     command: str | None = Field(description="as the process was started; None: by a launcher")
-    git_commit: Commit = Field(description="'unknown' outside a git repository")
-    git_dirty: bool | None = Field(description="tracked files differ from the commit")
+    git_commit: Commit = Field(description="as the process started; 'unknown' outside a checkout")
+    git_dirty: bool | None = Field(description="files differed from it, or changed meanwhile")
+    earlier_commits: list[Commit] = Field(description="others, of processes that were continued")
     config_sha256: Sha256
     seed: NonNegativeInt | None
     manifests: dict[str, DataUse] = Field(description="path of a corpus's manifest -> what it was")
@@ -79,14 +82,50 @@ class Record(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _first_format(cls, value: Any) -> Any:
-        """Format 1 had one job and neither command nor tasks."""
-        if not isinstance(value, dict) or value.get("format") != 1 or "job_id" not in value:
+    def _earlier_formats(cls, value: Any) -> Any:
+        """Format 1 had one job and neither command nor tasks, format 2 no earlier commits."""
+        if not isinstance(value, dict):
             return value
-        job = value["job_id"]
-        rest = {key: part for key, part in value.items() if key != "job_id"}
-        jobs = [job] if job else []
-        return {**rest, "format": 2, "command": None, "tasks": {}, "jobs": jobs}
+        if value.get("format") == 1 and "job_id" in value:
+            job = value["job_id"]
+            rest = {key: part for key, part in value.items() if key != "job_id"}
+            jobs = [job] if job else []
+            value = {**rest, "format": 2, "command": None, "tasks": {}, "jobs": jobs}
+        if value.get("format") == 2 and "earlier_commits" not in value:
+            value = {**value, "format": 3, "earlier_commits": []}
+        return value
+
+
+@dataclass
+class Earlier:
+    """What processes before this one did of a result, as the checkpoint says that continues them.
+
+    Attributes:
+        seconds: their work up to the checkpoint; what they did after it was lost.
+        code: that they ran.
+        jobs: the scheduler's ids of them.
+    """
+
+    seconds: float = 0.0
+    code: list[Code] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
+
+    def add(self, seconds: float, account: Mapping[str, Any] | None) -> None:
+        """Takes over what a checkpoint holds.
+
+        Args:
+            seconds: of work up to the checkpoint.
+            account: from `account`; None: the checkpoint is older than these, so nobody knows.
+        """
+        known = account or {"code": [("unknown", None)], "jobs": []}
+        self.seconds += seconds
+        self.code = list(dict.fromkeys([*self.code, *(Code(*each) for each in known["code"])]))
+        self.jobs = list(dict.fromkeys([*self.jobs, *known["jobs"]]))
+
+    def account(self) -> dict[str, Any]:
+        """Plain data for a checkpoint: the code and jobs of these processes and of this one."""
+        code = dict.fromkeys([*self.code, checkout.AT_START])
+        return {"code": [list(each) for each in code], "jobs": _jobs(self)}
 
 
 def make_record(
@@ -96,7 +135,7 @@ def make_record(
     parents: Sequence[Path | str] = (),
     manifests: Sequence[Path | str] = (),
     extra: Mapping[str, Any] | None = None,
-    earlier_seconds: float = 0.0,
+    earlier: Earlier | None = None,
     tasks: Mapping[str, DataUse] | None = None,
 ) -> dict[str, Any]:
     """The record of a step that is about to write its last file.
@@ -108,7 +147,7 @@ def make_record(
         parents: records of the steps whose outputs were read.
         manifests: manifests of the corpora that were read.
         extra: plain JSON data that only this step knows.
-        earlier_seconds: work of earlier processes that this one continued, in seconds.
+        earlier: work of processes that this one continued.
         tasks: task -> its examples, where tasks were read.
 
     Raises:
@@ -116,15 +155,16 @@ def make_record(
             requeues is no number.
     """
     plain = config.model_dump(mode="json") if isinstance(config, BaseModel) else dict(config)
-    commit, dirty = git_state()
-    hardware = _hardware()
-    seconds = max(0.0, time.time() - started) + earlier_seconds
+    earlier = earlier or Earlier()
+    code, hardware = checkout.code_run(), _hardware()
+    seconds = max(0.0, time.time() - started) + earlier.seconds
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     record = Record(
         step=step,
         command=_command(),
-        git_commit=commit,
-        git_dirty=dirty,
+        git_commit=code.commit,
+        git_dirty=any(each.dirty for each in earlier.code) or code.dirty,
+        earlier_commits=_others(earlier.code, code.commit),
         config_sha256=sha256_json(plain),
         seed=plain.get("seed"),
         manifests={str(path): _manifest(Path(path)) for path in manifests},
@@ -138,7 +178,7 @@ def make_record(
         gpu_hours=round(seconds * ranks / 3600, 4) if hardware.gpus else 0.0,
         peak_memory_bytes=_peak_memory(),
         ranks=ranks,
-        jobs=_jobs(),
+        jobs=_jobs(earlier),
         requeues=_requeues(),
         extra=dict(extra or {}),
     )
@@ -171,31 +211,6 @@ def load_record(path: Path | str) -> Record:
     return parse_record(read_json(path), str(path))
 
 
-def git_state() -> tuple[str, bool | None]:
-    """(commit, dirty) of the checkout this package lies in; ("unknown", None) outside of one."""
-    tracked = _git("ls-files", "--error-unmatch", Path(__file__).name)
-    commit = _git("rev-parse", "HEAD")
-    if not tracked or not commit:  # e.g. installed in a virtual environment inside another checkout
-        return "unknown", None
-    # dvc.lock says what came out, not what went in; DVC writes it between the steps.
-    others = (":/", ":(top,exclude)dvc.lock")
-    return commit, bool(_git("status", "--porcelain", "--untracked-files=no", *others))
-
-
-def has_commit(commit: str) -> bool:
-    """Whether the checkout that this package lies in has a commit of that name."""
-    return _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
-
-
-def _git(*arguments: str) -> str | None:
-    command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
 def _command() -> str | None:
     """The process's command line, interpreter by name alone; None where a launcher started it."""
     given = os.environ.get("FLAVA_COMMAND")
@@ -206,8 +221,13 @@ def _command() -> str | None:
     return shlex.join(["python", *sys.orig_argv[1:]])
 
 
-def _jobs() -> list[str]:
-    names = [*os.environ.get("FLAVA_JOB_IDS", "").split(","), os.environ.get("SLURM_JOB_ID", "")]
+def _others(code: Sequence[Code], commit: str) -> list[str]:
+    return [name for name in dict.fromkeys(each.commit for each in code) if name != commit]
+
+
+def _jobs(earlier: Earlier) -> list[str]:
+    told = os.environ.get("FLAVA_JOB_IDS", "").split(",")
+    names = [*earlier.jobs, *told, os.environ.get("SLURM_JOB_ID", "")]
     return list(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 

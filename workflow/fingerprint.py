@@ -1,7 +1,8 @@
 """Fingerprints of a step's source code that ignore comments, docstrings and formatting.
 
 A rule takes the fingerprint file as `input:`. Snakemake compares inputs by content, so a change
-of code re-plans the steps that run it, while a comment, a docstring or a git commit does not.
+of code re-plans the steps that run it, while a comment, a docstring or a git commit does not. The
+files beside a module that it names (a list of classes, a style sheet, templates) count as its code.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from flava.io import sha256_file
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # What these decide is already in the resolved configuration, or cannot change a result.
 NOT_PART = frozenset(
     {
+        "flava.checkout",
         "flava.config",
         "flava.errors",
         "flava.explain",
@@ -30,7 +34,8 @@ NOT_PART = frozenset(
 
 
 def fingerprint(module: str) -> dict[str, str]:
-    """Module -> SHA-256 of its code, over `module` and all of `flava` that it imports."""
+    """Module -> SHA-256 of its code, over `module` and all of `flava` that it imports; and path ->
+    SHA-256 of each other file that they read from the package."""
     pending, found = [module], dict[str, str]()
     while pending:
         name = pending.pop()
@@ -39,8 +44,8 @@ def fingerprint(module: str) -> dict[str, str]:
         path = _path(name)
         if path is None:
             continue
-        digest, imports = _read(path)
-        found[name] = digest
+        digest, imports, assets = _read(path)
+        found |= {name: digest, **assets}
         pending += imports
         parent = name.rpartition(".")[0]
         pending += [parent] if parent else []
@@ -62,14 +67,31 @@ def _path(module: str) -> Path | None:
 
 
 @cache
-def _read(path: Path) -> tuple[str, tuple[str, ...]]:
-    """(hash of the code, modules of this project that it names in imports)."""
+def _read(path: Path) -> tuple[str, tuple[str, ...], dict[str, str]]:
+    """(hash of the code, modules of this project that it names in imports, its other files)."""
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             _drop_docstring(node)
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-    return digest, tuple(sorted({name for name in _imports(tree) if name.startswith("flava")}))
+    imports = sorted({name for name in _imports(tree) if name.startswith("flava")})
+    return digest, tuple(imports), _assets(tree, path.parent)
+
+
+def _assets(tree: ast.Module, folder: Path) -> dict[str, str]:
+    """Path -> SHA-256 of the files in `folder`, Python's apart, that the code names: as such, or by
+    a folder here that is no package."""
+    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    named = {node.value for node in nodes if isinstance(node.value, str)}
+    beside = [path for path in folder.iterdir() if path.name in named and path.suffix != ".py"]
+    inside = [
+        each for path in beside if not (path / "__init__.py").exists() for each in _files(path)
+    ]
+    return {path.relative_to(ROOT).as_posix(): sha256_file(path) for path in sorted(inside)}
+
+
+def _files(path: Path) -> list[Path]:
+    return [each for each in (path, *path.rglob("*")) if each.is_file()]
 
 
 def _drop_docstring(

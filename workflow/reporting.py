@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flava.checkout import git_state
 from flava.errors import ConfigError
 from flava.jobs import ReportJob, ReportSettings
 from flava.params import read_yaml
-from flava.records import git_state
 from flava.studies import Study, unavailable
 
 if TYPE_CHECKING:
     from workflow.plan import Plan
-
-ASSETS = ("flava/report/style.css", "flava/report/sort.js")
 
 
 def report_job(
@@ -130,11 +128,12 @@ def report_inputs(plan: Plan) -> list[str]:
     files = [f"{plan.results}/results.parquet", *plan.published, *plan.scores]
     for config in plan.runs.values():
         files += [f"{config.output}/{name}" for name in ("config.json", "record.json", "log.csv")]
-        files += [f"{folder}/manifest.json" for folder in config.corpora.values()]
+        for folder in config.corpora.values():
+            files += [f"{folder}/{name}" for name in ("manifest.json", "record.json")]
     for job in plan.imports.values():
         files += [f"{job.output}/{name}" for name in ("config.json", "record.json")]
     for record in plan.earlier.values():
         files += [record, f"{Path(record).parent}/log.csv"]
     files += [plan.leaks.output] if plan.leaks else []
     files += [settings_path(plan.study), str(plan.study.params / "tasks.yaml")]
-    return list(dict.fromkeys([*files, *ASSETS]))
+    return list(dict.fromkeys(files))

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 RULES = "workflow/rules"
 METADATA = ".snakemake/metadata"
-TEMPLATE = "flava/report/templates/flava/index.html.j2"
 
 
 @dataclass(frozen=True)
@@ -187,7 +186,7 @@ def _report(plan: Plan) -> Iterator[Step]:
         (name, "notebook", [f"{plan.results}/report/{name}.html"]) for name in plan.page_names
     ]
     for name, rule, pages in [*rendered, ("column", "column_pages", plan.column_pages)]:
-        inputs = [*reads, TEMPLATE, f"notebooks/{name}.py"]
+        inputs = [*reads, f"notebooks/{name}.py"]
         writes = [*pages, *(page.removesuffix(".html") + ".ipynb" for page in pages)]
         own = config, plan.code_path("render")
         yield _step("report", f"report:{rule}", own, inputs, writes)

@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from flava.errors import DataError, run_cli
+from flava.evaluate.score_file import check_scores
 from flava.evaluate.scores import Score
 from flava.io import atomic_path, read_json, sha256_json
 from flava.jobs import CollectJob, load_job
@@ -49,8 +50,8 @@ def collect(job: CollectJob) -> None:
     """Writes the table, sorted by column, seed and row. `record` is the file with the record.
 
     Raises:
-        DataError: a file is missing or malformed, has no valid record or no score, belongs to
-            another study, or a row of a run occurs twice; names the file.
+        DataError: a file is missing, malformed or changed since it was written, has no valid record
+            or no score, belongs to another study, or a row of a run occurs twice; names the file.
     """
     lines = [line for path in job.scores for line in read_scores(path, job.study)]
     if not lines:
@@ -82,7 +83,7 @@ def read_scores(path: str, study: str) -> list[dict[str, Any]]:
         raise DataError(f"{path} has an empty list of scores. Evaluate that job again.")
     if value.get("record") is None:
         raise DataError(f"{path} has scores without a record of where they came from. Refused.")
-    parse_record(value["record"], path)
+    check_scores(value, parse_record(value["record"], path), path)
     if value.get("study") != study:
         raise DataError(f"{path} belongs to study '{value.get('study')}', not '{study}'.")
     origin = {

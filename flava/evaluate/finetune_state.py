@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from flava.evaluate.features import device
+from flava.records import Earlier
 
 if TYPE_CHECKING:
     from flava.train.interrupt import SaveRequests
@@ -31,11 +33,13 @@ class Saving:
     Attributes:
         config_sha256: of the job's configuration.
         data_sha256: of the model's weights and the task's examples.
+        earlier: where it is told what processes did that this one continues.
     """
 
     folder: Path
     config_sha256: str
     data_sha256: str
+    earlier: Earlier = field(default_factory=Earlier)
 
 
 @dataclass
@@ -63,8 +67,10 @@ class FinetuneState:
 
         self.model, self.optimizer, self.every = model, optimizer, every
         self.best = Best()
-        self.checkpoints = None
+        self.checkpoints, self.earlier = None, Earlier()
+        self.seconds, self.begun = 0.0, time.monotonic()
         if saving is not None:
+            self.earlier = saving.earlier
             identity = saving.config_sha256, saving.data_sha256
             self.checkpoints = Checkpoints(saving.folder, *identity, keep=1)
 
@@ -81,6 +87,8 @@ class FinetuneState:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best = Best(**state["best"])
+        self.seconds = state.get("seconds", 0.0)
+        self.earlier.add(self.seconds, state.get("account"))
         torch.set_rng_state(state["random"])
         if device().type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"])
@@ -96,6 +104,8 @@ class FinetuneState:
             "optimizer": self.optimizer.state_dict(),
             "best": vars(self.best),
             "random": torch.get_rng_state(),
+            "seconds": self.seconds + time.monotonic() - self.begun,
+            "account": self.earlier.account(),
         }
         if device().type == "cuda":
             state["random_cuda"] = torch.cuda.get_rng_state()

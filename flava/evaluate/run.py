@@ -29,13 +29,14 @@ from flava.evaluate.digest import task_use
 from flava.evaluate.feature_cache import NO_CACHE, FeatureCache
 from flava.evaluate.features import device
 from flava.evaluate.finetune_state import Saving
+from flava.evaluate.score_file import KEY, scores_sha256
 from flava.evaluate.scores import Score
 from flava.evaluate.taskdata import LabelledTask, RetrievalTask, TaskSet, ZeroShotTask
 from flava.io import sha256_file, sha256_json, write_json
 from flava.jobs import EvaluateJob, EvaluateTask, load_job
 from flava.models import Clip, Flava, load_model
 from flava.models.backbone import Backbone
-from flava.records import DataUse, make_record
+from flava.records import DataUse, Earlier, make_record
 
 SettingsT = TypeVar("SettingsT", bound=Strict)
 
@@ -68,22 +69,27 @@ def run(job: EvaluateJob) -> None:
     cache = FeatureCache.of(job.features, Path(job.model))
     weights = sha256_file(Path(job.model) / "model.safetensors")
     scores: list[Score] = []
+    earlier = Earlier()
     seconds: dict[str, float] = {}
     tasks: dict[str, DataUse] = {}
     for name, spec in sorted(job.tasks.items()):
-        begun = time.monotonic()
-        found, tasks[name] = evaluate_task(job, name, spec, model, tokenizer, cache, weights)
+        begun = time.monotonic() + earlier.seconds
+        found, tasks[name] = evaluate_task(
+            job, name, spec, model, tokenizer, cache, weights, earlier
+        )
         scores += found
-        seconds[name] = round(time.monotonic() - begun, 3)
+        seconds[name] = round(time.monotonic() + earlier.seconds - begun, 3)
         print(f"{name}: {seconds[name]:.1f} s", file=sys.stderr, flush=True)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    facts = {"task_seconds": seconds, "model_sha256": weights}
-    record = make_record("evaluate", job, started, [job.parent_record], tasks=tasks, extra=facts)
     identity = {"study": job.study, "column": job.column, "seed": job.seed, "job": job.job}
-    plain = [score.model_dump(mode="json") for score in scores]
-    write_json(job.output, {**identity, "scores": plain, "record": record})
+    content = {**identity, "scores": [score.model_dump(mode="json") for score in scores]}
+    facts = {"task_seconds": seconds, "model_sha256": weights, KEY: scores_sha256(content)}
+    record = make_record(
+        "evaluate", job, started, [job.parent_record], extra=facts, earlier=earlier, tasks=tasks
+    )
+    write_json(job.output, {**content, "record": record})
     shutil.rmtree(job.checkpoints, ignore_errors=True)
 
 
@@ -95,11 +101,13 @@ def evaluate_task(
     tokenizer: Tokenizer,
     cache: FeatureCache = NO_CACHE,
     weights: str | None = None,
+    earlier: Earlier | None = None,
 ) -> tuple[list[Score], DataUse]:
     """Scores of one task, and the hash of its examples.
 
     Args:
         weights: SHA-256 of the model's file; with it fine-tuning is saved on the way.
+        earlier: is told what processes did that this one continues.
 
     Raises:
         FlavaError: of the kind that occurred, its message headed by the task's name.
@@ -111,7 +119,7 @@ def evaluate_task(
         if weights is not None:
             settings = sha256_json(job.model_dump(mode="json"))
             read = sha256_json([weights, use.sha256])
-            saving = Saving(Path(job.checkpoints) / name, settings, read)
+            saving = Saving(Path(job.checkpoints) / name, settings, read, earlier or Earlier())
             context = replace(context, saving=saving)
         return score_task(context, spec, data), use
 

@@ -159,6 +159,8 @@ def origin(runs: Sequence[Run]) -> str:
 def origin_line(record: Record) -> dict[str, str]:
     """`ORIGIN` of a record, as shown."""
     commit = record.git_commit[:12] + (" with changes" if record.git_dirty else "")
+    if record.earlier_commits:
+        commit += ", before it " + ", ".join(name[:12] for name in record.earlier_commits)
     software = ", ".join(f"{k} {v}" for k, v in record.packages.items() if k == "torch") or DASH
     values = (record.started, commit, record.config_sha256[:12], software)
     return dict(zip(ORIGIN, values, strict=True))

@@ -43,10 +43,8 @@ def markdown(directions: Sequence[dict[str, Any]]) -> str:
 def _ours(each: dict[str, Any]) -> str:
     if each["ours"] is None:
         return DASH
-    error = each["std_error"]
-    return _signed(each["ours"]) + (
-        "" if error is None else f" \N{PLUS-MINUS SIGN} {number(error, 1)}"
-    )
+    shown, error = _signed(each["ours"]), each["std_error"]
+    return shown if error is None else f"{shown} \N{PLUS-MINUS SIGN} {number(error, 1)}"
 
 
 def _signed(value: float | None) -> str:

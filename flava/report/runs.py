@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flava.errors import DataError
+from flava.evaluate.score_file import check_scores
 from flava.io import read_json, sha256_file, sha256_json
 from flava.jobs import ImportJob, ReportJob, RunConfig, parse
 from flava.records import Record, load_record, parse_record
@@ -202,7 +203,10 @@ def _place(job: ReportJob, run: str) -> tuple[int, int]:
 
 def _evaluation(path: Path) -> Record:
     value = read_json(path)
-    return parse_record(value.get("record") if isinstance(value, dict) else None, str(path))
+    plain = value if isinstance(value, dict) else {}
+    record = parse_record(plain.get("record"), str(path))
+    check_scores(plain, record, str(path))
+    return record
 
 
 def _points(rows: list[dict[str, str]], name: str, path: Path) -> Curve:

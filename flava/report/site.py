@@ -99,9 +99,13 @@ def facts(
 
 
 def commits(runs: Sequence[Run]) -> str:
-    """Commits that the runs and their evaluations were made at, dirty ones marked."""
+    """Commits that the runs and their evaluations were made at, dirty ones marked, and those of
+    processes that they continued."""
     records = [record for run in runs for record in (run.record, *run.evaluations.values())]
     found = dict.fromkeys((record.git_commit, record.git_dirty) for record in records)
+    known = {commit for commit, _ in found}
+    before = [name for record in records for name in record.earlier_commits if name not in known]
+    found |= dict.fromkeys((name, None) for name in before)
     shown = []
     for commit, dirty in found:
         if commit == "unknown":

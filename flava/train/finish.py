@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from flava.errors import TrainingError
 from flava.io import atomic_directory, sha256_file, write_json
-from flava.records import make_record
+from flava.records import Earlier, make_record
 from flava.train.curves import plot_curves
 from flava.train.log import TrainingLog
 from flava.train.recipe import Recipe
@@ -23,7 +23,7 @@ def finish_run(
     recipe: Recipe,
     log: TrainingLog,
     started: float,
-    earlier_seconds: float,
+    earlier: Earlier,
     extra: Mapping[str, Any],
 ) -> None:
     """Writes model/, curves.png and record.json into the run's folder, in this order.
@@ -32,7 +32,7 @@ def finish_run(
         recipe: with its modules trained.
         log: its whole log.
         started: `time.time()` when this process began.
-        earlier_seconds: training time of processes that this one continued.
+        earlier: what processes did that this one continued.
         extra: further facts for the record.
 
     Raises:
@@ -63,7 +63,7 @@ def finish_run(
         parents=recipe.parents(),
         manifests=recipe.manifests(),
         extra=facts,
-        earlier_seconds=earlier_seconds,
+        earlier=earlier,
     )
     write_json(output / "record.json", record)
 

@@ -88,7 +88,6 @@ class Training:
     def run(self) -> None:
         """From the newest checkpoint to the record."""
         done = self.state.restore(self.checkpoints, self.ranks)
-        earlier_seconds = self.log.seconds
         if self.ranks.first:
             # until it is true again
             self.log_path.with_name("record.json").unlink(missing_ok=True)
@@ -107,7 +106,7 @@ class Training:
                 if update + 1 < self.total and requests.pending():
                     self.state.save(self.checkpoints, update + 1, self.ranks)
                     requests.answer()
-        self._finish(earlier_seconds)
+        self._finish()
 
     def _read(self, update: int) -> list[AnyBatch]:
         micro_batches = range(self.options.accumulate)
@@ -163,7 +162,7 @@ class Training:
             if self.ranks.first:
                 self.best.clean()
 
-    def _finish(self, earlier_seconds: float) -> None:
+    def _finish(self) -> None:
         facts: dict[str, Any] = {"data_of_rank": gather_objects(self.recipe.report())}
         facts["sharding"] = "fsdp" if self.ranks.sharded else "none"
         for name, plain in self.skeletons.items():
@@ -175,7 +174,7 @@ class Training:
             self.best.load()
             self.log.write(self.log_path)  # who waits for the run may have removed it meanwhile
             facts |= {**self.scale.facts(), **self.best.facts()}
-            finish_run(self.recipe, self.log, self.started, earlier_seconds, facts)
+            finish_run(self.recipe, self.log, self.started, self.state.earlier, facts)
 
 
 def check_split(options: LoopConfig, ranks: Ranks) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim import AdamW
 
+from flava.records import Earlier
 from flava.train.best import Best
 from flava.train.checkpoint import Checkpoints
 from flava.train.distributed import Ranks
@@ -23,7 +24,7 @@ TENSORS = ("modules", "optimizer")  # parts of the state that may be sharded
 
 
 class RunState:
-    """What a run is at one moment: model, optimiser, log, best weights, loss scale.
+    """What a run is at one moment: model, optimiser, log, best weights, loss scale, and who did it.
 
     Optimiser state is kept by the names of the parameters, so that it fits any number of ranks,
     sharded or not.
@@ -34,6 +35,7 @@ class RunState:
     ) -> None:
         self.recipe, self.optimizer = recipe, optimizer
         self.log, self.best, self.scale = log, best, scale
+        self.earlier = Earlier()
 
     def save(self, checkpoints: Checkpoints, update: int, ranks: Ranks) -> None:
         """Writes a checkpoint; every rank calls it."""
@@ -65,6 +67,7 @@ class RunState:
         self.log.load_state(state["log"])
         self.best.load_state(state["best"])
         self.scale.load_state(state["loss_scale"])
+        self.earlier.add(self.log.seconds, state.get("account"))
         if ranks.first:
             print(_message(found.update, checkpoints, state["ranks"], ranks), file=sys.stderr)
         return found.update
@@ -83,6 +86,7 @@ class RunState:
             "log": self.log.state(),
             "best": self.best.state(),
             "loss_scale": self.scale.state(),
+            "account": self.earlier.account(),
             "ranks": ranks.world_size,
         }
 

@@ -6,9 +6,11 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from flava.errors import CheckpointError
 from flava.evaluate import finetune
@@ -18,8 +20,9 @@ from flava.jobs import EvaluateJob
 from tests.evaluate.test_run import job, world  # noqa: F401
 
 KILLED = """\
-# python - <config> <call> <signal>: the signal in the n-th call of `rate`, one an update.
-import os, signal, sys
+# python - <config> <call> <signal>: the signal in the n-th call of `rate`, one an update, of 0.1 s.
+import os, signal, sys, time
+from flava import checkout
 from flava.evaluate import finetune, run
 from flava.train import interrupt
 
@@ -29,11 +32,13 @@ rate, calls = finetune.rate, 0
 def counted(update, settings):
     global calls
     calls += 1
+    time.sleep(0.1)
     if calls == int(number):
         os.kill(os.getpid(), getattr(signal, name))
     return rate(update, settings)
 
 finetune.rate = counted
+checkout.AT_START = checkout.Code("1" * 40, False)
 signal.signal(signal.SIGUSR2, lambda *_: interrupt.save_then(lambda: os._exit(75)))
 run.evaluate(config)
 """
@@ -61,6 +66,12 @@ def saved(found: EvaluateJob) -> list[str]:
     return sorted(p.name for p in (Path(found.checkpoints) / "hateful_memes").glob("*.json"))
 
 
+def seconds_saved(found: EvaluateJob) -> float:
+    """Of work up to the checkpoint that is left, if any."""
+    files = list((Path(found.checkpoints) / "hateful_memes").glob("*.pt"))
+    return sum(torch.load(file, weights_only=True)["seconds"] for file in files)
+
+
 def scores(found: EvaluateJob) -> object:
     return read_json(found.output)["scores"]
 
@@ -81,15 +92,33 @@ def undisturbed(world: Path, tmp_path_factory) -> object:  # noqa: F811
     ],
     ids=["killed", "killed before the first checkpoint", "warned by the scheduler"],
 )
-def test_goes_on(world, tmp_path, undisturbed, capfd, update, name, code, left):  # noqa: F811
+def test_goes_on(
+    world,  # noqa: F811
+    tmp_path,
+    undisturbed,
+    capfd,
+    monkeypatch,
+    update,
+    name,
+    code,
+    left,
+):
     found, returned = interrupted(
         memes_job(world, tmp_path / "scores.json"), tmp_path, update, name
     )
     assert (returned, saved(found)) == (code, left)
-    run(found)
+    before = seconds_saved(found)
+    assert before >= (0.1 * update - 0.5 if left else 0.0)  # at most five updates after the last
+    with monkeypatch.context() as still:
+        still.setattr(time, "time", lambda: 1e9)  # this process's own work takes no time
+        run(found)
     assert scores(found) == undisturbed
     assert ("continuing after update" in capfd.readouterr().err) == bool(left)
     assert not Path(found.checkpoints).exists()
+    record = read_json(found.output)["record"]
+    assert record["wall_seconds"] == pytest.approx(before, abs=1e-3)
+    assert record["extra"]["task_seconds"]["hateful_memes"] > before
+    assert record["earlier_commits"] == (["1" * 40] if left else [])
 
 
 def test_other_examples_are_refused(world, tmp_path):  # noqa: F811

@@ -20,6 +20,7 @@ from flava.data.tokenizer import build_tokenizer
 from flava.errors import CheckpointError, ConfigError, DataError, TrainingError
 from flava.evaluate.collect import COLUMNS, collect
 from flava.evaluate.run import run
+from flava.evaluate.score_file import KEY, scores_sha256
 from flava.io import read_json, write_json
 from flava.jobs import CollectJob, EvaluateJob
 from flava.models import build, save_model
@@ -220,10 +221,31 @@ def test_collect(outputs, tmp_path):
 def test_collect_refuses(outputs, tmp_path, change, message):
     value = read_json(outputs["flava"])
     change(value)
+    if "record" in value:
+        value["record"]["extra"][KEY] = scores_sha256(value)
     path = tmp_path / "all.json"
     path.write_text(json.dumps(value))
     output = tmp_path / "results.parquet"
     with pytest.raises(DataError, match=message):
+        collect(CollectJob(study="tiny", scores=[str(path)], output=str(output)))
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: v["scores"][0].update(value=99.0),
+        lambda v: v["scores"][0]["details"].update(C=1.0),
+        lambda v: v["scores"].pop(),
+        lambda v: v.update(column="other"),
+    ],
+)
+def test_collect_refuses_scores_that_were_changed(outputs, tmp_path, change):
+    value = read_json(outputs["flava"])
+    change(value)
+    path, output = tmp_path / "all.json", tmp_path / "results.parquet"
+    path.write_text(json.dumps(value))
+    with pytest.raises(DataError, match=r"all.json was changed after it was written: .*Delete it"):
         collect(CollectJob(study="tiny", scores=[str(path)], output=str(output)))
     assert not output.exists()
 

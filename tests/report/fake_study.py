@@ -13,6 +13,7 @@ import pyarrow.parquet
 from flava.io import sha256_file, sha256_json
 from flava.jobs import ImportJob, ReportJob, RunConfig
 from flava.report.compare import Comparison, compare
+from flava.report.origins import IDENTITY, MEASURED
 from flava.report.printed_tables import load_published
 from flava.report.published import load_table_c1
 from flava.report.scores import Score, load_scores
@@ -54,6 +55,7 @@ ROWS = (
     "SNLI-VE", "Flickr30K TR R@1", "Flickr30K TR R@5", "Flickr30K IR R@1", "Flickr30K IR R@5",
 )  # fmt: skip
 RETRIEVAL = "Flickr30K"
+LINE = {"row", *IDENTITY, *MEASURED}
 SCORE = tuple(field.name for field in fields(Score))
 
 
@@ -96,7 +98,11 @@ def fake_value(i: int, number: int, seed: int) -> float:
 
 
 def write_scores(path: Path, lines) -> None:
-    """Writes lines as results.parquet with a fixed schema."""
+    """Writes lines as results.parquet with a fixed schema, and into the evaluations that exist."""
+    for name in {line["record"] for line in lines} & {str(p) for p in path.parent.rglob("*.json")}:
+        ours = [{k: v for k, v in each.items() if k in LINE} for each in lines]
+        scores = [mine for mine, each in zip(ours, lines, strict=True) if each["record"] == name]
+        write_json(Path(name), json.loads(Path(name).read_text()) | {"scores": scores})
     text, real = pyarrow.string(), pyarrow.float64()
     types = dict.fromkeys(lines[0] if lines else SCORE, text)
     types |= dict.fromkeys(("value", "std_error", "chance"), real)
@@ -133,14 +139,15 @@ def write_study(root: Path, seeds=(0,), columns=NUMBERS, lines=None, **more) -> 
     job = fake_job(root, seeds, columns, **more)
     if lines is None:
         lines = fake_scores(seeds=seeds, columns=columns, root=root)
-    write_scores(root / "results.parquet", lines)
     for kind in ("pairs", "images", "texts"):
         source = {"name": f"fake {kind}", "version": "1", "licence": "generated"}
         source |= {"stand_in_for": "PMD", "counts": {kind: 20000}, "mean_words": 12.1}
         write_json(root / "data" / kind / "manifest.json", {"kind": kind, "sources": [source]})
+        write_json(root / "data" / kind / "record.json", record("prepare", 0, 1.0))
     for column in columns:
         for seed in seeds:
             write_run(root, column, seed)
+    write_scores(root / "results.parquet", lines)
     write_json(root / "dag.json", graph(Plan.load("toy", params=str(PAPER.parent))).model_dump())
     settings = report_settings(load_study(PAPER.parent, "toy"))
     write_json(root / "settings.json", settings.model_dump(mode="json"))
@@ -225,8 +232,9 @@ def write_import(root: Path, column: str, seed: int) -> None:
     config = ImportJob.model_validate(job).model_dump(mode="json")
     write_json(folder / "config.json", config)
     write_json(folder / "record.json", record("import", seed, 5.0, config))
-    evaluated = {"scores": [], "record": record("evaluate", seed, 9.0)}
-    write_json(folder / "evaluate" / "vision.json", evaluated)
+    path = folder / "evaluate" / "vision.json"
+    if not path.is_file():
+        write_json(path, {"scores": [], "record": record("evaluate", seed, 9.0)})
 
 
 def record(step: str, seed: int, seconds: float, config=None):

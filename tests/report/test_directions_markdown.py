@@ -23,8 +23,9 @@ def test_a_claim_and_a_pair_are_named_once() -> None:
             direction("flava_dino", "nlp", ours=None, std_error=None, sign=-1, word="not run"),
         ]
     )
+    first = "| MMM and ITM help | `flava_mm` − `flava_c` | nlp | higher "
     assert found.splitlines()[2:] == [
-        "| MMM and ITM help | `flava_mm` − `flava_c` | nlp | higher | +1.3 ± 0.5 | −0.2 | undecided |",
+        first + "| +1.3 ± 0.5 | −0.2 | undecided |",
         "|  |  | vision | – | +1.3 | −0.2 | not claimed |",
         "|  | `flava_dino` − `flava_c` | nlp | lower | – | −0.2 | not run |",
     ]  # fmt: skip

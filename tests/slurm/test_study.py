@@ -81,7 +81,7 @@ def training(project: Project, earlier: str | None = None) -> str:
 def test_interrupted_killed_and_continued(project: Project, snakemake, slurm: Cluster) -> None:
     log = project.path / "logs/smoke/pretrain/flava_no_init-s0.log"
     first = snakemake.start()
-    job = training(project)
+    job = cancelled = training(project)
     os.killpg(first.pid, signal.SIGINT)  # Ctrl-C in a terminal
     first.communicate(timeout=60)
     assert first.returncode != 0
@@ -100,7 +100,7 @@ def test_interrupted_killed_and_continued(project: Project, snakemake, slurm: Cl
     assert [each["job"] for each in ticket(project)["attempts"]] == [job]
 
     record = json.loads((project.path / RUN / "record.json").read_text())
-    assert record["ranks"] == 4 and record["jobs"] == [job]
+    assert record["ranks"] == 4 and record["jobs"] == [cancelled, job]
     assert (project.path / RUN / "log.csv").read_text().startswith("update,")
     assert "MNIST" in (project.path / "results/smoke/report/table_c1.html").read_text()
     _same_as_undisturbed(project, 4)

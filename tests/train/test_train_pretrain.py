@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -13,10 +14,12 @@ import pytest
 import torch
 from train_helpers import Tree, clean_log, job, read_log, run_jobs
 
+from flava import checkout
 from flava.errors import CheckpointError, ConfigError, DataError, TrainingError
 from flava.io import read_json, sha256_file, sha256_json
 from flava.models import load_model
 from flava.records import load_record
+from flava.train import finish
 from flava.train.checkpoint import Checkpoints
 from flava.train.pretrain import pretrain
 
@@ -81,6 +84,21 @@ def test_a_finished_run_is_written_again_from_its_last_checkpoint(
     pretrain(config)
     assert {p.name: p.read_bytes() for p in (output / "model").iterdir()} == before
     assert (output / "log.csv").read_bytes() == log
+
+
+def test_code_that_an_earlier_process_ran_is_in_the_record(
+    run_tree: Tree, write_run: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, record = write_run(run_tree), Path(run_tree["output"]) / "record.json"
+    with monkeypatch.context() as earlier:
+        earlier.setattr(checkout, "AT_START", checkout.Code("1" * 40, False))
+        earlier.setenv("SLURM_JOB_ID", "7")
+        earlier.setattr(finish, "plot_curves", lambda *_: sys.exit("stopped"))
+        with pytest.raises(SystemExit):
+            pretrain(config)
+    pretrain(config)
+    assert load_record(record).earlier_commits == ["1" * 40]
+    assert load_record(record).jobs == ["7"]
 
 
 def test_losses_fall(run_tree: Tree, write_run: Write) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from flava import records
+from flava import checkout
+from flava.checkout import Code
 from flava.errors import DataError
 from flava.io import sha256_file, sha256_json, write_json
-from flava.records import load_record, make_record
+from flava.records import Earlier, load_record, make_record
 
 
 @pytest.fixture
@@ -51,34 +52,51 @@ def test_earlier_seconds_and_ranks_count(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
-    record = make_record("pretrain", {}, time.time(), earlier_seconds=100.0)
+    earlier = Earlier(seconds=100.0, jobs=["70"])
+    record = make_record("pretrain", {}, time.time(), earlier=earlier)
     assert record["wall_seconds"] >= 100
-    assert (record["ranks"], record["jobs"], record["requeues"]) == (4, ["77"], 2)
+    assert (record["ranks"], record["jobs"], record["requeues"]) == (4, ["70", "77"], 2)
     assert record["seed"] is None
 
 
-def test_git_state_follows_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = tmp_path / "records.py"
-    module.write_text("x = 1\n")
-    monkeypatch.setattr(records, "__file__", str(module))
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert records.git_state() == ("unknown", None)
+ONE, TWO = "1" * 40, "2" * 40
 
-    def git(*arguments: str) -> None:
-        name = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-        subprocess.run(["git", "-C", str(tmp_path), *name, *arguments], check=True)
 
-    lock = tmp_path / "dvc.lock"
-    lock.write_text("stages: {}\n")
-    git("init", "-q")
-    git("add", "records.py", "dvc.lock")
-    git("commit", "-qm", "first")
-    commit, dirty = records.git_state()
-    assert len(commit) == 40 and dirty is False
-    lock.write_text("stages: {one: {}}\n")  # what a stage left is not what the next one ran from
-    assert records.git_state() == (commit, False)
-    module.write_text("x = 2\n")
-    assert records.git_state() == (commit, True)
+@pytest.mark.parametrize(
+    ("before", "others", "dirty"),
+    [
+        ([], [], False),
+        ([(TWO, False)], [], False),
+        ([(TWO, True)], [], True),
+        ([(ONE, False), (TWO, False)], [ONE], False),
+        ([(ONE, True), (ONE, False)], [ONE], True),
+        ([("unknown", None)], ["unknown"], False),
+    ],
+)
+def test_code_of_processes_that_were_continued(
+    monkeypatch: pytest.MonkeyPatch,
+    before: list[tuple[str, bool | None]],
+    others: list[str],
+    dirty: bool,
+) -> None:
+    """Each process starts from the checkpoint of the one before."""
+    earlier = Earlier()
+    for code in before:
+        monkeypatch.setattr(checkout, "AT_START", Code(*code))
+        account = earlier.account()
+        earlier = Earlier()
+        earlier.add(1.0, account)
+    monkeypatch.setattr(checkout, "AT_START", Code(TWO, False))
+    monkeypatch.setattr(checkout, "git_state", lambda: Code(TWO, False))
+    record = make_record("pretrain", {}, time.time(), earlier=earlier)
+    assert record["git_commit"] == TWO
+    assert (record["earlier_commits"], record["git_dirty"]) == (others, dirty)
+
+
+def test_a_checkpoint_that_does_not_tell_is_of_unknown_code() -> None:
+    earlier = Earlier()
+    earlier.add(3.0, None)
+    assert (earlier.seconds, earlier.code) == (3.0, [("unknown", None)])
 
 
 def test_missing_parent_is_named(tmp_path: Path) -> None:
@@ -108,13 +126,20 @@ def test_record_that_is_a_list_is_refused(tmp_path: Path) -> None:
         load_record(tmp_path / "record.json")
 
 
-def test_first_format_is_read_as_the_second(tmp_path: Path) -> None:
+def test_first_formats_are_read_as_the_third(tmp_path: Path) -> None:
     new = make_record("pretrain", {}, time.time())
-    old = {k: v for k, v in new.items() if k not in ("jobs", "command", "tasks")}
-    write_json(tmp_path / "record.json", {**old, "format": 1, "job_id": "12"})
+    second = {k: v for k, v in new.items() if k != "earlier_commits"} | {"format": 2}
+    write_json(tmp_path / "record.json", second)
     record = load_record(tmp_path / "record.json")
-    assert (record.format, record.jobs, record.command, record.tasks) == (2, ["12"], None, {})
-    write_json(tmp_path / "record.json", {**old, "format": 1})
+    assert (record.format, record.earlier_commits) == (3, [])
+    write_json(tmp_path / "record.json", {**second, "format": 3})
+    with pytest.raises(DataError, match="not a valid record: earlier_commits"):
+        load_record(tmp_path / "record.json")
+    first = {k: v for k, v in second.items() if k not in ("jobs", "command", "tasks")}
+    write_json(tmp_path / "record.json", {**first, "format": 1, "job_id": "12"})
+    record = load_record(tmp_path / "record.json")
+    assert (record.format, record.jobs, record.command, record.tasks) == (3, ["12"], None, {})
+    write_json(tmp_path / "record.json", {**first, "format": 1})
     with pytest.raises(DataError, match=r"record.json is not a valid record: format"):
         load_record(tmp_path / "record.json")
 

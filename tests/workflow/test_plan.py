@@ -288,6 +288,52 @@ def test_fingerprint_follows_imports_and_ignores_comments(tmp_path, monkeypatch)
     module._read.cache_clear()
 
 
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("flava/evaluate/formats/imagenet_wnids.txt", {"selection", "evaluate", "leaks"}),
+        ("flava/report/templates/flava/conf.json", {"render"}),
+        ("flava/report/templates/flava/index.html.j2", {"render"}),
+        ("flava/report/style.css", {"render", "site", "directions", "figure"}),
+        ("flava/report/sort.js", {"render", "site", "directions", "figure"}),
+    ],
+)
+def test_files_that_a_module_reads_are_in_its_fingerprint(name: str, steps: set[str]) -> None:
+    assert {step for step, module in MODULES.items() if name in fingerprint(module)} == steps
+
+
+def test_every_file_of_the_package_is_in_a_fingerprint(root: Path) -> None:
+    known = {name for module in MODULES.values() for name in fingerprint(module)}
+    listed = [path.relative_to(root) for path in (root / "flava").rglob("*") if path.is_file()]
+    others = {path.as_posix() for path in listed if path.suffix not in (".py", ".pyc")}
+    assert others and others <= known
+
+
+def test_fingerprint_follows_files_beside_a_module(tmp_path, monkeypatch) -> None:
+    from workflow import fingerprint as module
+
+    (tmp_path / "flava/looks/dark").mkdir(parents=True)
+    for name in ("__init__.py", "a.py", "names.txt", "other.txt", "looks/dark/page.html"):
+        (tmp_path / "flava" / name).write_text("")
+    (tmp_path / "flava/a.py").write_text('NAMES, LOOKS = "names.txt", "looks"\n')
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+
+    def read() -> dict[str, str]:
+        module._read.cache_clear()
+        return module.fingerprint("flava.a")
+
+    first = read()
+    assert set(first) == {"flava", "flava.a", "flava/names.txt", "flava/looks/dark/page.html"}
+    (tmp_path / "flava/other.txt").write_text("unread")
+    assert read() == first
+    for name in ("names.txt", "looks/dark/page.html"):
+        (tmp_path / "flava" / name).write_text("changed")
+        found = read()
+        assert {key for key in first if first[key] != found[key]} == {f"flava/{name}"}
+        first = found
+    module._read.cache_clear()
+
+
 def test_the_stand_in_for_the_released_clip_is_named_in_the_report(in_copy: Path) -> None:
     label = "CLIP on 1.5 times as many toy pairs"
     assert Plan.load("smoke").report_job().stand_ins == {"clip_400m": label}

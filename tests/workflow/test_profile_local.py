@@ -1,4 +1,4 @@
-"""`snakemake --profile local`: ranks are processes of this machine, after the file's shell lines."""
+"""`snakemake --profile local`: ranks are processes of this machine; `setup` runs first."""
 
 from __future__ import annotations
 

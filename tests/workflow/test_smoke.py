@@ -189,6 +189,7 @@ RUN = "results/smoke/runs/flava_dino-s0"
         (f"{RUN}/record.json", '"seed"', '"sed"', "record.json is not a valid record: seed: F"),
         (f"{RUN}/config.json", '"seed": 0', '"seed": 1', f"{RUN}/config.json is not the one"),
         (f"{RUN}/evaluate/vision.json", '"value": ', '"value": 1', "value is "),
+        (f"{RUN}/evaluate/vision.json", '"n_train": ', '"n_train": 1', "was changed after it was"),
         (f"{RUN}/evaluate/vision.json", '"seed": 0', '"seed": 1', "is not the one of that score"),
         ("data/smoke/pairs/manifest.json", "toy pairs", "toy pears", "pairs/manifest.json is not"),
         ("data/smoke/images/record.json", '"seed"', '"sed"', "images/record.json is not a valid"),

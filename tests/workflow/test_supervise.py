@@ -158,6 +158,48 @@ def test_a_job_that_does_not_start_is_cancelled(
     assert scheduler.cancelled == ["1"]
 
 
+@pytest.mark.parametrize("reason", ["JobHeldUser", "JobHeldAdmin", "job_requeued_in_held_state"])
+def test_a_held_job_is_told_once_and_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reason: str
+) -> None:
+    scheduler = FakeScheduler()
+    case = Case(tmp_path, scheduler)
+    held = JobState("PENDING", reason=reason)
+    scheduler.scripts = [[PENDING, held, held, held, RUNNING, case.finish()]]
+    case.run()
+    assert capsys.readouterr().err.count(f"job 1 is held ({reason}): `scontrol release 1`") == 1
+    assert scheduler.cancelled == [] and case.ticket()["status"] == "done"
+
+
+LAUNCH_FAILED = ["launch_failed_requeued_held", "JobHoldMaxRequeue"]
+
+
+@pytest.mark.parametrize("reason", LAUNCH_FAILED)
+def test_a_job_that_a_node_failed_to_start_gets_another_chance(tmp_path: Path, reason: str) -> None:
+    scheduler = FakeScheduler()
+    case = Case(tmp_path, scheduler)
+    held = JobState("PENDING", reason=reason, seconds={1: 0})
+    scheduler.scripts = [[PENDING, held], [PENDING, RUNNING, case.finish()]]
+    case.run()
+    assert scheduler.cancelled == ["1"] and list(scheduler.names) == ["1", "2"]
+    assert case.ticket()["requeues"] == 1 and case.clock.time < 300
+
+
+@pytest.mark.parametrize("reason", LAUNCH_FAILED)
+@pytest.mark.parametrize(("requeues", "jobs"), [(50, ["1", "2"]), (1, ["1"])])
+def test_a_job_that_nodes_fail_to_start_is_an_error(
+    tmp_path: Path, reason: str, requeues: int, jobs: list[str]
+) -> None:
+    held = JobState("REQUEUE_HOLD", reason=reason, seconds={1: 0})
+    scheduler = FakeScheduler(scripts=[[held], [held], [RUNNING]])
+    with pytest.raises(
+        LaunchError, match=rf"job {jobs[-1]} of pretrain .*could not start"
+    ) as caught:
+        Case(tmp_path, scheduler, Budgets(requeues=requeues)).run()
+    assert scheduler.cancelled == list(scheduler.names) == jobs
+    assert f"reason {reason}" in str(caught.value) and "Log: " in str(caught.value)
+
+
 def test_waiting_again_after_a_requeue_counts_anew(tmp_path: Path) -> None:
     scheduler = FakeScheduler()
     case = Case(tmp_path, scheduler, Budgets(pending_hours=0.1))
@@ -327,6 +369,39 @@ def test_ctrl_c_cancels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     scheduler.scripts.append([case.finish()])
     Case(tmp_path, scheduler).run()
     assert list(scheduler.names) == ["1", "2"]
+
+
+def test_a_new_launcher_tells_the_jobs_before_and_begins_the_budgets_anew(tmp_path: Path) -> None:
+    scheduler = FakeScheduler(scripts=[[JobState("FAILED")], [RUNNING]])
+    case = Case(tmp_path, scheduler, Budgets(failures=1), clock=FakeClock({9.0: signal.SIGINT}))
+    with pytest.raises(SystemExit):
+        case.run()
+    assert case.ticket()["failures"] == 1
+    again = Case(tmp_path, scheduler, Budgets(failures=1))
+    scheduler.scripts += [[JobState("FAILED")], [JobState("FAILED")]]
+    with pytest.raises(LaunchError, match="budget of 1 failures is used up"):
+        again.run()
+    last = Case(tmp_path, scheduler)
+    scheduler.scripts += [[last.finish()]]
+    last.run()
+    told = {job: dict(step.told)["FLAVA_JOB_IDS"] for job, step in scheduler.steps.items()}
+    assert told == {"1": "", "2": "1", "3": "1,2", "4": "1,2,3", "5": "1,2,3,4"}
+
+
+@pytest.mark.parametrize("change", ["it is done", "another configuration"])
+def test_jobs_of_other_work_are_not_told(tmp_path: Path, change: str) -> None:
+    scheduler = FakeScheduler()
+    case = Case(tmp_path, scheduler)
+    scheduler.scripts = [[case.finish()], [case.finish()]]
+    if change != "it is done":
+        scheduler.scripts[0] = [JobState("CANCELLED")]
+        with pytest.raises(LaunchError):
+            case.run()
+        write_json(tmp_path / "config.json", {"seed": 1})
+    else:
+        case.run()
+    Case(tmp_path, scheduler).run()
+    assert dict(scheduler.steps["2"].told)["FLAVA_JOB_IDS"] == ""
 
 
 def test_a_job_that_could_not_be_cancelled_is_found_again(tmp_path: Path) -> None:

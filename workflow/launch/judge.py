@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from workflow.launch.states import HOPELESS, JobState
+from workflow.launch.states import HOPELESS, LAUNCH_FAILED, JobState
 from workflow.launch.step import Report
 from workflow.launch.ticket import Ticket
 from workflow.resources import Budgets
@@ -56,20 +56,21 @@ def judge(
         ticket: with this state noted in it.
         budgets: of the run.
     """
-    if not state.ended:
-        return _living(state, ticket, budgets)
-    if not missing:
+    if state.ended and not missing:
         return Verdict("done")
-    verdict = _ended(state, reports, missing)
+    ended = state.ended
+    verdict = _ended(state, reports, missing) if ended else _living(state, ticket, budgets)
     if verdict.kind is None:
         return verdict
     limit = getattr(budgets, verdict.kind)
     spent = ticket.restarts if verdict.kind == "requeues" else getattr(ticket, verdict.kind)
     if spent >= limit:
         why = f"{verdict.why} The budget of {limit} {verdict.kind} is used up."
-        return Verdict("give up", why)
+        return Verdict("give up", why, cancel=verdict.cancel)
     over = _too_dear(ticket, budgets)
-    return Verdict("give up", f"{verdict.why} {over}") if over else verdict
+    if not over:
+        return verdict
+    return Verdict("give up", f"{verdict.why} {over}", cancel=verdict.cancel)
 
 
 def _living(state: JobState, ticket: Ticket, budgets: Budgets) -> Verdict:
@@ -78,11 +79,22 @@ def _living(state: JobState, ticket: Ticket, budgets: Budgets) -> Verdict:
             f"It can never start: {state.reason}. Change what `resources` or the profile asks for."
         )
         return Verdict("give up", why, cancel=True)
+    if state.waits and state.reason in LAUNCH_FAILED:
+        return _not_launched(state, ticket)
     if ticket.restarts > budgets.requeues:
         why = f"It was requeued {ticket.restarts} times; the budget is {budgets.requeues} requeues."
         return Verdict("give up", why, cancel=True)
     over = _too_dear(ticket, budgets)
     return Verdict("give up", over, cancel=True) if over else Verdict("wait")
+
+
+def _not_launched(state: JobState, ticket: Ticket) -> Verdict:
+    """One bad node may be to blame: another job may get others, but not again and again."""
+    why = f"SLURM could not start it and holds it ({state.reason})."
+    if any(each.reason in LAUNCH_FAILED for each in ticket.attempts[:-1]):
+        why += " It did so with an earlier job of this step: ask who runs the cluster."
+        return Verdict("give up", why, cancel=True)
+    return Verdict("again", why, "requeues", cancel=True)
 
 
 def _too_dear(ticket: Ticket, budgets: Budgets) -> str:

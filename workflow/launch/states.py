@@ -48,6 +48,11 @@ HOPELESS = frozenset(
     }
 )
 
+# Reasons that somebody's `scontrol release` ends.
+HELD = frozenset({"JobHeldAdmin", "JobHeldUser", "job_requeued_in_held_state"})
+# Reasons of a job that nodes failed to start: SLURM put it back, and holds it for ever.
+LAUNCH_FAILED = frozenset({"JobHoldMaxRequeue", "launch_failed_requeued_held"})
+
 
 @dataclass(frozen=True)
 class JobState:

@@ -15,7 +15,7 @@ from flava.io import read_json, sha256_json
 from workflow.launch import artifact
 from workflow.launch.errors import LaunchError, RefusedError, SilentError
 from workflow.launch.judge import Verdict, judge
-from workflow.launch.states import JobState
+from workflow.launch.states import HELD, JobState
 from workflow.launch.step import Step, read_reports
 from workflow.launch.ticket import (
     Attempt,
@@ -110,6 +110,7 @@ class Supervisor:
         """
         with self.file.held():
             if not self._attach():
+                self.ticket = self.ticket.after(self.file.read())
                 self._submit()
             while not self._watch():
                 pass
@@ -211,7 +212,7 @@ class Supervisor:
 
     def _watch(self) -> bool:
         """Looks at the newest job until it ends or another takes its place; True: done."""
-        delay, waits_since, silent_since = 0.5, None, None
+        delay, waits_since, silent_since, held = 0.5, None, None, ""
         while True:
             if self.clock.pending is not None:
                 self._leave(self.clock.pending)
@@ -219,6 +220,7 @@ class Supervisor:
             silent_since = (silent_since or now) if state.state == "SILENT" else None
             waits_since = (waits_since or now) if state.waits else None
             if silent_since is None:
+                held = self._tell_hold(state, held)
                 self._note(state, self.job)
                 verdict = self._judge(state)
                 if verdict.action != "wait":
@@ -226,6 +228,16 @@ class Supervisor:
             self._check_patience(state, now, waits_since, silent_since)
             self.clock.pause(delay)
             delay = min(self.longest, 1.5 * delay)
+
+    def _tell_hold(self, state: JobState, told: str) -> str:
+        """Says that somebody holds the job, where `told` is another reason; the reason now."""
+        held = state.reason if state.waits and state.reason in HELD else ""
+        if held and held != told:
+            say(
+                f"job {self.job} is held ({held}): `scontrol release {self.job}` lets it start. "
+                f"Waiting for that, at most {self.budgets.pending_hours:g} hours (`pending_hours`)"
+            )
+        return held
 
     def _judge(self, state: JobState) -> Verdict:
         if not state.ended:
@@ -252,9 +264,9 @@ class Supervisor:
             if state.state != "COMPLETED":
                 say(f"job {self.job} ended as {state.state}, but its outputs are whole")
             return True
+        if verdict.cancel:
+            self._cancel_or_stop(self.job)
         if verdict.action == "give up":
-            if verdict.cancel:
-                self._cancel_or_stop(self.job)
             self._close("failed")
             raise LaunchError(self._failure(verdict.why, state))
         assert verdict.kind is not None
@@ -310,8 +322,7 @@ class Supervisor:
 
     def _step(self, name: str) -> Step:
         step = self.step
-        attempts = self.ticket.attempts if self.scheduler.kind == "slurm" else []
-        earlier = [each.job for each in attempts if each.job]
+        earlier = self.ticket.jobs if self.scheduler.kind == "slurm" else []
         told = {"FLAVA_COMMAND": step.command(), "FLAVA_JOB_IDS": ",".join(earlier)}
         return replace(step, reports=self._reports(name), told=tuple(told.items()))
 

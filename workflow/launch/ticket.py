@@ -56,15 +56,30 @@ class Ticket(Strict):
     Attributes:
         cluster: kind of the scheduler that the jobs' ids belong to.
         config_sha256: of the configuration that the jobs run on.
+        earlier: ids of jobs before, whose checkpoints these may continue; no budget counts them.
     """
 
     cluster: str
     config_sha256: str
     status: Literal["running", "done", "failed", "cancelled"] = "running"
     attempts: list[Attempt] = Field(default_factory=list)
+    earlier: list[str] = Field(default_factory=list)
     requeues: NonNegativeInt = Field(0, description="new submissions after preemption or loss")
     timeouts: NonNegativeInt = 0
     failures: NonNegativeInt = 0
+
+    @property
+    def jobs(self) -> list[str]:
+        """Ids of all jobs on this configuration, oldest first."""
+        return [*self.earlier, *(each.job for each in self.attempts if each.job)]
+
+    def after(self, found: Ticket | None) -> Ticket:
+        """This new ticket, which takes the place of one that was found: it knows its jobs."""
+        if self.attempts or found is None or found.status == "done":
+            return self
+        if (found.cluster, found.config_sha256) != (self.cluster, self.config_sha256):
+            return self
+        return self.model_copy(update={"earlier": found.jobs})
 
     @property
     def restarts(self) -> int:

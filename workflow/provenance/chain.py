@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flava.errors import DataError
+from flava.evaluate.score_file import KEY, check_scores
 from flava.io import read_json, sha256_json
 from flava.records import Record, parse_record
 from workflow.provenance.links import (
@@ -129,7 +130,7 @@ class Chain:
         ]
         for name, recorded in record.parents.items():
             self._parent(node, name, recorded)
-        node.problems += _evaluated_model(node)
+        node.problems += [*_evaluated_model(node), *_changed_scores(node)]
 
     def _parent(self, node: Node, path: str, recorded: str) -> None:
         parent = self.node(path)
@@ -177,13 +178,33 @@ def record_sha256(node: Node) -> str | None:
 def _notes(record: Record, commits: Commits) -> list[str]:
     hashed = record.step != "evaluate" or record.tasks
     notes = [] if hashed else ["the examples of its tasks were not hashed (first format)"]
-    if record.git_commit == "unknown":
-        notes.append("commit unknown: not run from a git checkout")
-    elif not commits.known(record.git_commit):
-        notes.append("this checkout has no such commit: fetch it, or ask who ran this")
+    if record.step == "evaluate" and KEY not in record.extra:
+        notes.append("its scores were not hashed (first or second format)")
+    for commit in (record.git_commit, *record.earlier_commits):
+        if commit == "unknown":
+            notes.append("commit unknown: not run from a git checkout")
+        elif not commits.known(commit):
+            short = commit[:12]
+            notes.append(f"this checkout has no commit {short}: fetch it, or ask who ran this")
+    if record.earlier_commits:
+        notes.append("it continued what ran at another commit: one commit does not say all")
     if record.git_dirty:
-        notes.append("the working tree had uncommitted changes: the commit alone does not say all")
+        notes.append(
+            "the working tree had uncommitted changes, or changed while it ran: the commit alone "
+            "does not say all"
+        )
     return notes
+
+
+def _changed_scores(node: Node) -> list[str]:
+    assert node.record is not None
+    if node.record.step != "evaluate":
+        return []
+    try:
+        check_scores(node.content, node.record, node.path)
+    except DataError as error:
+        return [str(error)]
+    return []
 
 
 def _evaluated_model(node: Node) -> list[str]:

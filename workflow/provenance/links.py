@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flava.checkout import git_state, has_commit
 from flava.errors import DataError
 from flava.io import read_json, sha256_file, sha256_json
-from flava.records import Record, git_state, has_commit
+from flava.records import Record
 from workflow.modules import MODULES
 
 WEIGHTS = "model/model.safetensors"

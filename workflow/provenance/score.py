@@ -8,6 +8,7 @@ from typing import Any
 
 from flava.evaluate.metrics import METRICS
 from flava.io import read_json
+from flava.report.origins import lines_of, unlike
 from flava.report.scores import Score
 from workflow.provenance.cells import Cell
 from workflow.provenance.chain import Chain, Corpus, Node, record_sha256
@@ -51,8 +52,7 @@ def trace_score(chain: Chain, score: Score) -> TracedScore:
     found: dict[str, Any] = {}
     problems: list[str] = []
     if node.record is not None:
-        lines = node.content.get("scores", [])
-        found = next((line for line in lines if line.get("row") == score.row), {})
+        found = lines_of(node.content).get(score.row, {})
         problems = _compare(score, node, found)
     task = _task(node, score.task)
     if chain.deep and node.record is not None:
@@ -120,14 +120,7 @@ def _compare(score: Score, node: Node, found: dict[str, Any]) -> list[str]:
         problems.append(f"{where}: the record in {score.record} is not the one of that score.")
     if not found:
         return [*problems, f"{where}: {score.record} has no score of that row."]
-    identity = {"study": score.study, "column": score.column, "seed": score.seed}
-    if any(node.content.get(key) != value for key, value in identity.items()):
-        problems.append(f"{where}: {score.record} is of another study, column or seed.")
-    for key in ("task", "metric", "value", "n_examples", "stand_in"):
-        if found.get(key) != getattr(score, key):
-            mine, theirs = getattr(score, key), found.get(key)
-            problems.append(f"{where}: {key} is {mine!r}, but {theirs!r} in {score.record}.")
-    return problems
+    return problems + unlike(score, found)
 
 
 def _task(node: Node, name: str) -> dict[str, Any]:

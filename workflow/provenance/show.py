@@ -123,6 +123,8 @@ def _node(node: Node) -> Iterator[str]:
     yield f"{record.step}: {node.path}"
     dirty = " with uncommitted changes" if record.git_dirty else ""
     yield _line("commit", f"{record.git_commit}{dirty}")
+    for commit in record.earlier_commits:
+        yield _line("continued from", commit)
     yield _line("command", str(node.command))
     if node.config:
         yield _line("configuration", _shown(node.config))

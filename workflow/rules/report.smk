@@ -5,7 +5,6 @@
 rule notebook:
     input:
         plan.report_inputs,
-        "flava/report/templates/flava/index.html.j2",
         config=plan.config_path("report"),
         code=plan.code_path("render"),
         notebook="notebooks/{page}.py",
@@ -34,7 +33,6 @@ rule notebook:
 rule column_pages:
     input:
         plan.report_inputs,
-        "flava/report/templates/flava/index.html.j2",
         config=plan.config_path("report"),
         code=plan.code_path("render"),
         notebook="notebooks/column.py",

@@ -151,6 +151,4 @@ def adapt_token_types(c: Conversion, name: str) -> None:
     if table.shape[0] == 1:
         c.replace(name, table.repeat(2, 1), "its one token type taken for both texts of a pair")
     else:
-        c.replace(
-            name, table[:2].clone(), "token types after the second left out: pairs have two"
-        )
+        c.replace(name, table[:2].clone(), "token types after the second left out: pairs have two")

@@ -1,0 +1,67 @@
+"""The git checkout that this package lies in: its commit, and whether files differ from it.
+
+The code that a process runs is what it read as it started. `AT_START` is the state of that moment;
+a commit or an edit made while it runs names other code.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+# dvc.lock says what came out, not what went in; DVC writes it between the steps.
+TRACKED = (":/", ":(top,exclude)dvc.lock")
+# Where a file that nobody added changes what runs: a module, a study, a rule, a page.
+UNTRACKED = tuple(
+    f":(top){name}" for name in ("flava", "workflow", "params", "notebooks", "Snakefile")
+)
+
+
+class Code(NamedTuple):
+    """Which code a process ran.
+
+    Attributes:
+        commit: of the checkout; "unknown" outside of one.
+        dirty: files differed from the commit, or changed meanwhile; None: unknown.
+    """
+
+    commit: str
+    dirty: bool | None
+
+
+def git_state() -> Code:
+    """The checkout as it is now.
+
+    Files differ from its commit where a tracked one does, or where one that is not tracked (nor
+    ignored) lies among code, studies, rules or notebooks.
+    """
+    tracked = _git("ls-files", "--error-unmatch", Path(__file__).name)
+    commit = _git("rev-parse", "HEAD")
+    if not tracked or not commit:  # e.g. installed in a virtual environment inside another checkout
+        return Code("unknown", None)
+    changed = _git("status", "--porcelain", "--untracked-files=no", *TRACKED)
+    added = _git("ls-files", "--others", "--exclude-standard", *UNTRACKED)
+    return Code(commit, (changed, added) != ("", ""))  # no answer is not "clean"
+
+
+def code_run() -> Code:
+    """The code that this process started with; dirty where the checkout is another one by now."""
+    return AT_START if git_state() == AT_START else AT_START._replace(dirty=True)
+
+
+def has_commit(commit: str) -> bool:
+    """Whether the checkout that this package lies in has a commit of that name."""
+    return _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+AT_START = git_state()
