@@ -200,12 +200,13 @@ def predict(
     """
     model.eval()
     by_length = np.argsort(examples.lengths_N, kind="stable")
+    starts = range(0, len(by_length), PREDICT_BATCH)
+    chunks = [by_length[start : start + PREDICT_BATCH] for start in starts]
     parts = []
     with torch.inference_mode():
-        for start in range(0, len(by_length), PREDICT_BATCH):
-            rows = by_length[start : start + PREDICT_BATCH]
+        for _, batch in prefetched(examples.batch, chunks, reading_threads(device())):
             with autocast(device(), precision):
-                found_BC = model(examples.batch(rows).to(device()))
+                found_BC = model(batch.to(device()))
             outputs_BC = found_BC.float().cpu().numpy()
             if not np.isfinite(outputs_BC).all():
                 raise TrainingError("A fine-tuned model's outputs are not finite. Lower its rate.")

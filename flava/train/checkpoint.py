@@ -138,6 +138,10 @@ class Checkpoints:
             )
         return None
 
+    def present(self) -> bool:
+        """Whether there is any checkpoint, so that `load_newest` gives one or raises."""
+        return bool(self._updates())
+
     def clean(self) -> None:
         """Removes checkpoints beyond `keep` and what killed processes left half written."""
         kept = self._updates()[: self.keep]

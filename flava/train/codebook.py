@@ -18,64 +18,26 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from flava.config import Sharding
 from flava.data.batch import Batch
-from flava.data.corpus import ImageCorpus
-from flava.data.transforms import to_unit
 from flava.errors import TrainingError, run_cli
-from flava.io import atomic_path, sha256_file, write_json
+from flava.io import sha256_file, write_json
 from flava.jobs import CodebookJob, load_job
 from flava.models import DiscreteVAE
 from flava.train import identity, loop
 from flava.train.command import train_command
 from flava.train.distributed import Ranks
+from flava.train.image_tokens import (
+    ENCODE_BATCH,
+    Counts,
+    Crops,
+    TokenFile,
+    count_codes,
+    encode_corpus,
+    sampled_codes,
+)
 from flava.train.recipe import Recipe
-
-ENCODE_BATCH = 256  # images encoded at once; does not change their tokens
-CACHE_BYTES = 1 << 30  # decoded crops are kept in memory up to this size, per corpus
-
-Counts = NDArray[np.int64]
-
-
-class Crops:
-    """The fixed training crops of several corpora as one sequence, at the dVAE's resolution.
-
-    The crop box is the pretraining loader's; only the size differs: grid x downsample pixels a
-    side (112 for 14 x 14 tokens of 8 pixels), as FLAVA and BEiT feed DALL-E's encoder.
-    """
-
-    def __init__(self, job: CodebookJob) -> None:
-        self.size = job.grid * job.codebook.downsample
-        self.scale_min = job.crop_scale_min
-        self.corpora = {
-            name: ImageCorpus(folder, bad_image_fraction=job.bad_image_fraction)
-            for name, folder in sorted(job.corpora.items())
-        }
-        for corpus in self.corpora.values():
-            corpus.cache_crops(self.size, self.scale_min, CACHE_BYTES)
-        self.ends = np.cumsum([len(corpus) for corpus in self.corpora.values()])
-
-    def __len__(self) -> int:
-        return int(self.ends[-1])
-
-    def pixels(self, name: str, indices: NDArray[np.integer[Any]]) -> Tensor:
-        """float BCHW in [0, 1] of images of one corpus; a corrupt one gives the next intact one."""
-        corpus = self.corpora[name]
-        crops = [corpus.good_crop(int(i), self.size, self.scale_min)[1] for i in indices]
-        return to_unit(np.stack(crops))
-
-    def sample(self, drawn: NDArray[np.integer[Any]]) -> Tensor:
-        """float BCHW in [0, 1] of images numbered over all corpora."""
-        corpus = np.searchsorted(self.ends, drawn, side="right")
-        starts = np.concatenate([[0], self.ends[:-1]])
-        parts = [
-            self.pixels(name, drawn[corpus == n] - starts[n])
-            for n, name in enumerate(self.corpora)
-            if (corpus == n).any()
-        ]
-        return torch.cat(parts)
 
 
 class CodebookRecipe(Recipe):
@@ -130,29 +92,36 @@ class CodebookRecipe(Recipe):
         Raises:
             TrainingError: too few codes are in use.
         """
-        self.model.to(self.ranks.device).eval()
-        usage = np.zeros(self.job.codebook.codebook_size, np.int64)
-        tokens = {
-            name: encode_corpus(self.model, self.crops, name, self.ranks.device)
-            for name in self.crops.corpora
-        }
-        for ids in tokens.values():
-            usage += np.bincount(ids.ravel(), minlength=len(usage))
-        used = usage_facts(usage)
-        check_usage(used["used_fraction"], self.job)
-        hashes = {n: _save_tokens(self.output / f"{n}.npy", ids) for n, ids in tokens.items()}
+        model = self.model.to(self.ranks.device).eval()
+        files, used = self._encode(model)
         self._facts = {
-            "tokens_sha256": hashes,
+            "tokens_sha256": {name: sha256_file(file.path) for name, file in files.items()},
             "images": self.report(),
-            "reconstruction_mse": reconstruction_mse(self.model, self.crops, self.job),
+            "reconstruction_mse": reconstruction_mse(model, self.crops, self.job),
             **used,
         }
-        self.model.cpu()
+        model.cpu()
         save_file(
-            {k: v.contiguous() for k, v in self.model.state_dict().items()},
+            {k: v.contiguous() for k, v in model.state_dict().items()},
             directory / "model.safetensors",
         )
         write_json(directory / "config.json", self.job.codebook.model_dump(mode="json"))
+        for name, file in files.items():
+            file.move_to(self.output / f"{name}.npy")
+
+    def _encode(self, model: DiscreteVAE) -> tuple[dict[str, TokenFile], dict[str, float]]:
+        """All tokens, and how many of the codes they use; a sample of them is judged first."""
+        sampled_K = sampled_codes(model, self.crops, self.job.seed)
+        if sampled_K is not None:
+            check_usage(usage_facts(sampled_K)["used_fraction"], self.job)
+        device, codes = self.ranks.device, self.job.codebook.codebook_size
+        files = {
+            name: encode_corpus(model, self.crops, name, device, self.checkpoints)
+            for name in self.crops.corpora
+        }
+        used = usage_facts(np.sum([count_codes(f, codes) for f in files.values()], axis=0))
+        check_usage(used["used_fraction"], self.job)
+        return files, used
 
     def inputs(self) -> dict[str, Any]:
         """Hashes of the manifests."""
@@ -196,21 +165,6 @@ def temperature(update: int, updates: int, start: float, end: float) -> float:
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def encode_corpus(
-    model: DiscreteVAE, crops: Crops, name: str, device: torch.device
-) -> NDArray[np.unsignedinteger[Any] | np.signedinteger[Any]]:
-    """Tokens [images, P] of a corpus, in the order of its images."""
-    count, side = len(crops.corpora[name]), crops.size // model.config.downsample
-    dtype = np.uint16 if model.config.codebook_size <= 1 << 16 else np.int32
-    tokens_NP = np.zeros((count, side * side), dtype)
-    model.eval()
-    for start in tqdm(range(0, count, ENCODE_BATCH), desc=f"tokens of {name}", mininterval=5.0):
-        indices = np.arange(start, min(start + ENCODE_BATCH, count))
-        pixels_BCHW = crops.pixels(name, indices).to(device)
-        tokens_NP[indices] = model.encode_tokens(pixels_BCHW).cpu().numpy()
-    return tokens_NP
-
-
 def reconstruction_mse(model: DiscreteVAE, crops: Crops, job: CodebookJob) -> float:
     """Mean squared error, over pixels in [0, 1], of images decoded from their tokens."""
     drawn = np.random.default_rng([job.seed, 1]).integers(len(crops), size=ENCODE_BATCH)
@@ -241,12 +195,6 @@ def check_usage(used_fraction: float, job: CodebookJob) -> None:
             f"use, fewer than codebook.min_used_fraction ({needed:.1%}). Raise codebook.updates "
             "or kl_weight, lower codebook_size, or give more varied images."
         )
-
-
-def _save_tokens(path: Path, tokens: NDArray[Any]) -> str:
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.save(file, tokens, allow_pickle=False)
-    return sha256_file(path)
 
 
 def main() -> None:

@@ -109,7 +109,7 @@ class EncoderRecipe(Recipe):
 
     def facts(self) -> dict[str, Any]:
         """The k-NN accuracy of the exported encoder, and of one with random weights."""
-        self.model.eval()
+        self.model.to(self.ranks.device).eval()  # the export has left it on the CPU
         trained = self.knn()
         if trained is None:
             return {}

@@ -101,7 +101,8 @@ class BeitRecipe(EncoderRecipe):
         """Of [CLS_I] after the final norm."""
         if self.job.selection is None:
             return None
-        return image_knn(self.model.image_encoder.cls, SelectionSet(Path(self.job.selection)))
+        data = SelectionSet(Path(self.job.selection))
+        return image_knn(self.model.image_encoder.cls, data, self.ranks.device)
 
     def inputs(self) -> dict[str, Any]:
         """Hashes of the manifest and the image tokens."""

@@ -192,11 +192,8 @@ class DinoRecipe(Recipe):
         """k-NN accuracy of [CLS] after the final norm; None without labelled images."""
         if self.job.selection is None:
             return None
-        device = network.encoder.mask_token.device
-        return image_knn(
-            lambda pixels_BCHW: network(pixels_BCHW.to(device))[0].cpu(),
-            SelectionSet(Path(self.job.selection)),
-        )
+        data = SelectionSet(Path(self.job.selection))
+        return image_knn(lambda pixels_BCHW: network(pixels_BCHW)[0], data, self.ranks.device)
 
     def export(self, directory: Path) -> None:
         """The teacher's encoder in the layout of Hugging Face's FlavaImageModel."""
@@ -222,8 +219,9 @@ class DinoRecipe(Recipe):
         facts: dict[str, Any] = {"exported": "teacher"}
         if self.job.selection is not None:
             _, untrained = student_and_teacher(self.job)
-            facts["knn_accuracy"] = self.knn(self.teacher)
-            facts["knn_accuracy_random_weights"] = self.knn(untrained)
+            device = self.ranks.device  # the export has left all on the CPU
+            facts["knn_accuracy"] = self.knn(self.teacher.to(device))
+            facts["knn_accuracy_random_weights"] = self.knn(untrained.to(device))
         return facts
 
     def report(self) -> dict[str, Any]:

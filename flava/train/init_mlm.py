@@ -143,7 +143,8 @@ class MlmRecipe(EncoderRecipe):
         """Of [CLS] after the final norm."""
         if self.job.selection is None:
             return None
-        return text_knn(self.model.text_encoder.cls, SelectionSet(Path(self.job.selection)))
+        data = SelectionSet(Path(self.job.selection))
+        return text_knn(self.model.text_encoder.cls, data, self.ranks.device)
 
     def inputs(self) -> dict[str, Any]:
         """Hashes of the manifest and the tokenizer."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from flava.config import FlavaConfig
-from flava.errors import ConfigError
+from flava.errors import CheckpointError, ConfigError
 from flava.jobs import EncoderSource, RunInit
 from flava.models import Clip, Flava
 from flava.models.encoder_files import Part, load_encoder_state
-from flava.models.published import load_published
+from flava.models.published import load_published, local_sha256
 
 
 def initialise(model: Flava | Clip, init: RunInit) -> dict[str, Any]:
@@ -40,6 +41,32 @@ def initialise(model: Flava | Clip, init: RunInit) -> dict[str, Any]:
         encoder = model.image_encoder if part == "image" else model.text_encoder
         report[part] = _load(encoder, part, source, model.config)
     return report
+
+
+def check_unchanged(init: RunInit, report: Mapping[str, Any]) -> None:
+    """Refuses to continue a run whose published weights are another file than it began with.
+
+    Weights that are no longer there, and those of the hub, are not asked for: the checkpoint has
+    all that came of them.
+
+    Args:
+        init: of the run.
+        report: what `initialise` returned when the run began.
+
+    Raises:
+        CheckpointError: names the file and both hashes.
+    """
+    sources: dict[Part, EncoderSource | None] = {"image": init.image, "text": init.text}
+    for part, source in sources.items():
+        if source is None or source.weights is None:
+            continue
+        began, now = report[part]["converted"]["sha256"], local_sha256(source.weights)
+        if now not in (None, began):
+            raise CheckpointError(
+                f"This run's checkpoints are of other data: it began with init.{part} from "
+                f"{source.weights.source} with SHA-256 {began}, which now has {now}. Put the "
+                "earlier file back to continue, or delete the checkpoints to train anew."
+            )
 
 
 def init_records(init: RunInit) -> list[Path]:

@@ -53,6 +53,8 @@ def run(make_recipe: Callable[[Ranks], Recipe], sharding: Sharding = "none") -> 
             recipe.settings.keep_checkpoints,
         )
         with checkpoints.locked(ranks.first):
+            if not checkpoints.present():
+                recipe.initialise()
             Training(recipe, ranks, checkpoints).run()
 
 

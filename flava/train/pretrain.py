@@ -25,7 +25,7 @@ from flava.train.command import train_command
 from flava.train.distributed import Ranks
 from flava.train.finish import check_equal
 from flava.train.grad_cache import cache_contrastive
-from flava.train.initial import init_records, initialise
+from flava.train.initial import check_unchanged, init_records, initialise
 from flava.train.recipe import Recipe
 from flava.train.selection import SelectionSet, zero_shot_accuracy
 
@@ -59,11 +59,31 @@ class PretrainRecipe(Recipe):
         self.output, self.checkpoints = Path(run.output), Path(run.checkpoints)
         torch.manual_seed(run.seed)
         self.model = build_model(run)
-        self.init_report = initialise(self.model, run.init)
+        self.init_report: dict[str, Any] = {}
         check_contrastive(run, ranks)
         self.loader = MixtureLoader(run, ranks.rank, ranks.world_size)
         self.ranks = ranks
         self._selection: SelectionSet | None = None
+
+    def initialise(self) -> None:
+        """Puts the initial weights into the encoders."""
+        self.init_report = initialise(self.model, self.run.init)
+
+    def state(self) -> dict[str, Any]:
+        """What initialised the encoders."""
+        return {"init": self.init_report}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Takes over what `state` returned; older checkpoints do not have it.
+
+        Raises:
+            CheckpointError: published weights have changed since.
+        """
+        if "init" in state:
+            self.init_report = state["init"]
+            check_unchanged(self.run.init, self.init_report)
+        else:
+            self.init_report = initialise(build_model(self.run), self.run.init)
 
     def schedule(self) -> NDArray[np.str_]:
         """Kind of each update."""

@@ -59,6 +59,12 @@ class Recipe(ABC):
     output: Path
     checkpoints: Path
 
+    def initialise(self) -> None:  # noqa: B027 - optional
+        """Takes over weights of other models, before the first update and in no continued run.
+
+        `state` must keep what the record says of them.
+        """
+
     @abstractmethod
     def schedule(self) -> NDArray[np.str_]:
         """Kind of each update, [updates]."""

@@ -127,22 +127,35 @@ def knn_accuracy(train_ND: Tensor, train_N: Tensor, test_MD: Tensor, test_M: Ten
     return right / len(test_MD)
 
 
-def image_knn(features: Callable[[Tensor], Tensor], data: SelectionSet) -> float:
+def image_knn(
+    features: Callable[[Tensor], Tensor], data: SelectionSet, device: torch.device
+) -> float:
     """k-NN accuracy of an image encoder's features of `images_train` and `images_test`.
 
     Args:
-        features: pixels_BCHW -> features BD, on the CPU.
+        features: pixels_BCHW -> features BD, both on `device`.
+        data: the labelled images.
+        device: of the encoder.
     """
-    return _knn(lambda part, rows: features(data.pixels(part, rows)), "images", data)
+    return _knn(lambda part, rows: features(data.pixels(part, rows).to(device)), "images", data)
 
 
-def text_knn(features: Callable[[Tensor, Tensor], Tensor], data: SelectionSet) -> float:
+def text_knn(
+    features: Callable[[Tensor, Tensor], Tensor], data: SelectionSet, device: torch.device
+) -> float:
     """k-NN accuracy of a text encoder's features of `texts_train` and `texts_test`.
 
     Args:
-        features: (text_BL, attention_BL) -> features BD, on the CPU.
+        features: (text_BL, attention_BL) -> features BD, all on `device`.
+        data: the labelled texts.
+        device: of the encoder.
     """
-    return _knn(lambda part, rows: features(*data.texts(part, rows)), "texts", data)
+
+    def embed(part: str, rows: Rows) -> Tensor:
+        text_BL, attention_BL = data.texts(part, rows)
+        return features(text_BL.to(device), attention_BL.to(device))
+
+    return _knn(embed, "texts", data)
 
 
 def _knn(features: Callable[[str, Rows], Tensor], kind: str, data: SelectionSet) -> float:
@@ -152,5 +165,5 @@ def _knn(features: Callable[[str, Rows], Tensor], kind: str, data: SelectionSet)
         labels_N = data.labels(part)
         rows = np.array_split(np.arange(len(labels_N)), -(-len(labels_N) // BATCH))
         with torch.no_grad():
-            found += [torch.cat([features(part, some) for some in rows]).float(), labels_N]
+            found += [torch.cat([features(part, some).cpu() for some in rows]).float(), labels_N]
     return knn_accuracy(*found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 
 import numpy as np
 import pytest
@@ -304,6 +305,21 @@ def test_predictions_keep_the_order_of_the_examples():
     for row in (0, 17, 299):
         single = model(examples.batch(np.array([row]))).argmax().item()
         assert whole[row] == single
+
+
+def test_predictions_are_read_ahead_and_stay_the_same(monkeypatch):
+    examples = Examples(sentences(600, 0), FakeTokenizer(), 32, 16)
+    model = finetune.Classifier(FakeBackbone(), False, 2, finetune_config())
+    whole, read, threads = finetune.predict(model, examples, "accuracy"), examples.batch, set()
+
+    def watched(rows):
+        threads.add(threading.current_thread())
+        return read(rows)
+
+    monkeypatch.setattr(examples, "batch", watched)
+    monkeypatch.setattr(finetune, "reading_threads", lambda _: 2)
+    assert (finetune.predict(model, examples, "accuracy") == whole).all()
+    assert threads and threading.main_thread() not in threads
 
 
 def test_pixels_are_the_same_with_and_without_the_cache(monkeypatch):

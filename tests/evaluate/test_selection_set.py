@@ -27,7 +27,8 @@ from flava.train.selection import (
 from tests.evaluate.fakes import write
 from tests.evaluate.test_run import job, tasks, world  # noqa: F401 - a fixture
 
-ALONE = Ranks(0, 1, torch.device("cpu"))
+CPU = torch.device("cpu")
+ALONE = Ranks(0, 1, CPU)
 
 
 def selection_job(root: Path, output: Path, **changes: object) -> SelectionJob:
@@ -87,13 +88,29 @@ def test_knn_separates_colours_and_words(world: Path, tmp_path: Path) -> None:  
     data = SelectionSet(tmp_path)
     assert data.has("images") and data.has("texts") and data.has("zero_shot")
     mean_colour = lambda pixels_BCHW: pixels_BCHW.mean(dim=(2, 3))  # noqa: E731
-    assert image_knn(mean_colour, data) == 1.0
+    assert image_knn(mean_colour, data, CPU) == 1.0
     bag = torch.nn.EmbeddingBag.from_pretrained(torch.eye(600))
 
     def words(text_BL: torch.Tensor, attention_BL: torch.Tensor) -> torch.Tensor:
         return bag(text_BL, per_sample_weights=None) * attention_BL.any()
 
-    assert text_knn(words, data) > 0.9
+    assert text_knn(words, data, CPU) > 0.9
+
+
+def test_knn_gives_an_encoder_its_inputs_on_its_device(
+    world: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    write_selection(selection_job(world, tmp_path))
+    data, meta, devices = SelectionSet(tmp_path), torch.device("meta"), set()
+
+    def features(*inputs: torch.Tensor) -> torch.Tensor:
+        devices.update(each.device.type for each in inputs)
+        return torch.ones(len(inputs[0]), 2)
+
+    image_knn(features, data, meta)
+    text_knn(features, data, meta)
+    assert devices == {"meta"}
 
 
 def test_knn_agrees_with_a_plain_reference() -> None:

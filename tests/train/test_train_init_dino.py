@@ -21,6 +21,7 @@ from flava.data import prepare
 from flava.errors import ConfigError, DataError, TrainingError
 from flava.io import sha256_file, write_json
 from flava.jobs import DinoJob, PrepareJob, load_job
+from flava.models.dino import DinoNetwork
 from flava.models.encoder_files import load_encoder_state
 from flava.models.transformer import Block
 from flava.records import load_record, make_record
@@ -95,6 +96,24 @@ def newest(tree: Tree) -> Tree:
     path = max(Path(tree["checkpoints"]).glob("update-*.pt"))
     state: Tree = torch.load(path, weights_only=True)
     return state
+
+
+def test_knn_of_the_record_runs_on_the_ranks_device(
+    dino_tree: Tree, selection: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dino_tree["selection"] = str(selection)
+    devices = []
+
+    def score(_: DinoRecipe, network: DinoNetwork) -> float:
+        devices.append({parameter.device.type for parameter in network.parameters()})
+        return 0.5
+
+    monkeypatch.setattr(DinoRecipe, "knn", score)
+    ranks = Ranks(0, 1, torch.device("meta"))
+    recipe = DinoRecipe(load_job(DinoJob, write(dino_tree)), ranks)
+    recipe.to(torch.device("cpu"))  # as the export leaves it
+    assert recipe.facts()["knn_accuracy_random_weights"] == 0.5
+    assert devices == [{"meta"}, {"meta"}]
 
 
 def test_it_leaves_the_teacher_a_log_and_a_record(dino_tree: Tree, selection: Path) -> None:

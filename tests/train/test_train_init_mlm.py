@@ -49,6 +49,26 @@ def test_two_sharded_ranks_are_as_one(mlm_tree: Tree, tmp_path: Path) -> None:
         assert float(row["loss"]) == pytest.approx(float(same["loss"]), abs=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:for .* which is a no-op")  # weights into "meta"
+def test_knn_of_the_record_runs_on_the_ranks_device(
+    mlm_tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlm_tree["selection"] = str(tmp_path / "selection")
+    devices = []
+
+    def score(_: object, data: object, device: torch.device) -> float:
+        devices.append(device.type)
+        devices.extend({parameter.device.type for parameter in recipe.encoder().parameters()})
+        return 0.5
+
+    monkeypatch.setattr("flava.train.init_mlm.text_knn", score)
+    ranks = Ranks(0, 1, torch.device("meta"))
+    recipe = MlmRecipe(load_job(MlmJob, write(mlm_tree)), ranks)
+    recipe.to(torch.device("cpu"))  # as the export leaves it
+    assert recipe.facts()["knn_accuracy_random_weights"] == 0.5
+    assert devices == ["meta"] * 4  # inputs and weights, trained and random
+
+
 def test_it_leaves_an_encoder_a_log_and_a_record(mlm_tree: Tree) -> None:
     config = write(mlm_tree)
     pretrain_text(config)

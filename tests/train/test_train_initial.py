@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from flava.jobs import ImportJob, RunConfig, load_job
 from flava.models import Clip, Flava, load_model, save_model
 from flava.models.encoder_files import save_encoder
 from flava.records import load_record, make_record
+from flava.train import loop
 from flava.train.distributed import Ranks
 from flava.train.imported import import_model
 from flava.train.pretrain import PretrainRecipe, pretrain
@@ -49,6 +51,7 @@ def sources(run_tree: Tree, tmp_path: Path) -> dict[str, Tree]:
 
 def at_step_0(tree: Tree, write_run: Write) -> dict[str, torch.Tensor]:
     recipe = PretrainRecipe(load_job(RunConfig, write_run(tree)), ALONE)
+    recipe.initialise()
     return recipe.model.state_dict()
 
 
@@ -155,3 +158,94 @@ def test_published_clip_is_imported_with_a_record(study: Path, tmp_path: Path) -
     with pytest.raises(CheckpointError):
         import_model(wrong)
     assert not (tmp_path / "run" / "record.json").exists()
+
+
+def published_folder(folder: Path, config: FlavaConfig, seed: int) -> None:
+    """A whole FLAVA in the published layout, all its parameters random."""
+    torch.manual_seed(seed)
+    model = Flava(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    save_model(model, folder)
+
+
+@pytest.fixture
+def published_tree(run_tree: Tree, tmp_path: Path) -> Tree:
+    """A run whose image encoder begins with published weights."""
+    published_folder(tmp_path / "hub", FlavaConfig.model_validate(run_tree["flava"]), seed=5)
+    weights = {"source": str(tmp_path / "hub"), "layout": "flava"}
+    return run_tree | {"init": {"image": {"kind": "published", "weights": weights}}}
+
+
+def pretrain_until(config: str, update: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trains, and is stopped in this update by an error."""
+    seed = loop.seed_update
+
+    def stop(recipe_seed: int, now: int, ranks: Ranks) -> None:
+        assert now < update, "stopped"
+        seed(recipe_seed, now, ranks)
+
+    with monkeypatch.context() as patch, pytest.raises(AssertionError, match="stopped"):
+        patch.setattr(loop, "seed_update", stop)
+        pretrain(config)
+
+
+def in_folder(tree: Tree, name: str, tmp_path: Path) -> Tree:
+    return tree | {"output": str(tmp_path / name), "checkpoints": str(tmp_path / f"{name}-saved")}
+
+
+def test_a_run_continues_without_its_published_weights_and_ends_as_one_left_alone(
+    published_tree: Tree, write_run: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = (in_folder(published_tree, name, tmp_path) for name in ("whole", "broken"))
+    pretrain(write_run(whole))
+    pretrain_until(write_run(broken), 6, monkeypatch)
+    shutil.rmtree(tmp_path / "hub")
+    pretrain(write_run(broken))
+    outputs = [Path(tree["output"]) for tree in (whole, broken)]
+    inits = [load_record(output / "record.json").extra["init"] for output in outputs]
+    assert inits[0] == inits[1] and len(inits[0]["image"]["converted"]["sha256"]) == 64
+    weights = [(output / "model" / "model.safetensors").read_bytes() for output in outputs]
+    assert weights[0] == weights[1]
+
+
+def test_a_run_whose_published_weights_changed_is_refused_until_they_are_back(
+    published_tree: Tree, write_run: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_run(published_tree)
+    pretrain_until(config, 6, monkeypatch)
+    shutil.move(tmp_path / "hub", tmp_path / "kept")
+    flava = FlavaConfig.model_validate(published_tree["flava"])
+    published_folder(tmp_path / "hub", flava, seed=6)
+    with pytest.raises(CheckpointError, match=r"other data: it began with init.image from .*hub"):
+        pretrain(config)
+    shutil.rmtree(tmp_path / "hub")
+    shutil.move(tmp_path / "kept", tmp_path / "hub")
+    pretrain(config)
+    record = load_record(Path(published_tree["output"]) / "record.json")
+    began = sha256_file(tmp_path / "hub" / "model.safetensors")
+    assert record.extra["init"]["image"]["converted"]["sha256"] == began
+
+
+def test_a_run_stopped_before_its_first_checkpoint_begins_with_the_weights_of_now(
+    published_tree: Tree, write_run: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_run(published_tree)
+    pretrain_until(config, 2, monkeypatch)
+    flava = FlavaConfig.model_validate(published_tree["flava"])
+    published_folder(tmp_path / "hub", flava, seed=6)
+    pretrain(config)
+    record = load_record(Path(published_tree["output"]) / "record.json")
+    now = sha256_file(tmp_path / "hub" / "model.safetensors")
+    assert record.extra["init"]["image"]["converted"]["sha256"] == now
+
+
+def test_a_checkpoint_without_the_report_gets_it_and_keeps_its_weights(
+    run_tree: Tree, write_run: Write, sources: dict[str, Tree]
+) -> None:
+    tree = run_tree | {"init": {"text": sources["mlm"]}}
+    recipe = PretrainRecipe(load_job(RunConfig, write_run(tree)), ALONE)
+    before = {name: value.clone() for name, value in recipe.model.state_dict().items()}
+    recipe.load_state({})
+    assert recipe.facts()["init"]["text"]["kind"] == "mlm"
+    assert not differing(before, recipe.model.state_dict())

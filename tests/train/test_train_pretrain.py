@@ -273,8 +273,8 @@ def test_weights_that_are_not_finite_in_a_checkpoint_stop_the_run(
     [
         (
             {"init": {"image": {"kind": "dino", "directory": "nowhere/model"}}},
-            CheckpointError,
-            "nowhere/model/config.json is missing",
+            DataError,
+            "nowhere/record.json is missing",
         ),
         ({"flava": None}, ConfigError, "flava"),
         ({"arch": "clip_released"}, ConfigError, "clip_released"),

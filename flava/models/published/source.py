@@ -59,6 +59,16 @@ def locate(weights: WeightsConfig) -> Located:
     )
 
 
+def local_sha256(weights: WeightsConfig) -> str | None:
+    """SHA-256 of the weights file; None for a hub name and where no such file is (any more)."""
+    if HUB_SOURCE.fullmatch(weights.source):
+        return None
+    try:
+        return sha256_file(_local(weights.source))
+    except CheckpointError:
+        return None
+
+
 def _local(source: str) -> Path:
     path = expand(source)
     if path.is_file():
