@@ -11,7 +11,7 @@ import threading
 import zipfile
 from pathlib import Path
 
-import huggingface_hub
+import huggingface_hub.constants
 import pytest
 import torch
 from published_cases import SMALL, load, save, spread
