@@ -14,10 +14,10 @@ from typing import Any
 
 from flava.errors import DataError, run_cli
 from flava.io import read_json
+from flava.report.directions import SIDES
 from flava.report.html import DASH, number, signed
 
 HEAD = ("claim", "columns", "average", "claimed", "ours", "paper", "verdict")
-SIDES = {1: "higher", -1: "lower", None: DASH}
 
 
 def markdown(directions: Sequence[dict[str, Any]]) -> str:
@@ -33,7 +33,12 @@ def markdown(directions: Sequence[dict[str, Any]]) -> str:
             columns = f"`{each['column']}` \N{MINUS SIGN} `{each['baseline']}`"
             new, other = each["claim"] != claim, each["claim"] != claim or columns != pair
             claim, pair = each["claim"], columns
-            facts = [each["domain"], SIDES[each["sign"]], _ours(each), _signed(each["paper_same"])]
+            facts = [
+                each["domain"],
+                SIDES.get(each["sign"], DASH),
+                _ours(each),
+                _signed(each["paper_same"]),
+            ]
             lines.append([claim if new else "", pair if other else "", *facts, each["word"]])
         except KeyError as error:
             raise DataError(f"directions.json has no {error}. Render the report again.") from None

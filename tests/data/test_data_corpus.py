@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_helpers import pairs_source, png, prepare_job, write_raw
+from PIL import Image
 
 from benchmarks.reading import images_a_second
 from flava.data.corpus import ImageCorpus, PairCorpus, TextCorpus
@@ -100,6 +101,14 @@ def test_not_a_corpus(copy: Path, tmp_path: Path) -> None:
     (copy / "images" / "manifest.json").write_text('{"format')
     with pytest.raises(DataError, match="not valid JSON"):
         ImageCorpus(copy / "images")
+
+
+def test_an_image_smaller_than_a_patch_is_enlarged() -> None:
+    """In pretraining; DINO alone, which crops it further, counts it as corrupt (docs/inits.md)."""
+    strip = Image.fromarray(np.full((3, 40, 3), 90, np.uint8))
+    crop = training_crop(strip, "toy/strip.png", 0.9, 32)
+    assert crop.shape == (32, 32, 3)
+    assert (crop == 90).all()
 
 
 def test_image_tokens(corpus: Path, tmp_path: Path) -> None:
