@@ -83,6 +83,13 @@ def test_jobs_side_by_side_have_gpus_of_their_own(root: Path, tmp_path: Path) ->
         assert running.sees("c") == first
 
 
+def test_jobs_that_start_at_one_time_have_gpus_of_their_own(root: Path, tmp_path: Path) -> None:
+    with jobs(root, tmp_path, "0,1,2") as running:
+        for name in ("a", "b", "c"):
+            running.start(name)
+        assert sorted(running.sees(name) for name in ("a", "b", "c")) == ["0", "1", "2"]
+
+
 def test_ranks_hold_their_gpus_when_the_launcher_is_killed(root: Path, tmp_path: Path) -> None:
     with jobs(root, tmp_path, "GPU-11,GPU-22") as running:
         launcher = running.start("a", ranks=2)

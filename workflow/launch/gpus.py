@@ -77,7 +77,19 @@ def keep() -> None:
 
 
 def _lock(names: Iterable[str], count: int) -> list[str] | None:
-    """The first `count` free ones, locked; None, and none locked, if there are fewer."""
+    """The first `count` free ones, locked; None, and none locked, if there are fewer.
+
+    One process deals at a time: a lock that becomes a shared one is let go of for a moment.
+    """
+    dealing = _open("dealing")
+    try:
+        fcntl.flock(dealing, fcntl.LOCK_EX)
+        return _lock_free(names, count)
+    finally:
+        os.close(dealing)
+
+
+def _lock_free(names: Iterable[str], count: int) -> list[str] | None:
     found: dict[str, int] = {}
     for name in names:
         number = _open(name)
