@@ -12,22 +12,7 @@ import pytest
 from flava.errors import ConfigError, DataError
 from flava.report.audit.finding import Finding
 from flava.report.audit.run import KINDS, audit, markdown
-
-PARAMS = Path(__file__).parents[3] / "params"
-
-
-@pytest.fixture(scope="module")
-def found() -> list[Finding]:
-    """Of the paper as it is."""
-    return audit(PARAMS)
-
-
-@pytest.fixture
-def params(tmp_path: Path) -> Path:
-    """A copy that a test may spoil."""
-    shutil.copy(PARAMS / "tasks.yaml", tmp_path)
-    shutil.copytree(PARAMS / "paper", tmp_path / "paper")
-    return tmp_path
+from tests.report.audit.conftest import PARAMS
 
 
 def matching(found: list[Finding], kind: str, where: str) -> Finding:

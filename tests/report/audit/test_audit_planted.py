@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -13,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flava.report.audit.finding import Finding
-from flava.report.audit.run import audit
 from flava.report.printed_tables import load_models
-from tests.report.audit.test_audit import PARAMS, edit, new_findings
+from tests.report.audit.conftest import PARAMS
+from tests.report.audit.test_audit import edit, new_findings
 
 PAPER = PARAMS / "paper"
 Place = tuple[str, int, int]  # file, line, field
@@ -78,20 +77,6 @@ def names(file: str, line: list[str], heading: str) -> tuple[str, ...]:
         "table_2.csv": ("Table 2",),
         "table_5.csv": (f"{heading} ",),
     }.get(file, (line[0], heading))
-
-
-@pytest.fixture(scope="module")
-def found() -> list[Finding]:
-    """Of the paper as it is."""
-    return audit(PARAMS)
-
-
-@pytest.fixture
-def params(tmp_path: Path) -> Path:
-    """A copy that a test may spoil."""
-    shutil.copy(PARAMS / "tasks.yaml", tmp_path)
-    shutil.copytree(PAPER, tmp_path / "paper")
-    return tmp_path
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -16,7 +16,7 @@ from flava.errors import ConfigError
 from flava.jobs import parse
 from flava.report.audit.finding import Finding
 from flava.report.audit.run import audit
-from tests.report.audit.test_audit import PARAMS
+from tests.report.audit.conftest import PARAMS
 
 STATEMENTS: dict[str, dict[str, Any]] = yaml.safe_load(
     (PARAMS / "paper" / "statements.yaml").read_text(encoding="utf-8")
