@@ -22,7 +22,7 @@ class Context:
         name: key of the task in tasks.yaml.
         seed: of the run: splits, orders and dropout.
         resamples: of the bootstrap.
-        cache: of the model's image features.
+        cache: of the model's frozen features.
         saving: where fine-tuning is kept for the case that the process is killed.
     """
 

@@ -1,30 +1,43 @@
 """Frozen features on disk by what they are made of, so that they are extracted once.
 
-The key of a file is a hash of the model's files, the name of its function, the image size, the
-images' content in their order and FEATURE_CODE. A file that differs from its recorded checksum is
-reported and made anew. The folder may be deleted at any time.
+The key of a file is a hash of the model's files, the name of its function, what it reads (the
+images' content and size, or the texts' token ids, in their order) and FEATURE_CODE. A file that
+differs from its recorded checksum is reported and made anew. The folder may be deleted at any time.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from flava.errors import DataError
-from flava.evaluate.features import FeatureArray, ImageFunction, image_features
+from flava.evaluate.features import (
+    FeatureArray,
+    ImageFunction,
+    TextFunction,
+    distinct_tokens,
+    image_features,
+    text_features,
+    token_features,
+)
 from flava.evaluate.taskdata import Images, IntArray
 from flava.io import atomic_path, read_json, sha256_file, sha256_json, write_json
 
-FEATURE_CODE = 1  # to be raised whenever the same model gives other features of the same image
+if TYPE_CHECKING:
+    from flava.data.tokenizer import Tokenizer
+
+FEATURE_CODE = 1  # to be raised whenever the same model gives other features of the same input
 MODEL_FILES = ("config.json", "model.safetensors")
 
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """Image features of one exported model.
+    """Features of images and texts by one exported model.
 
     Attributes:
         folder: of all models and sets of a study; none: nothing is kept.
@@ -53,21 +66,49 @@ class FeatureCache:
         if self.folder is None:
             return image_features(function, images, rows, size, what)
         distinct, positions = np.unique(rows, return_inverse=True)
-        parts: dict[str, str | int] = {
-            "code": FEATURE_CODE,
-            "model": self.model,
-            "function": function.__name__,
-            "size": size,
-            "images": images.digest(distinct),
-            "count": len(distinct),
-        }
-        path = self.folder / f"{sha256_json(parts)}.npy"
-        found_ND = _load(path, len(distinct))
-        if found_ND is None:
-            found_ND = image_features(function, images, distinct, size, what)
-            _save(path, found_ND, parts)
+        found_ND = self._kept(
+            {"function": function.__name__, "size": size, "images": images.digest(distinct)},
+            len(distinct),
+            lambda: image_features(function, images, distinct, size, what),
+        )
         in_order = len(positions) == len(distinct) and (positions[:-1] < positions[1:]).all()
         return found_ND if in_order else found_ND[positions]
+
+    def text_features(
+        self,
+        function: TextFunction,
+        texts: Sequence[str],
+        tokenizer: Tokenizer,
+        max_length: int,
+        what: str,
+    ) -> FeatureArray:
+        """As `features.text_features`, read from disk where they are; (N, D).
+
+        Raises:
+            TrainingError: a feature is not finite; `what` names the task.
+        """
+        if self.folder is None:
+            return text_features(function, texts, tokenizer, max_length, what)
+        tokens, positions = distinct_tokens(texts, tokenizer, max_length)
+        found_ND = self._kept(
+            {"function": function.__name__, "tokens": sha256_json([tokens, tokenizer.pad_id])},
+            len(tokens),
+            lambda: token_features(function, tokens, tokenizer.pad_id, what),
+        )
+        return found_ND[positions]
+
+    def _kept(
+        self, of: dict[str, str | int], n: int, extract: Callable[[], FeatureArray]
+    ) -> FeatureArray:
+        """The (n, D) features of a file, which `extract` makes where there is none."""
+        assert self.folder is not None
+        parts = {"code": FEATURE_CODE, "model": self.model, "count": n, **of}
+        path = self.folder / f"{sha256_json(parts)}.npy"
+        found_ND = _load(path, n)
+        if found_ND is None:
+            found_ND = extract()
+            _save(path, found_ND, parts)
+        return found_ND
 
 
 NO_CACHE = FeatureCache(None, "")

@@ -59,21 +59,39 @@ def text_features(
     Raises:
         TrainingError: a feature is not finite; `what` names the task.
     """
-    distinct = list(dict.fromkeys(texts))
-    tokens = [tokenizer.pair(text, None, max_length) for text in distinct]
+    tokens, positions = distinct_tokens(texts, tokenizer, max_length)
+    return token_features(function, tokens, tokenizer.pad_id, what)[positions]
+
+
+def distinct_tokens(
+    texts: Sequence[str], tokenizer: Tokenizer, max_length: int
+) -> tuple[list[list[int]], IntArray]:
+    """Token ids of each distinct text, in order of appearance, and each text's position there."""
+    position = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    tokens = [tokenizer.pair(text, None, max_length) for text in position]
+    return tokens, np.array([position[text] for text in texts], np.int64)
+
+
+def token_features(
+    function: TextFunction, tokens: Sequence[Sequence[int]], pad_id: int, what: str
+) -> FeatureArray:
+    """`function` of token ids, in batches of like length: (N, D).
+
+    Raises:
+        TrainingError: a feature is not finite; `what` names the task.
+    """
     by_length = np.argsort([len(ids) for ids in tokens], kind="stable")
     found_ND: Tensor | None = None
     with torch.inference_mode():
-        for chosen in batches(len(distinct)):
+        for chosen in batches(len(tokens)):
             rows = by_length[chosen]
-            text_BL, attention_BL = pad([tokens[i] for i in rows], tokenizer.pad_id)
+            text_BL, attention_BL = pad([tokens[i] for i in rows], pad_id)
             features_BD = function(text_BL.to(device()), attention_BL.to(device())).float().cpu()
             if found_ND is None:
-                found_ND = torch.empty(len(distinct), features_BD.shape[1])
+                found_ND = torch.empty(len(tokens), features_BD.shape[1])
             found_ND[torch.from_numpy(rows)] = features_BD
     assert found_ND is not None
-    position = {text: i for i, text in enumerate(distinct)}
-    return _checked(found_ND, what)[[position[text] for text in texts]]
+    return _checked(found_ND, what)
 
 
 def pad(tokens: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from flava.errors import ConfigError
 from flava.evaluate.bootstrap import bootstrap_std
 from flava.evaluate.context import Context
-from flava.evaluate.features import FeatureArray, text_features
+from flava.evaluate.features import FeatureArray
 from flava.evaluate.scores import Score, percent
 from flava.evaluate.taskdata import IntArray, RetrievalTask
 
@@ -39,7 +39,7 @@ def evaluate(context: Context, data: RetrievalTask) -> list[Score]:
     image_ND = context.cache.image_features(
         model.image_embeddings, data.images, every, model.image_size, what
     )
-    text_MD = text_features(
+    text_MD = context.cache.text_features(
         model.text_embeddings, data.captions, context.tokenizer, model.max_text_length, what
     )
     text_rank_N, image_rank_M = ranks(unit(image_ND), unit(text_MD), data.image_M)

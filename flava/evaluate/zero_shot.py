@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from flava.evaluate.context import Context
-from flava.evaluate.features import FeatureArray, text_features
+from flava.evaluate.features import FeatureArray
 from flava.evaluate.retrieval import unit
 from flava.evaluate.scores import Score, percent, score_predictions
 from flava.evaluate.taskdata import ZeroShotTask, check_labels
@@ -45,7 +45,7 @@ def evaluate(context: Context, data: ZeroShotTask) -> list[Score]:
 def class_embeddings(context: Context, data: ZeroShotTask) -> FeatureArray:
     """Unit vector of each class (C, D): normalise each prompt, average, normalise."""
     prompts = [template.replace("{}", name) for name in data.classes for template in data.templates]
-    prompts_PD = text_features(
+    prompts_PD = context.cache.text_features(
         context.model.text_embeddings,
         prompts,
         context.tokenizer,

@@ -113,7 +113,7 @@ def run(root, data, *arguments):
 def test_mini_is_in_order_and_is_not_the_official_mnist(root, real_data):
     done = run(root, real_data, "--study", "mini")
     assert done.returncode == 0, done.stdout
-    assert len(done.stdout.splitlines()) == 1 + 24
+    assert len(done.stdout.splitlines()) == 1 + 25
     assert "train 6,000 (60,000), test 1,300 (10,000)" in done.stdout
     done = run(root, real_data, "--study", "paper", "--row", "MNIST", "EuroSAT")
     assert done.returncode == 1

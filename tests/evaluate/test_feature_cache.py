@@ -8,18 +8,22 @@ import torch
 
 from flava.config import ProbeConfig
 from flava.errors import DataError, TrainingError
-from flava.evaluate import retrieval, vision
+from flava.evaluate import retrieval, vision, zero_shot
 from flava.evaluate.feature_cache import FeatureCache
 from flava.evaluate.formats.rendered_sst2 import DrawnTexts
 from flava.evaluate.images import ArrayImages, EncodedImages, ImageSource
-from flava.evaluate.taskdata import LabelledTask, RetrievalTask, Split
+from flava.evaluate.taskdata import LabelledTask, RetrievalTask, Split, ZeroShotTask
 from tests.evaluate.fakes import FakeBackbone, colour_png, context, write_zip
 
 
 class Counted(FakeBackbone):
-    """Counts the images of its forward passes."""
+    """Counts the images and texts of its forward passes."""
 
-    seen = 0
+    seen = read = 0
+
+    def text_features(self, text_BL, attention_BL, types_BL=None):
+        self.read += len(text_BL)
+        return super().text_features(text_BL, attention_BL, types_BL)
 
     def image_features(self, pixels_BCHW):
         self.seen += len(pixels_BCHW)
@@ -117,15 +121,30 @@ def test_broken_features_leave_no_file(cache, tmp_path):
     assert not cache.folder.exists()
 
 
-def test_retrieval_uses_it_too(cache):
+def retrieve(cache, captions):
     images = ArrayImages(np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8))
-    data = RetrievalTask(images, [f"caption {i}" for i in range(6)], np.arange(6))
-    scores = []
-    for expected in (6, 0):
+    model, data = Counted(), RetrievalTask(images, captions, np.arange(len(captions)) // 2)
+    scores = retrieval.evaluate(context("retrieval", model=model, cache=cache), data)
+    return (model.seen, model.read), scores
+
+
+def test_retrieval_and_its_captions_use_it_too(cache):
+    captions = [f"caption {i % 9}" for i in range(12)]
+    first, again = (retrieve(cache, captions) for _ in range(2))
+    assert (first[0], again[0]) == ((6, 9), (0, 0))
+    assert first[1] == again[1] == retrieve(FeatureCache.of(None, cache.folder), captions)[1]
+    assert retrieve(cache, [*captions[:-1], "another one"])[0] == (0, 10)
+    assert retrieve(FeatureCache(cache.folder, "another model"), captions)[0] == (6, 9)
+
+
+def test_zero_shot_prompts_use_it_too(cache):
+    images = ArrayImages(np.zeros((2, 8, 8, 3), np.uint8))
+    split = Split(np.array([0, 1]), images, np.arange(2))
+    data = ZeroShotTask(split, ["dog", "cat", "cow"], ["a {}.", "the {}."])
+    for expected in ((2, 6), (0, 0)):
         model = Counted()
-        scores.append(retrieval.evaluate(context("retrieval", model=model, cache=cache), data))
-        assert model.seen == expected
-    assert scores[0] == scores[1]
+        zero_shot.evaluate(context("zero_shot", model=model, cache=cache), data)
+        assert (model.seen, model.read) == expected
 
 
 def test_digests_follow_content_and_order(tmp_path):

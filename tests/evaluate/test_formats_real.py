@@ -109,7 +109,7 @@ def test_snli_ve(real_data):
 
 
 def test_easy_vqa(real_data):
-    task = load("vqav2", "multimodal", "easy_vqa", "$FLAVA_DATA/easy_vqa", train_limit=500)
+    task = load("easy_vqa", "multimodal", "easy_vqa", "$FLAVA_DATA/easy_vqa", train_limit=500)
     assert (len(task.train), len(task.tests["test"]), len(task.classes)) == (500, 2825, 13)
     assert (task.tests["test"].targets.scores_NK == 1).all()
     assert len(task.tests["test"].images) == 300

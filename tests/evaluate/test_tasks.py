@@ -18,7 +18,7 @@ from flava.evaluate.taskdata import LabelledTask, RetrievalTask, ZeroShotTask
 from flava.studies import load_study, load_tasks
 from tests.toy_study import toy_data
 
-AUXILIARY = "imagenet_zero_shot"
+AUXILIARY = {"imagenet_zero_shot", "easy_vqa"}
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +29,16 @@ def tasks(root) -> dict[str, TaskConfig]:
 def test_35_tasks_fill_the_41_rows_of_table_c1_once(tasks, root):
     with open(root / "params" / "paper" / "table_c1.csv", newline="") as file:
         published = {r["row"]: r for r in csv.DictReader(file) if r["domain"] != "average"}
-    assert len(published) == 41 and len(tasks) == 36
-    rows = [(row, task) for name, task in tasks.items() if name != AUXILIARY for row in task.rows]
+    assert len(published) == 41 and len(tasks) == 37
+    table = (task for name, task in tasks.items() if name not in AUXILIARY)
+    rows = [(row, task) for task in table for row in task.rows]
     assert sorted(row for row, _ in rows) == sorted(published)
     families = {"linear eval": {"linear_probe"}, "zero-shot": {"retrieval"},
                 "fine-tuning": {"glue", "multimodal"}}  # fmt: skip
     for row, task in rows:
         assert task.domain == published[row]["domain"]
         assert task.family in families[published[row]["eval"]]
-    assert tasks[AUXILIARY].rows[0] not in published
+    assert all(not set(tasks[name].rows) & set(published) for name in AUXILIARY)
 
 
 def test_hyper_parameters_are_the_published_ones(tasks):
@@ -69,7 +70,8 @@ def test_hyper_parameters_are_the_published_ones(tasks):
 def test_metrics_are_those_of_the_paper(tasks):
     special = {
         "cola": "matthews", "stsb": "pearson", "mrpc": "accuracy_f1", "qqp": "accuracy_f1",
-        "hateful_memes": "auroc", "vqav2": "vqa_score", "flickr30k": "recall", "coco": "recall",
+        "hateful_memes": "auroc", "vqav2": "vqa_score", "easy_vqa": "vqa_score",
+        "flickr30k": "recall", "coco": "recall",
         **dict.fromkeys(("aircraft", "pets", "caltech101", "flowers"), "mean_per_class"),
     }  # fmt: skip
     for name, task in tasks.items():
@@ -113,8 +115,9 @@ def test_counts_of_the_vision_sets_are_those_of_clip_s_table_9(tasks):
 
 def test_the_toy_study_has_every_row(tasks, root):
     config = load_study(root / "params", "toy").config
-    assert set(config.tasks) == set(tasks)
-    assert sorted(name for job in config.evaluate_jobs.values() for name in job) == sorted(tasks)
+    wanted = set(tasks) - {"easy_vqa"}
+    assert set(config.tasks) == wanted
+    assert sorted(name for job in config.evaluate_jobs.values() for name in job) == sorted(wanted)
 
 
 @pytest.mark.parametrize("labelled", [False, True], ids=["real", "stand-in"])
@@ -152,8 +155,8 @@ def test_the_toy_study_names_each_stand_in_as_its_card_does(tasks, root):
 
 
 def test_every_task_reads_its_toy_stand_in(tasks, toy):
-    for name, task in tasks.items():
-        data = load_task(name, task, toy_data(name, toy))
+    for name in sorted(set(tasks) - {"easy_vqa"}):
+        data = load_task(name, tasks[name], toy_data(name, toy))
         match data:
             case LabelledTask():
                 assert len(data.train) > 40, name
