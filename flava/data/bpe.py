@@ -66,7 +66,10 @@ def from_published(vocab_file: str) -> tokenizers.Tokenizer:
     """
     path = expand(vocab_file)
     if not path.is_file():
-        raise DataError(f"Vocabulary file {path} is missing. It is named by 'vocab_file'.")
+        raise DataError(
+            f"Vocabulary file {path} is missing. It is named by 'vocab_file'. CLIP's is "
+            "clip/bpe_simple_vocab_16e6.txt.gz of github.com/openai/CLIP."
+        )
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             lines = file.read().split("\n")

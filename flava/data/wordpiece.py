@@ -33,7 +33,10 @@ def from_published(vocab_file: str) -> tokenizers.Tokenizer:
     """
     path = expand(vocab_file)
     if not path.is_file():
-        raise DataError(f"Vocabulary file {path} is missing. It is named by 'vocab_file'.")
+        raise DataError(
+            f"Vocabulary file {path} is missing. It is named by 'vocab_file'. BERT's is vocab.txt "
+            "of huggingface.co/google-bert/bert-base-uncased (30,522 lines)."
+        )
     try:
         tokens = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
     except UnicodeDecodeError as error:

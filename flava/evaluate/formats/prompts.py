@@ -17,7 +17,8 @@ from flava.evaluate.taskdata import Split, ZeroShotTask, require
 
 HOW_TO_GET = (
     "Set the task's 'prompts' to a folder with classnames.json (names in the order of the sorted "
-    "class folders) and templates.json (texts with one {} each)."
+    "class folders) and templates.json (texts with one {} each). For ImageNet's, run python -m "
+    "flava.evaluate.imagenet_prompts on CLIP's notebook."
 )
 
 
