@@ -19,7 +19,10 @@ class FinetuneConfig(Strict):
     weight_decay: NonNegativeFloat = 0.1
     beta2: Fraction = 0.98
     eps: PositiveFloat = 1e-6
-    dropout: Fraction = 0.1
+    dropout: Fraction = Field(0.1, description="of the head")
+    encoder_dropout: Fraction = Field(
+        0.0, description="attention and residual dropout of the encoders (fairseq's GLUE: 0.1)"
+    )
     schedule: Literal["polynomial", "cosine"] = "polynomial"
     head_hidden: PositiveInt | None = Field(None, description="hidden width of a 2-layer head")
     image_size: PositiveInt | None = Field(None, description="input pixels, if not the model's")

@@ -28,6 +28,7 @@ from flava.evaluate.features import device
 from flava.evaluate.finetune_state import FinetuneState, save_requests
 from flava.evaluate.metrics import METRICS, Predictions, decide
 from flava.evaluate.taskdata import IntArray, SoftLabels, Targets
+from flava.models import set_dropout
 from flava.models.backbone import Backbone
 from flava.prefetch import prefetched, reading_threads
 from flava.train.precision import autocast
@@ -104,6 +105,8 @@ def finetune(
     with torch.random.fork_rng(devices=gpus):
         torch.manual_seed(context.seed)
         backbone = copy.deepcopy(context.model)
+        assert isinstance(backbone, nn.Module)
+        set_dropout(backbone, config.encoder_dropout)
         model = Classifier(backbone, train.has_images, n_outputs, config).to(device())
         return _train(context, model, train, validation, config)
 

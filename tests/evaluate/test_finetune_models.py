@@ -8,12 +8,12 @@ import torch
 
 from flava.config import ClipConfig, FlavaConfig
 from flava.evaluate import finetuned_tasks
-from flava.evaluate.examples import ExampleBatch
-from flava.evaluate.finetune import Classifier
+from flava.evaluate.examples import ExampleBatch, Examples
+from flava.evaluate.finetune import Classifier, finetune
 from flava.evaluate.images import ArrayImages
 from flava.evaluate.taskdata import LabelledTask, SoftLabels, Split
 from flava.models import Clip, Flava
-from tests.evaluate.fakes import VOCAB, context, finetune_config
+from tests.evaluate.fakes import VOCAB, FakeTokenizer, context, finetune_config
 
 FLAVA = FlavaConfig(
     hidden_size=16, num_attention_heads=2, intermediate_size=32, image_layers=1, text_layers=1,
@@ -77,3 +77,25 @@ def test_clip_s_head_reads_both_vectors_side_by_side():
         got = classifier(ExampleBatch(text, attention, None, pixels))
         parts = [model.image_features(pixels), model.text_features(text, attention)]
         assert torch.equal(got, classifier.head(torch.cat(parts, dim=1)))
+
+
+@pytest.mark.parametrize(("kind", "config"), [(Flava, FLAVA), (Clip, CLIP)])
+@pytest.mark.parametrize("encoder_dropout", [0.0, 0.5])
+def test_encoder_dropout_is_of_the_training_alone(kind, config, encoder_dropout):
+    torch.manual_seed(0)
+    model = kind(config).eval()
+    texts = [("the words of a text", None)] * 20
+    split = Split(np.arange(20) % 2, texts=texts)
+    examples = Examples(split, FakeTokenizer(), 16, 16)
+    settings = finetune_config(
+        dropout=0.0, encoder_dropout=encoder_dropout, updates=2, warmup_updates=1, evaluations=1
+    )
+    found = finetune(context("glue", "accuracy", model), examples, examples, 2, settings).model
+    batch = examples.batch(np.arange(4))
+    with torch.no_grad():
+        assert torch.equal(found.eval()(batch), found(batch))
+        found.train()
+        assert torch.equal(found(batch), found(batch)) == (encoder_dropout == 0)
+        model.train()
+        text, attention = batch[:2]
+        assert torch.equal(*(model.text_features(text, attention) for _ in range(2)))

@@ -47,7 +47,9 @@ run.evaluate(config)
 def memes_job(root: Path, output: Path) -> EvaluateJob:
     """Hateful Memes alone: 30 updates, saved every 7, scored twice."""
     values = job(root, output, only=["hateful_memes"]).model_dump(mode="json")
-    values["tasks"]["hateful_memes"]["finetune"] |= {"checkpoint_updates": 7, "dropout": 0.5}
+    values["tasks"]["hateful_memes"]["finetune"] |= {
+        "checkpoint_updates": 7, "dropout": 0.5, "encoder_dropout": 0.2,
+    }  # fmt: skip
     return EvaluateJob.model_validate(values)
 
 

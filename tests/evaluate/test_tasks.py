@@ -53,6 +53,7 @@ def test_hyper_parameters_are_the_published_ones(tasks):
         f = tasks[name].finetune
         assert (f.learning_rate, f.batch_size, f.updates, f.warmup_updates) == expected
         assert (f.weight_decay, f.beta2, f.eps, f.dropout) == (0.1, 0.98, 1e-6, 0.1)
+        assert f.encoder_dropout == 0.1
         assert f.schedule == "polynomial" and f.head_hidden is None
     multimodal = {"vqav2": (1e-4, 44000, 480), "snli_ve": (1e-5, 24000, None),
                   "hateful_memes": (1e-5, 24000, None)}  # fmt: skip
