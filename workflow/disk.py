@@ -9,9 +9,10 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 
-from flava.config import MlmInitConfig
+from flava.config import MlmInitConfig, ToyWorldConfig
 from flava.cost.disk import (
     FLOAT,
+    Inputs,
     codebook_weights,
     encoder_weights,
     feature_bytes,
@@ -121,14 +122,13 @@ def disk_by_column(plan: Plan) -> dict[str, Disk]:
         found[f"init {init.kind}"] += Disk(checkpoints, weights.model)
     for model in plan.models.values():
         found[model.column] += _of_model(model)
-    world = plan.study.config.data.toy_world
-    images = world.task_train + world.task_test if world else None
+    stand_ins = _stand_ins(plan.study.config.data.toy_world)
     for (run, _), evaluation in plan.evaluate_jobs.items():
         model = plan.models[run]
         tuning = finetuning_bytes(evaluation, parameters(model))
         found[evaluation.column] += Disk(finetuning=tuning)
         if evaluation.features is not None:
-            kept, unknown = feature_bytes(evaluation, width(model), images)
+            kept, unknown = feature_bytes(evaluation, width(model), joint(model), stand_ins)
             found[evaluation.column] += Disk(features=kept, unknown=frozenset(unknown))
     return dict(found)
 
@@ -159,6 +159,28 @@ def width(model: RunConfig | ImportJob) -> int:
         return model.flava.hidden_size
     assert model.clip is not None
     return model.clip.vision_width
+
+
+def joint(model: RunConfig | ImportJob) -> int:
+    """Width of the contrastive embeddings."""
+    if isinstance(model, RunConfig) and model.flava:
+        return model.flava.projection_dim
+    assert model.clip is not None
+    return model.clip.embed_dim
+
+
+def _stand_ins(world: ToyWorldConfig | None) -> dict[str, Inputs] | None:
+    """Images and texts of the toy world's tasks, by family."""
+    if world is None:
+        return None
+    from flava.data.toy.write_vision import TEMPLATES, zero_shot_names
+
+    shown = world.task_test // 2  # of retrieval, each with five captions
+    return {
+        "linear_probe": Inputs(world.task_train + world.task_test, 0),
+        "retrieval": Inputs(shown, 5 * shown),
+        "zero_shot": Inputs(world.task_test, len(TEMPLATES) * len(zero_shot_names())),
+    }
 
 
 def size_text(size: float) -> str:

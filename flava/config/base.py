@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 Arch = Literal["flava", "clip", "clip_released"]
 Objective = Literal["mim", "mlm", "global_contrastive", "mmm_image", "mmm_text", "itm"]

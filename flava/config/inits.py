@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from flava.config.base import Fraction, NonNegativeFloat, PositiveFloat, Schedule, Strict
+from flava.config.base import Dropout, Fraction, NonNegativeFloat, PositiveFloat, Schedule, Strict
 from flava.config.training import LoopConfig, OptimConfig
 
 Layout = Literal[
@@ -66,7 +66,7 @@ class MlmInitConfig(LoopConfig):
     updates: PositiveInt = Field(125_000, description="supplement B.1")
     batch_size: PositiveInt = Field(2048, description="samples an update (supplement B.1)")
     text_length: PositiveInt = Field(512, description="tokens of a sample (RoBERTa)")
-    dropout: Fraction = Field(0.0, description="Table A.1; RoBERTa has 0.1")
+    dropout: Dropout = Field(0.0, description="Table A.1; RoBERTa has 0.1")
     validation_fraction: Fraction = Field(
         0.01, description="of the samples, held out; their MLM loss chooses the checkpoint (B.1)"
     )

@@ -6,7 +6,15 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from flava.config.base import Domain, Fraction, Metric, NonNegativeFloat, PositiveFloat, Strict
+from flava.config.base import (
+    Domain,
+    Dropout,
+    Fraction,
+    Metric,
+    NonNegativeFloat,
+    PositiveFloat,
+    Strict,
+)
 
 
 class FinetuneConfig(Strict):
@@ -19,8 +27,8 @@ class FinetuneConfig(Strict):
     weight_decay: NonNegativeFloat = 0.1
     beta2: Fraction = 0.98
     eps: PositiveFloat = 1e-6
-    dropout: Fraction = Field(0.1, description="of the head")
-    encoder_dropout: Fraction = Field(
+    dropout: Dropout = Field(0.1, description="of the head")
+    encoder_dropout: Dropout = Field(
         0.0, description="attention and residual dropout of the encoders (fairseq's GLUE: 0.1)"
     )
     schedule: Literal["polynomial", "cosine"] = "polynomial"

@@ -6,9 +6,9 @@ Torch is imported where it is needed: who plans without asking for bytes does no
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flava.config import LoopConfig
 from flava.jobs import (
@@ -26,8 +26,15 @@ if TYPE_CHECKING:
 
 FLOAT = 4  # weights, both moments of AdamW and features are float32
 MOMENTS = 2
-PROBED = ("linear_probe", "retrieval", "zero_shot")  # families whose image features are kept
+PROBED = ("linear_probe", "retrieval", "zero_shot")  # families whose features are kept
 FINETUNED = ("glue", "multimodal")
+
+
+class Inputs(NamedTuple):
+    """What a task's frozen features are made of; texts are captions, or prompts."""
+
+    images: int
+    texts: int
 
 
 @dataclass(frozen=True)
@@ -116,27 +123,34 @@ def token_bytes(job: CodebookJob, images: int) -> int:
 
 
 def feature_bytes(
-    job: EvaluateJob, width: int, stand_in_images: int | None
+    job: EvaluateJob, width: int, joint: int, stand_ins: Mapping[str, Inputs] | None
 ) -> tuple[int, set[str]]:
-    """(bytes, names of tasks left out) of the frozen image features that an evaluation job keeps.
+    """(bytes, names of tasks left out) of the frozen features that an evaluation job keeps.
 
     Args:
-        width: of the image encoder.
-        stand_in_images: images of a stand-in task; None: not known, such tasks are left out.
+        width: of the image encoder, whose features are probed.
+        joint: width of the contrastive embeddings.
+        stand_ins: by family, of a stand-in task; None: not known, such tasks are left out.
     """
     total = 0
     unknown: set[str] = set()
     for name, spec in job.tasks.items():
-        if spec.task.family not in PROBED:
+        family = spec.task.family
+        if family not in PROBED:
             continue
-        images = stand_in_images if spec.data.stand_in else _official(spec.task.counts)
-        if images is None:
+        if spec.data.stand_in:
+            inputs = None if stand_ins is None else stand_ins[family]
+        else:
+            inputs = _official(spec.task.counts)
+        if inputs is None:
             unknown.add(name)
             continue
+        images, texts = inputs
         limits = (spec.data.train_limit, spec.data.test_limit)
         if None not in limits:
             images = min(images, sum(limit or 0 for limit in limits))
-        total += images * width * FLOAT
+        each = width if family == "linear_probe" else joint
+        total += (images + texts) * each * FLOAT
     return total, unknown
 
 
@@ -152,10 +166,11 @@ def finetuning_bytes(job: EvaluateJob, parameters: int) -> int:
     return (tasks + 1) * FLOAT * parameters * (MOMENTS + 2) if tasks else 0
 
 
-def _official(counts: dict[str, int]) -> int | None:
+def _official(counts: dict[str, int]) -> Inputs | None:
     others = ("captions", "classes", "templates")
     images = {key: n for key, n in counts.items() if key not in others}
-    return sum(images.values()) if images else None
+    texts = counts.get("captions", counts.get("classes", 0) * counts.get("templates", 0))
+    return Inputs(sum(images.values()), texts) if images else None
 
 
 _known: dict[object, int] = {}

@@ -1,8 +1,9 @@
 """Frozen features on disk by what they are made of, so that they are extracted once.
 
 The key of a file is a hash of the model's files, the name of its function, what it reads (the
-images' content and size, or the texts' token ids, in their order) and FEATURE_CODE. A file that
-differs from its recorded checksum is reported and made anew. The folder may be deleted at any time.
+images' content and size, or the texts' token ids, in their order) and what computes it: the code of
+CODE, the versions of torch and Pillow, the kind of device. A file that differs from its recorded
+checksum is reported and made anew. The folder may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -10,28 +11,34 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import PIL
+import torch
 
 from flava.errors import DataError
 from flava.evaluate.features import (
     FeatureArray,
     ImageFunction,
     TextFunction,
+    device,
     distinct_tokens,
     image_features,
     text_features,
     token_features,
 )
 from flava.evaluate.taskdata import Images, IntArray
-from flava.io import atomic_path, read_json, sha256_file, sha256_json, write_json
+from flava.io import atomic_path, read_json, sha256_file, sha256_json, sha256_parts, write_json
 
 if TYPE_CHECKING:
     from flava.data.tokenizer import Tokenizer
 
-FEATURE_CODE = 1  # to be raised whenever the same model gives other features of the same input
+PACKAGE = Path(__file__).parents[1]
+# Modules that decide which features a model gives of an input; any edit of them counts.
+CODE = ("models/*.py", "data/transforms.py", "evaluate/features.py", "evaluate/images.py")
 MODEL_FILES = ("config.json", "model.safetensors")
 
 
@@ -102,7 +109,7 @@ class FeatureCache:
     ) -> FeatureArray:
         """The (n, D) features of a file, which `extract` makes where there is none."""
         assert self.folder is not None
-        parts = {"code": FEATURE_CODE, "model": self.model, "count": n, **of}
+        parts = {**computed_by(PACKAGE), "model": self.model, "count": n, **of}
         path = self.folder / f"{sha256_json(parts)}.npy"
         found_ND = _load(path, n)
         if found_ND is None:
@@ -111,13 +118,28 @@ class FeatureCache:
         return found_ND
 
 
+@cache
+def computed_by(package: Path) -> dict[str, str | int]:
+    """Code, libraries and kind of device that make features; `package` is the folder of flava."""
+    files = [path for pattern in CODE for path in sorted(package.glob(pattern))]
+    code = sha256_parts(path.read_bytes() for path in files)
+    return {
+        "code": code,
+        "torch": torch.__version__,
+        "pillow": PIL.__version__,
+        "device": device().type,
+    }
+
+
 NO_CACHE = FeatureCache(None, "")
 
 
 def _save(path: Path, features_ND: FeatureArray, parts: dict[str, str | int]) -> None:
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.save(file, features_ND, allow_pickle=False)
-    write_json(path.with_suffix(".json"), {"sha256": sha256_file(path), "of": parts})
+    """The record first: who finds the features finds it too."""
+    with atomic_path(path) as temporary:
+        with open(temporary, "wb") as file:
+            np.save(file, features_ND, allow_pickle=False)
+        write_json(path.with_suffix(".json"), {"sha256": sha256_file(temporary), "of": parts})
 
 
 def _load(path: Path, n: int) -> FeatureArray | None:

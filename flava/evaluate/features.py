@@ -113,7 +113,7 @@ def _checked(features_ND: Tensor, what: str) -> FeatureArray:
     bad = (~torch.isfinite(features_ND)).any(dim=1)
     if bad.any():
         raise TrainingError(
-            f"{what}: features of {int(bad.sum())} of {len(bad)} examples are not finite (first: "
-            f"example {int(bad.nonzero()[0, 0])}). The model's weights are broken: train it anew."
+            f"{what}: features of {int(bad.sum())} of {len(bad)} different inputs are not finite. "
+            "The model's weights are broken: train it anew."
         )
     return features_ND.numpy().astype(np.float32, copy=False)

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import argparse
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from flava.errors import DataError, run_cli
+from flava.evaluate.formats.prompts import check_templates
 from flava.evaluate.formats.text_files import read_json
 from flava.io import write_json
 
+ArgT = TypeVar("ArgT")
+FoundT = TypeVar("FoundT")
 LISTS = {"imagenet_classes": ("classnames", 1000), "imagenet_templates": ("templates", 80)}
 
 
@@ -24,33 +28,43 @@ def write_prompts(notebook: Path, output: Path) -> dict[str, int]:
     """Writes imagenet_classnames.json and imagenet_templates.json; their lengths by file.
 
     Raises:
-        DataError: it is no notebook, or has not both lists with 1,000 and 80 texts.
+        DataError: it is no notebook, has not both lists with 1,000 and 80 texts, a template has not
+            one {}, or the folder cannot be written.
     """
-    found = {name: value for name, value in _assigned(notebook) if name in LISTS}
-    for name, (_, count) in LISTS.items():
-        texts = found.get(name)
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise DataError(f"{notebook} sets no list of texts '{name}': is it CLIP's notebook?")
-        if len(texts) != count:
-            raise DataError(f"{notebook}: '{name}' has {len(texts)} texts, {count} expected.")
-    for name, (kind, _) in LISTS.items():
-        write_json(output / f"imagenet_{kind}.json", found[name])
+    assigned = dict(_assigned(notebook))
+    found = {name: _texts(assigned.get(name), name, str(notebook)) for name in LISTS}
+    check_templates(found["imagenet_templates"], str(notebook))
+    try:
+        for name, (kind, _) in LISTS.items():
+            write_json(output / f"imagenet_{kind}.json", found[name])
+    except OSError as error:
+        raise DataError(f"{output} cannot be written ({error}). Name another --output.") from None
     return {f"imagenet_{kind}.json": count for kind, count in LISTS.values()}
+
+
+def _texts(value: object, name: str, where: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(text, str) and text for text in value):
+        raise DataError(f"{where} sets no list of texts '{name}': is it CLIP's notebook?")
+    count = LISTS[name][1]
+    if len(value) != count:
+        raise DataError(f"{where}: '{name}' has {len(value)} texts, {count} expected.")
+    return list(value)
 
 
 def _assigned(notebook: Path) -> Iterator[tuple[str, object]]:
     """(name, value) of every literal that a code cell assigns; later ones come later."""
     for source in _code(notebook):
-        try:
-            statements = ast.parse(source).body
-        except SyntaxError:  # a cell with a shell command or a magic
-            continue
-        for statement in statements:
+        for statement in _parsed(ast.parse, source, ast.Module([], [])).body:
             if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-                try:
-                    yield statement.targets[0].id, ast.literal_eval(statement.value)
-                except ValueError:  # no literal
-                    continue
+                yield statement.targets[0].id, _parsed(ast.literal_eval, statement.value, None)
+
+
+def _parsed(parse: Callable[[ArgT], FoundT], code: ArgT, otherwise: FoundT) -> FoundT:
+    """A cell with a shell command is no Python, and most values are no literals."""
+    try:
+        return parse(code)
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        return otherwise
 
 
 def _code(notebook: Path) -> list[str]:

@@ -10,6 +10,8 @@ import torch
 from flava.config import TaskConfig, TaskData
 from flava.cost.disk import (
     FLOAT,
+    PROBED,
+    Inputs,
     codebook_weights,
     encoder_weights,
     feature_bytes,
@@ -69,7 +71,7 @@ def job_of(plan: Plan, **tasks: EvaluateTask) -> EvaluateJob:
     return first.model_copy(update={"tasks": tasks})
 
 
-def test_features_are_of_the_images_that_are_probed(plan: Plan) -> None:
+def test_features_are_of_what_is_probed_and_searched(plan: Plan) -> None:
     known = {name: task for job in plan.evaluate_jobs.values() for name, task in job.tasks.items()}
 
     def real(name: str, **data: int) -> EvaluateTask:
@@ -77,17 +79,21 @@ def test_features_are_of_the_images_that_are_probed(plan: Plan) -> None:
         found: TaskData = known[name].data.model_copy(update={"stand_in": None, **data})
         return EvaluateTask(task=task, data=found)
 
-    def size(stand_in: int | None = None, **tasks: EvaluateTask) -> tuple[int, set[str]]:
-        return feature_bytes(job_of(plan, **tasks), 32, stand_in)
+    def size(stand_in: Inputs | None = None, **tasks: EvaluateTask) -> tuple[int, set[str]]:
+        stand_ins = None if stand_in is None else dict.fromkeys(PROBED, stand_in)
+        return feature_bytes(job_of(plan, **tasks), 32, 16, stand_ins)
 
     images = 60_000 + 10_000
     assert size(mnist=real("mnist")) == (images * 32 * FLOAT, set())
     limited = real("mnist", train_limit=500, test_limit=100)
     assert size(mnist=limited) == (600 * 32 * FLOAT, set())
-    assert size(flickr30k=real("flickr30k")) == (1000 * 32 * FLOAT, set())
+    assert size(flickr30k=real("flickr30k")) == (6000 * 16 * FLOAT, set())
+    prompts = 1000 * 80
+    zero_shot = (50_000 + prompts) * 16 * FLOAT
+    assert size(imagenet_zero_shot=real("imagenet_zero_shot")) == (zero_shot, set())
     assert size(cola=real("cola")) == (0, set())
     assert size(mnist=known["mnist"]) == (0, {"mnist"})
-    assert size(300, mnist=known["mnist"]) == (300 * 32 * FLOAT, set())
+    assert size(Inputs(300, 9), mnist=known["mnist"]) == (309 * 32 * FLOAT, set())
 
 
 def test_fine_tuning_is_kept_until_its_job_has_scores(plan: Plan) -> None:

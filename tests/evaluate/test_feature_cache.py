@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from flava.config import ProbeConfig
 from flava.errors import DataError, TrainingError
-from flava.evaluate import retrieval, vision, zero_shot
+from flava.evaluate import feature_cache, retrieval, vision, zero_shot
 from flava.evaluate.feature_cache import FeatureCache
 from flava.evaluate.formats.rendered_sst2 import DrawnTexts
 from flava.evaluate.images import ArrayImages, EncodedImages, ImageSource
@@ -145,6 +147,22 @@ def test_zero_shot_prompts_use_it_too(cache):
         model = Counted()
         zero_shot.evaluate(context("zero_shot", model=model, cache=cache), data)
         assert (model.seen, model.read) == expected
+
+
+def test_edited_code_extracts_anew(cache, tmp_path, monkeypatch):
+    """Only the code that decides what a feature is."""
+    package = tmp_path / "flava"
+    shutil.copytree(feature_cache.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(feature_cache, "PACKAGE", package)
+    seen = []
+    for edited in (None, "models/encoders.py", "data/transforms.py", "evaluate/metrics.py"):
+        if edited is not None:
+            with open(package / edited, "a") as file:
+                file.write("# another version\n")
+        feature_cache.computed_by.cache_clear()
+        seen.append(probe(cache, task(tmp_path / "a.zip"))[0])
+    assert seen == [40, 40, 40, 0]
+    assert feature_cache.computed_by(package).keys() == {"code", "torch", "pillow", "device"}
 
 
 def test_digests_follow_content_and_order(tmp_path):

@@ -26,6 +26,8 @@ def test_both_lists_are_written_and_no_cell_is_run(tmp_path):
     path = notebook(
         tmp_path / "n.ipynb",
         "! pip install ftfy",
+        "nul = '\x00'",
+        "imagenet_templates = {[]}",
         f"open({str(harm)!r}, 'w'); device = open('gpu')",
         "imagenet_classes = ['an older list']",
         f"imagenet_classes = {NAMES}",
@@ -48,6 +50,10 @@ def test_both_lists_are_written_and_no_cell_is_run(tmp_path):
             "has 999 texts, 1000",
         ),
         (f"imagenet_classes = {NAMES}\nimagenet_templates = [1]", "sets no list of texts"),
+        (
+            f"imagenet_classes = {NAMES}\nimagenet_templates = {[*TEMPLATES[:-1], '{} and {}']}",
+            "template '{} and {}' must have exactly one",
+        ),
         (None, "is not a Jupyter notebook"),
     ],
 )
@@ -65,3 +71,12 @@ def test_another_file_is_refused_and_nothing_written(tmp_path, cell, message):
 def test_a_missing_notebook_says_where_to_get_it(tmp_path):
     with pytest.raises(DataError, match=r"github\.com/openai/CLIP"):
         write_prompts(tmp_path / "n.ipynb", tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    path = notebook(
+        tmp_path / "n.ipynb", f"imagenet_classes = {NAMES}\nimagenet_templates = {TEMPLATES}"
+    )
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match=r"cannot be written .* Name another --output"):
+        write_prompts(path, tmp_path / "file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import numpy as np
@@ -390,10 +391,34 @@ def test_protocol(validation):
     assert score.details["validation examples"] == (40 if validation else 8)
 
 
+@pytest.mark.parametrize("validation", [False, True])
+def test_the_last_fit_has_train_and_validation_and_is_the_one_scored(monkeypatch, validation):
+    """The model of the last fit is replaced by one that is always wrong: so must the score be."""
+    data, fits = vision_task(validation=validation), []
+
+    def spied(problem, penalty, max_iterations, start):
+        fits.append((len(problem.labels_N), penalty))
+        return fit(problem, penalty, max_iterations, start)
+
+    monkeypatch.setattr(vision, "fit", spied)
+    (score,) = vision.evaluate(context("linear_probe"), data, ProbeConfig(steps=24))
+    assert fits == [(80 if validation else 40, score.details["lambda"])]
+
+    def inverted(*arguments):
+        model = fit(*arguments)
+        return dataclasses.replace(
+            model, weights_CD=-model.weights_CD, intercept_C=-model.intercept_C
+        )
+
+    monkeypatch.setattr(vision, "fit", inverted)
+    (wrong,) = vision.evaluate(context("linear_probe"), data, ProbeConfig(steps=24))
+    assert wrong.value == pytest.approx(100 - score.value)
+
+
 def test_broken_features_name_the_task():
     model = FakeBackbone()
     model.patches.bias.data[0] = float("nan")
-    with pytest.raises(TrainingError, match="task 'fake': features of 40 of 40 examples"):
+    with pytest.raises(TrainingError, match="task 'fake': features of 40 of 40 different inputs"):
         vision.evaluate(context("linear_probe", model=model), vision_task(), ProbeConfig())
 
 

@@ -180,8 +180,8 @@ def test_cached_features_give_the_same_scores(world, outputs, tmp_path):
         if name == "first":
             written = {p: p.stat().st_mtime_ns for p in (tmp_path / "features").iterdir()}
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "features").iterdir()} == written
-    # The probe's two splits, the retrieval set and the zero-shot set, each with its record.
-    assert len(written) == 2 * 4
+    # The probe's two splits, images and captions, images and prompts, each with its record.
+    assert len(written) == 2 * 6
     rows = {score["row"]: score for score in read_json(outputs["flava"])["scores"]}
     for score in read_json(tmp_path / "second.json")["scores"]:
         assert score == rows[score["row"]]

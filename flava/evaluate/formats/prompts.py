@@ -68,10 +68,15 @@ def read_prompts(data: TaskData) -> tuple[list[str], list[str]]:
         raise DataError(f"The task at {data.path} names no prompts. {HOW_TO_GET}")
     folder = expand(data.prompts)
     names, templates = (_texts(folder, kind) for kind in ("classnames", "templates"))
+    check_templates(templates, str(folder))
+    return names, templates
+
+
+def check_templates(templates: list[str], where: str) -> None:
+    """Raises DataError, with `where` they are, if one has not exactly one {}."""
     for template in templates:
         if template.count("{}") != 1:
-            raise DataError(f"{folder}: template '{template}' must have exactly one {{}}.")
-    return names, templates
+            raise DataError(f"{where}: template '{template}' must have exactly one {{}}.")
 
 
 def _texts(folder: Path, kind: str) -> list[str]:
