@@ -95,17 +95,24 @@ def test_every_row_has_a_whole_card(tasks):
 
 
 # Sizes of CLIP's Table 9 that the card's counts do not add up to, each with the number.
-OTHER_THAN_CLIP = {"ucf101": (9537, 1794), "fer2013": (32140, 3574)}
+OTHER_THAN_CLIP = {
+    "ucf101": (9537, 1794), "fer2013": (32140, 3574), "caltech101": (3060, 6085),
+}  # fmt: skip
 
 
 def test_counts_of_the_vision_sets_are_those_of_clip_s_table_9(tasks):
     """Training pictures are train and validation; differences are said on the card."""
     table = {
-        "eurosat": (10000, 5000), "gtsrb": (26640, 12630), "kitti": (6770, 711),
+        "imagenet": (1281167, 50000), "food101": (75750, 25250), "cifar10": (50000, 10000),
+        "cifar100": (50000, 10000), "cars": (8144, 8041), "aircraft": (6667, 3333),
+        "dtd": (3760, 1880), "pets": (3680, 3669),
+        "flowers": (2040, 6149), "stl10": (1000, 8000), "eurosat": (10000, 5000),
+        "gtsrb": (26640, 12630), "kitti": (6770, 711),
         "pcam": (294912, 32768), "clevr": (2000, 500), "sun397": (19850, 19850),
         "sst": (7792, 1821), "country211": (42200, 21100), "mnist": (60000, 10000),
         **OTHER_THAN_CLIP,
     }  # fmt: skip
+    assert set(table) == {n for n, t in tasks.items() if t.family == "linear_probe"}
     for name, sizes in table.items():
         counts = tasks[name].counts
         found = (counts["train"] + counts.get("validation", 0), counts["test"])
