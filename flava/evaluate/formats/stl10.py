@@ -15,8 +15,8 @@ from flava.evaluate.taskdata import IntArray, LabelledTask, PixelArray, Split, c
 
 HOW_TO_GET = "Unpack stl10_binary.tar.gz of cs.stanford.edu/~acoates/stl10 there."
 SIDE = 96
-# The set's protocol trains on ten folds of 1,000 and reports their mean. CLIP's Table 9 counts
-# 1,000 training images and does not say which; here it is the first fold.
+# The set's protocol trains on ten folds of 1,000 and reports their mean, and so does CLIP (its
+# issue 45); here it is the first fold (docs/deviations.md).
 FOLD = 0
 
 
