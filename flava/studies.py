@@ -16,6 +16,7 @@ from flava.config import (
     ProbeConfig,
     StudyConfig,
     TaskConfig,
+    TaskData,
 )
 from flava.errors import ConfigError, unknown_name
 from flava.jobs import EvaluateTask, ImportJob, RunConfig, parse, with_own_checkpoints
@@ -314,10 +315,7 @@ def _check_study(study: Study, where: str) -> None:
         if task not in study.tasks:
             raise ConfigError(unknown_name("task", task, list(study.tasks), where))
     for task, data in config.tasks.items():
-        known = study.tasks[task].split_counts
-        if data.split is not None and known and data.split not in known:
-            key = f"{where}: tasks.{task}.split"
-            raise ConfigError(unknown_name("split", data.split, list(known), key))
+        _check_task_data(study.tasks[task], data, f"{where}: tasks.{task}")
     for task in listed:
         if task not in config.tasks:
             raise ConfigError(unknown_name("task without data", task, list(config.tasks), where))
@@ -325,6 +323,22 @@ def _check_study(study: Study, where: str) -> None:
         raise ConfigError(f"{where}: evaluate_jobs names a task twice.")
     _check_selection(study, where)
     _check_sizes(config, where)
+
+
+def _check_task_data(task: TaskConfig, data: TaskData, where: str) -> None:
+    """A set that is given as the real one is whole, and its official split is scored."""
+    known = task.split_counts
+    if data.split is not None and known and data.split not in known:
+        raise ConfigError(unknown_name("split", data.split, list(known), f"{where}.split"))
+    if data.stand_in is not None:
+        return
+    label = "Name what it is under 'stand_in', which labels the row."
+    if data.train_limit is not None or data.test_limit is not None:
+        raise ConfigError(f"{where}: a part of {task.title} is not the real set. {label}")
+    if data.split not in (None, "test") and not known:
+        raise ConfigError(
+            f"{where}: split '{data.split}' of {task.title} is not the official one. {label}"
+        )
 
 
 def _check_selection(study: Study, where: str) -> None:

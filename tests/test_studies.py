@@ -132,6 +132,14 @@ REFUSED = {
         lambda t: t["tasks"]["hateful_memes"].update(split="sen"),
         r"tasks\.hateful_memes\.split: unknown split 'sen'. Did you mean 'seen'\?",
     ),
+    "part of a real set": (
+        lambda t: t["tasks"]["mnist"].update(stand_in=None, test_limit=10),
+        r"tasks\.mnist: a part of MNIST is not the real set\. Name what it is under 'stand_in'",
+    ),
+    "another split of a real set": (
+        lambda t: t["tasks"]["coco"].update(stand_in=None, split="val"),
+        r"tasks\.coco: split 'val' of COCO retrieval is not the official one",
+    ),
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from flava.config import SourceConfig
-from flava.data.archive import IMAGE_SUFFIXES, MAX_FILE_BYTES, Archive
+from flava.data.archive import IMAGE_SUFFIXES, MAX_FILE_BYTES, UNREADABLE, Archive
 from flava.data.lines import numbered_lines
 from flava.data.paths import expand
 from flava.data.source_images import image_folder
@@ -127,9 +127,10 @@ def _devkit_file(path: Path, name: str) -> Path:
 
 def _synsets(path: Path) -> dict[int, str]:
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         synsets = loadmat(path, squeeze_me=True)["synsets"]
         return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
-    except (KeyError, ValueError, TypeError, NotImplementedError, IndexError) as error:
+    except (MatReadError, TypeError, IndexError, *UNREADABLE) as error:
         raise DataError(f"{path} is not the development kit's meta.mat ({error}).") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def _idx(folder: Path, name: str, magic: int, dims: int) -> tuple[NDArray[np.uin
     path = first_existing(folder, [f"{name}.gz", name], "idx file")
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} is truncated or not gzip ({error}).") from None
     header = 4 * (1 + dims)
     numbers = np.frombuffer(data[:header], dtype=">i4") if len(data) >= header else np.zeros(1, int)

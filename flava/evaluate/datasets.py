@@ -113,14 +113,22 @@ def load_task(name: str, task: TaskConfig, data: TaskData) -> TaskSet:
             f"({task.licence}), bring it to the layout '{data.adapter}' of docs/evaluation.md, or "
             "take the task out of the study."
         )
-    found: TaskSet
-    if task.family == "glue":
-        found = glue_tsv.load(path, data, name)
-    else:
-        found = READERS[task.family][data.adapter](path, data)
+    found = _read(name, task, data, path)
     if data.stand_in is None:
         check_counts(name, task, path, found.counts, data.split)
     return found.limited(data.train_limit, data.test_limit)
+
+
+def _read(name: str, task: TaskConfig, data: TaskData, path: Path) -> TaskSet:
+    """Its adapter's reading; every refusal says where the set comes from."""
+    try:
+        if task.family == "glue":
+            return glue_tsv.load(path, data, name)
+        return READERS[task.family][data.adapter](path, data)
+    except DataError as error:
+        if data.stand_in is not None or task.obtain in str(error):
+            raise
+        raise DataError(f"{error} The set comes from {task.obtain}.") from None
 
 
 def official_counts(task: TaskConfig, split: str | None) -> dict[str, int]:

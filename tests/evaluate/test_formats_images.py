@@ -136,9 +136,11 @@ def test_good_and_missing_mnist(tmp_path):
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte\[.gz\] is missing. Download"):
         load("mnist", "linear_probe", "mnist_idx", tmp_path)
-    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"junk")
-    with pytest.raises(DataError, match="not a valid gzip"):
-        load("mnist", "linear_probe", "mnist_idx", tmp_path)
+    whole = gzip.compress(np.random.default_rng(0).bytes(9999))
+    for damaged in (b"junk", whole[:999], whole[:500] + b"\xff" * 99 + whole[599:]):
+        (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(damaged)
+        with pytest.raises(DataError, match="not a valid gzip"):
+            load("mnist", "linear_probe", "mnist_idx", tmp_path)
 
 
 # --- Captions

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.io import loadmat
+from scipy.io import loadmat, savemat
 
 from flava.data.toy.layouts_a import write_mat
 from flava.errors import DataError
@@ -27,6 +27,14 @@ def load(adapter, path, family="linear_probe", **changes):
 def first_line(path: Path, new: str) -> None:
     lines = path.read_text().splitlines()
     path.write_text("\n".join([new, *lines[1:]]) + "\n")
+
+
+def spoil_bytes(path):
+    """Rewrites a MATLAB file compressed, with a stretch of its middle overwritten."""
+    values = {k: v for k, v in loadmat(path).items() if not k.startswith("__")}
+    savemat(path, values, do_compression=True)
+    whole, middle = path.read_bytes(), path.stat().st_size // 2
+    path.write_bytes(whole[:middle] + b"\xff" * 40 + whole[middle + 40 :])
 
 
 def spoil_mat(path: Path, key: str, change) -> None:
@@ -112,6 +120,8 @@ BAD = {
         r"cars_test_annos_withlabels.mat is missing. .*cars_test_annos.mat has no labels"),
     "cars: no MATLAB file": ("cars", lambda r: (r / "devkit/cars_meta.mat").write_text("x"),
         r"cars_meta.mat is not a readable MATLAB file"),
+    "cars: damaged inside": ("cars", lambda r: spoil_bytes(r / "devkit/cars_train_annos.mat"),
+        r"cars_train_annos.mat is not a readable MATLAB file"),
     "cars: no annotations": ("cars",
         lambda r: write_mat(r / "devkit/cars_train_annos.mat", {"x": np.ones((1, 2))}),
         r"cars_train_annos.mat has no variable 'annotations'"),

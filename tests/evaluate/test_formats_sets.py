@@ -116,6 +116,24 @@ def test_unpacked_archives_read_as_packed_ones_do(written, tmp_path):
         assert (a.images.pixels(rows, 16) == b.images.pixels(rows, 16)).all()
 
 
+@pytest.mark.parametrize("written", ["eurosat"], indirect=True)
+def test_eurosat_s_later_archive(written):
+    """Zenodo's file has another name and another top folder."""
+    name, path, _ = written
+    first = load(name, path)
+    with zipfile.ZipFile(path / "EuroSAT.zip") as archive:
+        members = {
+            member.replace("2750", "EuroSAT_RGB", 1): archive.read(member)
+            for member in archive.namelist()
+        }
+    (path / "EuroSAT.zip").unlink()
+    write_zip(path / "EuroSAT_RGB.zip", members)
+    later = load(name, path)
+    assert any(member.startswith("EuroSAT_RGB/") for member in members)
+    assert (first.counts, first.classes) == (later.counts, later.classes)
+    assert (first.train.targets == later.train.targets).all()
+
+
 # --- Bad files: set, file to damage, what to make of it (None: delete), message
 
 FIRST_LABEL = "GTSRB/Training/00000/GT-00000.csv"

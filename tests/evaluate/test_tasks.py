@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flava.config import TaskConfig, ToyWorldConfig
+from flava.config import TaskConfig, TaskData, ToyWorldConfig
 from flava.errors import DataError
 from flava.evaluate.datasets import load_task
 from flava.evaluate.formats.glue_tsv import LAYOUTS
@@ -136,6 +136,15 @@ def test_a_set_of_another_size_is_refused_unless_it_is_called_a_stand_in(tasks, 
         return
     with pytest.raises(DataError, match=r"not the official SST-2 \(train: 60 found, 67349 expec"):
         load_task("sst2", tasks["sst2"], data)
+
+
+def test_every_refusal_of_a_real_set_says_where_it_comes_from(tasks, tmp_path):
+    data = TaskData(adapter="image_folder", path=str(tmp_path))
+    with pytest.raises(DataError, match=r"no picture files .* comes from .*country211"):
+        load_task("country211", tasks["country211"], data)
+    with pytest.raises(DataError) as found:
+        load_task("country211", tasks["country211"], data.model_copy(update={"stand_in": "mine"}))
+    assert "comes from" not in str(found.value)
 
 
 def test_the_text_of_a_card_is_no_part_of_a_jobs_configuration(tasks):

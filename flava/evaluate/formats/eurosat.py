@@ -16,7 +16,8 @@ A_CLASS = 1500  # of 2,000 to 3,000: CLIP (Table 9) has 10,000 + 5,000 pictures 
 
 
 def load(path: Path, data: TaskData) -> LabelledTask:
-    """2750/<class>/<file> (EuroSAT.zip as it is, or unpacked): 1,500 pictures of each class.
+    """<top>/<class>/<file> of EuroSAT.zip (top 2750) or EuroSAT_RGB.zip, as it is or unpacked:
+    1,500 pictures of each class.
 
     Two thirds are trained on, one third is scored, drawn with a fixed seed; a class with fewer
     pictures is split in the same proportion.
@@ -24,8 +25,8 @@ def load(path: Path, data: TaskData) -> LabelledTask:
     Raises:
         DataError: there is no picture, one is in no class folder, or a class has fewer than 3.
     """
-    packed = pictures(path / "EuroSAT") or pictures(path / "2750")
-    source = ImageSource(packed or path)
+    found = (pictures(path / name) for name in ("EuroSAT", "EuroSAT_RGB", "2750"))
+    source = ImageSource(next((packed for packed in found if packed), path))
     rng = np.random.default_rng(SPLIT_SEED)
     train: list[Listed] = []
     test: list[Listed] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def read_idx(path: Path) -> PixelArray:
         raw = gzip.decompress(zipped.read_bytes()) if zipped.is_file() else path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path}[.gz] is missing. Download MNIST's four idx files there.") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{zipped} is not a valid gzip file ({error}).") from None
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] != UNSIGNED_BYTE:
         raise DataError(f"{path} is not an idx file of unsigned bytes (bad magic number).")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from flava.data.archive import UNREADABLE
 from flava.errors import DataError
 from flava.evaluate.formats import text_files
 from flava.evaluate.formats.examples import found_at
@@ -95,7 +96,7 @@ class Release:
             return loadmat(path, squeeze_me=True)[key]
         except KeyError:
             raise DataError(f"{path} has no variable '{key}'. {self.how_to_get}") from None
-        except (MatReadError, ValueError, TypeError, OSError, NotImplementedError) as error:
+        except (MatReadError, TypeError, *UNREADABLE) as error:
             raise DataError(f"{path} is not a readable MATLAB file ({error}).") from None
 
     def images(self, folder: str) -> ImageSource:

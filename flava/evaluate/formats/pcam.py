@@ -88,7 +88,10 @@ def _split(folder: Path, name: str) -> Split:
     file = labels.file.filename
     if labels.dtype.kind not in "ui" or labels.size != labels.shape[0]:
         raise DataError(f"{file}: 'y' is {labels.dtype} {labels.shape}, expected one integer each.")
-    label_N = np.asarray(labels[...]).astype(np.int64).reshape(-1)
+    try:
+        label_N = np.asarray(labels[...]).astype(np.int64).reshape(-1)
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error}).") from None
     shape = pictures_NHWC.shape
     if pictures_NHWC.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3:
         raise DataError(
