@@ -167,7 +167,7 @@ def finetuning_bytes(job: EvaluateJob, parameters: int) -> int:
 
 
 def _official(counts: dict[str, int]) -> Inputs | None:
-    others = ("captions", "classes", "templates")
+    others = ("captions", "classes", "templates", "folds")
     images = {key: n for key, n in counts.items() if key not in others}
     texts = counts.get("captions", counts.get("classes", 0) * counts.get("templates", 0))
     return Inputs(sum(images.values()), texts) if images else None

@@ -108,18 +108,23 @@ def pixels(split: Split) -> FeatureArray:
 def regress(context: Context, data: LabelledTask, describe: Describe) -> Score:
     """Regression on the features of `describe`: logistic, its lambda by held-out examples, or for
     values ridge, its penalty by leaving one training example out."""
-    train = data.train
-    if data.validation is not None:
-        held, fitted = data.validation, train
-    else:
-        keep, out = hold_out(train, HELD_OUT, context.seed)
-        if not len(keep) or not len(out):
-            raise DataError(f"{context.what}: {len(train)} training examples are too few.")
-        held, fitted = train.take(out), train.take(keep)
-    predict = _ridge(fitted, describe) if not data.classes else None
-    predict = predict or _logistic(context, fitted, held, describe, len(data.classes))
-    predictions = {name: predict(split) for name, split in data.tests.items()}
+    predictions: dict[str, list[Predictions]] = {name: [] for name in data.tests}
+    for train in [data.train.take(fold) for fold in data.folds] or [data.train]:
+        fitted, held = _fitted_and_held(context, data, train)
+        predict = _ridge(fitted, describe) if not data.classes else None
+        predict = predict or _logistic(context, fitted, held, describe, len(data.classes))
+        for name, split in data.tests.items():
+            predictions[name].append(predict(split))
     return score_predictions(context, predictions, data.tests, n_train=len(fitted), details={})
+
+
+def _fitted_and_held(context: Context, data: LabelledTask, train: Split) -> tuple[Split, Split]:
+    if data.validation is not None:
+        return train, data.validation
+    keep, out = hold_out(train, HELD_OUT, context.seed)
+    if not len(keep) or not len(out):
+        raise DataError(f"{context.what}: {len(train)} training examples are too few.")
+    return train.take(keep), train.take(out)
 
 
 def _logistic(

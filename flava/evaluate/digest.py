@@ -49,6 +49,7 @@ def _parts(data: TaskSet) -> Iterator[bytes]:
 
 def _labelled(data: LabelledTask) -> Iterator[bytes]:
     yield from _split(data.train)
+    yield from (fold.tobytes() for fold in data.folds)
     if data.validation is not None:
         yield from _split(data.validation)
     for name, split in sorted(data.tests.items()):

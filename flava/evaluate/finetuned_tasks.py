@@ -32,7 +32,7 @@ def evaluate(context: Context, data: LabelledTask, config: FinetuneConfig) -> li
     ready = [_examples(context, split, size, types) for split in (train, held)]
     done = finetune(context, ready[0], ready[1], max(1, len(data.classes)), config)
     predictions = {
-        name: done.predict(_examples(context, split, size, types))
+        name: [done.predict(_examples(context, split, size, types))]
         for name, split in data.tests.items()
     }
     details: dict[str, JsonValue] = {

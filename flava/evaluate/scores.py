@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from pydantic import Field, JsonValue, NonNegativeInt, PositiveInt
@@ -12,7 +12,7 @@ from flava.errors import TrainingError
 from flava.evaluate.bootstrap import bootstrap_std
 from flava.evaluate.context import Context
 from flava.evaluate.metrics import DETAILS, METRICS, Predictions, chance_level
-from flava.evaluate.taskdata import Split
+from flava.evaluate.taskdata import Split, Targets
 
 
 class Score(Strict):
@@ -44,25 +44,30 @@ def percent(fraction: float) -> float:
 
 def score_predictions(
     context: Context,
-    predictions: Mapping[str, Predictions],
+    predictions: Mapping[str, Sequence[Predictions]],
     tests: Mapping[str, Split],
     *,
     n_train: int,
     details: dict[str, JsonValue],
 ) -> Score:
-    """The task's one score: mean over its scored splits of the metric.
+    """The task's one score: mean of the metric over its scored splits and its training sets.
 
     Multimodal examples are resampled by image.
+
+    Args:
+        predictions: of each scored split, one array a training set.
+        n_train: examples of a training set.
     """
     task = context.task
-    metric = METRICS[task.metric]
     values, errors, chances = [], [], []
     for split_name, split in tests.items():
         predicted, targets = predictions[split_name], split.targets
-        values.append(metric(predicted, targets))
+        values.append(_mean(METRICS[task.metric], predicted, targets))
         errors.append(
             bootstrap_std(
-                lambda chosen, p=predicted, t=targets: metric(p[chosen], t[chosen]),  # type: ignore[misc]
+                lambda chosen, p=predicted, t=targets: _mean(  # type: ignore[misc]
+                    METRICS[task.metric], [each[chosen] for each in p], t[chosen]
+                ),
                 len(split),
                 context.resamples,
                 split.image_N,
@@ -72,7 +77,7 @@ def score_predictions(
         if len(tests) > 1:
             details[f"{split_name} {task.metric}"] = percent(values[-1])
         for other, function in DETAILS.get(task.metric, {}).items():
-            details[other] = percent(function(predicted, targets))
+            details[other] = percent(_mean(function, predicted, targets))
     return Score(
         row=task.rows[0],
         task=context.name,
@@ -86,6 +91,12 @@ def score_predictions(
         stand_in=context.stand_in,
         details=details,
     )
+
+
+def _mean(
+    metric: Callable[..., float], predicted: Sequence[Predictions], targets: Targets
+) -> float:
+    return float(np.mean([metric(each, targets) for each in predicted]))
 
 
 def _mean_error(errors: Sequence[float]) -> float:

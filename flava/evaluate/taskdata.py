@@ -118,6 +118,8 @@ class LabelledTask:
 
     Attributes:
         tests: scored splits by name; a task's value is the mean over them (MNLI has two).
+        folds: positions in `train` of several training sets; a task's value is the mean over what
+            is trained on each (STL10 has ten). Empty: all of `train` is the one.
         classes: class or answer names in target order; empty for regression.
         notes: what a reader of the result should know, e.g. rows skipped.
     """
@@ -126,19 +128,25 @@ class LabelledTask:
     tests: dict[str, Split]
     classes: list[str]
     validation: Split | None = None
+    folds: tuple[IntArray, ...] = ()
     notes: dict[str, str | int] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Examples of each split as read."""
+        """Examples of each split as read, and how many folds `train` has, if any."""
+        folds = {"folds": len(self.folds)} if self.folds else {}
         held = {} if self.validation is None else {"validation": len(self.validation)}
         scored = {name: len(split) for name, split in self.tests.items()}
-        return {"train": len(self.train), **held, **scored}
+        return {"train": len(self.train), **folds, **held, **scored}
 
     def limited(self, train: int | None, test: int | None) -> LabelledTask:
-        """At most so many training examples and examples of each scored split."""
+        """At most so many examples of each training set and of each scored split."""
         tests = {name: split.limited(test) for name, split in self.tests.items()}
-        return replace(self, train=self.train.limited(train), tests=tests)
+        if not self.folds:
+            return replace(self, train=self.train.limited(train), tests=tests)
+        parts = ((fold, subset(len(fold), train)) for fold in self.folds)
+        folds = tuple(fold if part is None else fold[part] for fold, part in parts)
+        return replace(self, folds=folds, tests=tests)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def evaluate(context: Context, data: ZeroShotTask) -> list[Score]:
     }
     return [
         score_predictions(
-            context, {"test": order_N5[:, 0]}, {"test": split}, n_train=0, details=details
+            context, {"test": [order_N5[:, 0]]}, {"test": split}, n_train=0, details=details
         )
     ]
 

@@ -46,6 +46,8 @@ def test_labels_texts_and_classes_count() -> None:
         replace(labelled([0, 1, 1]), classes=["yes", "no"]),
         replace(labelled([0, 1, 1]), validation=labelled([0]).train),
         replace(labelled([0, 1, 1]), tests={"dev": labelled([0, 1, 1]).train}),
+        replace(labelled([0, 1, 1]), folds=(np.array([0, 1]), np.array([2]))),
+        replace(labelled([0, 1, 1]), folds=(np.array([0]), np.array([1, 2]))),
     ]
     hashes = {task_use(data).sha256 for data in changed}
     assert len(hashes) == len(changed) and whole.sha256 not in hashes

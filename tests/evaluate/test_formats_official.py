@@ -83,7 +83,7 @@ def test_cifar_s_planes_are_red_green_blue_row_by_row(tmp_path):
         assert (pixels == image.transpose(1, 2, 0)).all()
 
 
-def test_stl10_s_planes_are_column_by_column_and_its_first_fold_is_read(tmp_path):
+def test_stl10_s_planes_are_column_by_column_and_its_folds_are_read(tmp_path):
     image = (
         (np.arange(3 * 96 * 96) % 253).astype(np.uint8).reshape(3, 96, 96)
     )  # colour, row, column
@@ -95,10 +95,11 @@ def test_stl10_s_planes_are_column_by_column_and_its_first_fold_is_read(tmp_path
         bytes_of = [stored[0], stored[1], image.transpose(0, 2, 1)]
         (top / f"{name}_X.bin").write_bytes(b"".join(a.tobytes() for a in bytes_of))
         (top / f"{name}_y.bin").write_bytes(bytes([1, 1, 2]))
-    task = load("stl10", tmp_path, stand_in=None)
-    assert task.train.targets.tolist() == [1, 0]
+    task = load("stl10", tmp_path, stand_in="part")
+    assert [task.train.targets[fold].tolist() for fold in task.folds] == [[1, 0], [0]]
+    assert task.counts == {"train": 3, "folds": 2, "test": 3}
     assert task.tests["test"].targets.tolist() == [0, 0, 1]
-    for split, row in ((task.train, 0), (task.tests["test"], 2)):
+    for split, row in ((task.train, 2), (task.tests["test"], 2)):
         pixels = split.images.pixels(np.array([row]), 96)[0]
         assert (pixels == image.transpose(1, 2, 0)).all()
 

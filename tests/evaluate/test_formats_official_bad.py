@@ -16,6 +16,7 @@ from scipy.io import loadmat, savemat
 from flava.data.toy.layouts_a import write_mat
 from flava.errors import DataError
 from flava.evaluate.datasets import load_task
+from flava.evaluate.formats import stl10
 from tests.evaluate.fakes import data_config, task_config, web_dataset, write, write_zip
 
 
@@ -167,6 +168,11 @@ BAD = {
     "stl10: no numbers": ("stl10",
         lambda r: first_line(r / "stl10_binary/fold_indices.txt", "0 one"),
         r"fold_indices.txt, line 1: expected positions of pictures"),
+    "stl10: picture twice": ("stl10",
+        lambda r: first_line(r / "stl10_binary/fold_indices.txt", "0 1 0"),
+        r"fold_indices.txt, line 1: the fold has a picture twice"),
+    "stl10: no folds": ("stl10", lambda r: (r / "stl10_binary/fold_indices.txt").write_text(""),
+        r"fold_indices.txt has 0 folds, not 10"),
     "stl10: names missing": ("stl10", lambda r: (r / "stl10_binary/class_names.txt").unlink(),
         r"class_names.txt is missing. Unpack stl10_binary.tar.gz"),
 }  # fmt: skip
@@ -184,6 +190,32 @@ def test_bad_releases(release, change, message):
 def test_real_stl10_has_96_pixels(releases):
     with pytest.raises(DataError, match=r"not 48 pictures .* of 3 x 96 x 96"):
         load("stl10", releases / "stl10", stand_in=None)
+
+
+def real_stl10(folder, folds):
+    """50 pictures in the official layout, 5 a class, with these folds."""
+    top = folder / "stl10_binary"
+    top.mkdir()
+    (top / "class_names.txt").write_text("\n".join(f"class {i}" for i in range(10)))
+    for split in ("train", "test"):
+        (top / f"{split}_X.bin").write_bytes(bytes(50 * 3 * 96 * 96))
+        (top / f"{split}_y.bin").write_bytes(bytes(1 + i % 10 for i in range(50)))
+    lines = [" ".join(map(str, fold)) for fold in folds]
+    (top / "fold_indices.txt").write_text("\n".join(lines))
+    return folder
+
+
+def test_folds_of_real_stl10_are_ten_of_a_thousand(tmp_path, monkeypatch):
+    folder = real_stl10(tmp_path, [range(i, i + 20) for i in range(10)])
+    with pytest.raises(DataError, match=r"line 1: 20 pictures, but a fold has 1,000"):
+        load("stl10", folder, stand_in=None)
+    monkeypatch.setattr(stl10, "FOLD_SIZE", 20)
+    task = load("stl10", folder, stand_in=None)
+    assert len(task.folds) == 10 and task.counts["train"] == 50
+    whole = (folder / "stl10_binary/fold_indices.txt").read_text()
+    (folder / "stl10_binary/fold_indices.txt").write_text(whole.rpartition("\n")[0])
+    with pytest.raises(DataError, match=r"fold_indices.txt has 9 folds, not 10"):
+        load("stl10", folder, stand_in=None)
 
 
 def test_a_release_of_another_size_is_refused(releases):

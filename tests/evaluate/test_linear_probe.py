@@ -415,6 +415,30 @@ def test_the_last_fit_has_train_and_validation_and_is_the_one_scored(monkeypatch
     assert wrong.value == pytest.approx(100 - score.value)
 
 
+def test_of_several_training_sets_the_mean_is_the_score():
+    """Each fold as if it were all of train; the errors of the folds are not independent."""
+    data = vision_task(180)
+    random = np.random.default_rng(1)
+    folds = tuple(np.sort(random.permutation(60)[:n]) for n in (10, 12, 30))
+    config, where = ProbeConfig(steps=12), context("linear_probe")
+    alone = [
+        vision.evaluate(where, dataclasses.replace(data, train=data.train.take(fold)), config)[0]
+        for fold in folds
+    ]
+    (score,) = vision.evaluate(where, dataclasses.replace(data, folds=folds), config)
+    assert len({each.value for each in alone}) > 1
+    assert score.value == pytest.approx(np.mean([each.value for each in alone]), abs=1e-3)
+    assert score.details["lambda"] == [each.details["lambda"] for each in alone]
+    tried = [each.details["penalties tried"] for each in alone]
+    assert score.details["penalties tried"] == sum(tried)
+    assert score.n_train == 10 and score.n_examples == alone[0].n_examples
+    bounds = [each.std_error for each in alone]
+    assert 0 < score.std_error <= np.mean(bounds) + 1e-3
+    cut = dataclasses.replace(data, folds=folds).limited(11, None)
+    assert [len(fold) for fold in cut.folds] == [10, 11, 11]
+    assert all(set(part) <= set(fold) for part, fold in zip(cut.folds, folds, strict=True))
+
+
 def test_broken_features_name_the_task():
     model = FakeBackbone()
     model.patches.bias.data[0] = float("nan")

@@ -116,6 +116,9 @@ def test_counts_of_the_vision_sets_are_those_of_clip_s_table_9(tasks):
     for name, sizes in table.items():
         counts = tasks[name].counts
         found = (counts["train"] + counts.get("validation", 0), counts["test"])
+        if name == "stl10":  # its ten folds of 1,000 overlap, and a probe is trained on one
+            assert found == (5000, 8000) and counts["folds"] == 10
+            continue
         assert (found == sizes) == (name not in OTHER_THAN_CLIP), name
         if name in OTHER_THAN_CLIP:
             assert f"{sizes[1]:,}" in tasks[name].splits

@@ -1,4 +1,4 @@
-"""`stl10`: binary files of 96-pixel pictures, and the ten training folds of the test protocol."""
+"""`stl10`: binary files of 96-pixel pictures, and the ten training folds of its protocol."""
 
 from __future__ import annotations
 
@@ -11,34 +11,42 @@ from flava.config import TaskData
 from flava.errors import DataError
 from flava.evaluate.formats.official import Release
 from flava.evaluate.images import ArrayImages
-from flava.evaluate.taskdata import IntArray, LabelledTask, PixelArray, Split, check_labels
+from flava.evaluate.taskdata import (
+    IntArray,
+    LabelledTask,
+    PixelArray,
+    Split,
+    check_labels,
+    require,
+)
 
 HOW_TO_GET = "Unpack stl10_binary.tar.gz of cs.stanford.edu/~acoates/stl10 there."
 SIDE = 96
-# The set's protocol trains on ten folds of 1,000 and reports their mean, and so does CLIP (its
-# issue 45); here it is the first fold (docs/deviations.md).
-FOLD = 0
+# The set's protocol trains on each of ten folds and reports their mean, and so does CLIP (its
+# issue 45).
+FOLDS, FOLD_SIZE = 10, 1000
 
 
 def load(path: Path, data: TaskData) -> LabelledTask:
-    """{train,test}_{X,y}.bin, class_names.txt and fold_indices.txt; trains on the first fold.
+    """{train,test}_{X,y}.bin, class_names.txt and fold_indices.txt, whose lines are the folds.
 
-    A stand-in may have pictures of another size, which follows from the bytes for each label.
+    A stand-in may have other folds, and pictures of another size, which follows from the bytes for
+    each label.
 
     Raises:
-        DataError: a file is missing or does not fit another, or a label is out of range.
+        DataError: a file is missing or does not fit another, a label is out of range, or the folds
+            are not ten of 1,000 different pictures.
     """
     release = Release.find(path, "stl10_binary", HOW_TO_GET)
     classes = release.names("class_names.txt")
     side = None if data.stand_in else SIDE
     labels_N, images_NHWC = _read(release, "train", len(classes), side)
-    fold_M = _fold(release, len(labels_N))
     test_N, tests_NHWC = _read(release, "test", len(classes), side)
     return LabelledTask(
-        train=_split(labels_N[fold_M], images_NHWC[fold_M]),
+        train=_split(labels_N, images_NHWC),
         tests={"test": _split(test_N, tests_NHWC)},
         classes=classes,
-        notes={"training fold": FOLD},
+        folds=_folds(release, len(labels_N), data.stand_in is not None),
     )
 
 
@@ -60,18 +68,32 @@ def _read(
     return labels_N, planes.transpose(0, 3, 2, 1)
 
 
-def _fold(release: Release, n_train: int) -> IntArray:
-    """Positions of the first fold's training pictures."""
-    where, line = next(iter(release.lines("fold_indices.txt")), ("", ""))
+def _folds(release: Release, n_train: int, stand_in: bool) -> tuple[IntArray, ...]:
+    """Positions of each fold's training pictures."""
+    lines = list(release.lines("fold_indices.txt"))
+    folds = tuple(_fold(where, line, n_train) for where, line in lines)
+    if not stand_in:
+        for (where, _), fold_M in zip(lines, folds, strict=True):
+            require(
+                len(fold_M) == FOLD_SIZE,
+                f"{where}: {len(fold_M)} pictures, but a fold has {FOLD_SIZE:,}. {HOW_TO_GET}",
+            )
+    wanted = len(folds) > 0 if stand_in else len(folds) == FOLDS
+    found = f"{release.root / 'fold_indices.txt'} has {len(folds)} folds"
+    require(wanted, f"{found}, not {FOLDS}. {HOW_TO_GET}")
+    return folds
+
+
+def _fold(where: str, line: str, n_train: int) -> IntArray:
     try:
         fold_M = np.array(line.split(), np.int64)
     except (ValueError, OverflowError) as error:
         raise DataError(f"{where}: expected positions of pictures ({error}).") from None
     if not len(fold_M) or fold_M.min() < 0 or fold_M.max() >= n_train:
         raise DataError(
-            f"{where or release.root / 'fold_indices.txt'}: the fold is empty or names a picture "
-            f"outside the {n_train} of train_X.bin."
+            f"{where}: the fold is empty or names a picture outside the {n_train} of train_X.bin."
         )
+    require(len(set(fold_M.tolist())) == len(fold_M), f"{where}: the fold has a picture twice.")
     return fold_M
 
 
