@@ -64,13 +64,16 @@ def caption_lengths(rows: int, random: np.random.Generator) -> list[int]:
     return np.minimum(np.rint(PIECES_A_WORD * words) + 2, PADDED_LENGTH).astype(int).tolist()
 
 
-def multimodal_batch(size: Size, seed: int) -> Batch:
+def multimodal_batch(size: Size, seed: int, length: int | None = None) -> Batch:
     """Random pixels and word pieces; masks, labels and padding as in training.
 
     Image tokens are missing: `contestants` takes them from Hugging Face's dVAE.
+
+    Args:
+        length: tokens of every caption; None: as real captions have.
     """
     random, config, rows = np.random.default_rng(seed), size.config, size.batch_size
-    lengths = caption_lengths(rows, random)
+    lengths = [length] * rows if length else caption_lengths(rows, random)
     shape_BL = (rows, max(lengths))
     text_BL = np.full(shape_BL, PAD)
     masked_BL, labels_BL = text_BL.copy(), np.full(shape_BL, IGNORE)

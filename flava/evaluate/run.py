@@ -21,7 +21,7 @@ from torch import nn
 
 from flava.config import Strict, TaskConfig
 from flava.data.tokenizer import Tokenizer, load_tokenizer
-from flava.errors import CheckpointError, ConfigError, FlavaError, run_cli
+from flava.errors import CheckpointError, ConfigError, FlavaError, TrainingError, run_cli
 from flava.evaluate import finetuned_tasks, retrieval, vision, zero_shot
 from flava.evaluate.context import Context
 from flava.evaluate.datasets import load_task
@@ -151,12 +151,27 @@ def headed(job: EvaluateJob, name: str) -> Iterator[None]:
 
     Raises:
         FlavaError: of the kind that occurred.
+        TrainingError: the GPU is full.
     """
+    spec = job.tasks[name]
+    heading = f"{job.column}-s{job.seed}, task '{name}' ({spec.task.title})"
     try:
         yield
     except FlavaError as error:
-        heading = f"{job.column}-s{job.seed}, task '{name}' ({job.tasks[name].task.title})"
         raise type(error)(f"{heading}: {error}") from error
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"{heading}: the GPU is full. {_for_more_room(name, spec)} {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _for_more_room(name: str, spec: EvaluateTask) -> str:
+    if spec.finetune is None:
+        return "Use one with more memory, or one that nothing else uses."
+    return (
+        f"Raise tasks.{name}.finetune.accumulate (now {spec.finetune.accumulate}): more "
+        "micro-batches of fewer examples, the same gradient."
+    )
 
 
 def score_task(context: Context, spec: EvaluateTask, data: TaskSet) -> list[Score]:

@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from flava.config import LoopConfig, Sharding
-from flava.errors import ConfigError
+from flava.errors import ConfigError, TrainingError
 from flava.io import sha256_json
 from flava.prefetch import prefetched, reading_threads
 from flava.train.best import Best
@@ -100,7 +100,10 @@ class Training:
         clock = time.perf_counter()
         with save_requests(self.ranks) as requests:
             for update, batches in prefetched(self._read, updates, ahead):
-                step = self._update(update, batches)
+                try:
+                    step = self._update(update, batches)
+                except torch.OutOfMemoryError as error:
+                    raise _full(update, batches, self.options, self.ranks, error) from error
                 now = time.perf_counter()
                 self.log.add(str(self.kinds[update]), step, seconds=now - clock)
                 clock = now
@@ -192,6 +195,19 @@ def check_split(options: LoopConfig, ranks: Ranks) -> None:
             f"accumulate {options.accumulate} micro-batches. Make it a multiple of {parts}, or "
             "change accumulate or the number of ranks."
         )
+
+
+def _full(
+    update: int, batches: list[AnyBatch], options: LoopConfig, ranks: Ranks, error: Exception
+) -> TrainingError:
+    fsdp = "" if ranks.sharded else " `sharding: fsdp` (docs/cluster.md) deals out the weights."
+    return TrainingError(
+        f"At update {update + 1} ({batches[0].kind}): the GPU of rank {ranks.rank} is full, with "
+        f"{len(batches[0].keys)} samples at one time. Use more ranks, which changes nothing else, "
+        f"or raise `accumulate` (now {options.accumulate}), which begins the run anew: more "
+        f"micro-batches of fewer samples.{fsdp} docs/paper_study.md says what fits. "
+        f"{str(error).splitlines()[0]}"
+    )
 
 
 def seed_update(seed: int, update: int, ranks: Ranks) -> None:

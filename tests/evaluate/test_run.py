@@ -23,7 +23,7 @@ from flava.evaluate.run import run
 from flava.evaluate.score_file import KEY, scores_sha256
 from flava.io import read_json, write_json
 from flava.jobs import CollectJob, EvaluateJob
-from flava.models import build, save_model
+from flava.models import Flava, build, save_model
 from flava.records import make_record
 from tests.evaluate.fakes import colour_folder, colour_png, task_config, write, write_zip
 
@@ -282,6 +282,24 @@ def test_broken_weights_stop_the_job(world, tmp_path):
     broken = broken.model_copy(update={"model": str(tmp_path / "model")})
     with pytest.raises(TrainingError, match=r"features of .* are not finite"):
         run(broken)
+
+
+@pytest.mark.parametrize(
+    ("task", "advice"),
+    [
+        ("colours", r"Use one with more memory"),
+        ("sst2", r"Raise tasks.sst2.finetune.accumulate \(now 1\): more micro-batches"),
+    ],
+)
+def test_a_full_gpu_says_what_to_change(world, tmp_path, monkeypatch, task, advice):
+    def full(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nMore.")
+
+    monkeypatch.setattr(Flava, "image_features", full)
+    monkeypatch.setattr(Flava, "text_features", full)
+    with pytest.raises(TrainingError, match=rf"task '{task}' .* the GPU is full. {advice}.* 9 GiB"):
+        run(job(world, tmp_path / "out.json", only=[task], model="flava"))
+    assert not (tmp_path / "out.json").exists()
 
 
 def test_missing_model_and_foreign_tokenizer(world, tmp_path):

@@ -17,7 +17,7 @@ from train_helpers import Tree, clean_log, job, read_log, run_jobs
 from flava import checkout
 from flava.errors import CheckpointError, ConfigError, DataError, TrainingError
 from flava.io import read_json, sha256_file, sha256_json
-from flava.models import load_model
+from flava.models import Flava, load_model
 from flava.records import load_record
 from flava.train import finish
 from flava.train.checkpoint import Checkpoints
@@ -208,6 +208,24 @@ def test_nan_stops_the_run_and_keeps_the_last_checkpoint(run_tree: Tree, write_r
     assert newest.name == f"update-{update - 1:09d}.json"
     assert sha256_file(newest.with_suffix(".pt")) == read_json(newest)["sha256"]
     assert not (Path(run_tree["output"]) / "record.json").exists()
+
+
+def test_a_full_gpu_says_what_to_change(
+    run_tree: Tree, write_run: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No GPU is filled: the forward pass raises what torch raises then."""
+
+    def full(self: Flava, *arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nMore.")
+
+    monkeypatch.setattr(Flava, "forward", full)
+    batch = run_tree["pretrain"]["batch_size"]
+    message = (
+        rf"At update 1 \(\w+\): the GPU of rank 0 is full, with {batch} samples at one time. Use "
+        r"more ranks.* raise `accumulate` \(now 1\).* CUDA out of memory. Tried to allocate 9 GiB.$"
+    )
+    with pytest.raises(TrainingError, match=message):
+        pretrain(write_run(run_tree))
 
 
 def test_a_damaged_newest_checkpoint_costs_only_its_updates(
