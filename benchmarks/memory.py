@@ -1,6 +1,6 @@
 """Counts what a training step keeps for its backward pass: how many samples a GPU can hold.
 
-    python -m benchmarks.memory --size base --gpu-gb 80
+    python -m benchmarks.memory --gpu-gb 80
 
 Bytes of all tensors that autograd saves in the forward pass under bf16 autocast, each once, at two
 batch sizes: the difference is a sample's. Weights, gradients and AdamW's moments come to 16 bytes a
@@ -19,19 +19,21 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from benchmarks.cases import PADDED_LENGTH, SIZES, Size, multimodal_batch
+from benchmarks.cases import SIZES, Size, multimodal_batch
 from benchmarks.contestants import ONE_RANK
 from flava.config import ClipConfig
 from flava.errors import run_cli
 from flava.models import Clip, Flava
 from flava.train.precision import autocast
 
-STEPS: dict[str, list[str]] = {
-    "FLAVA_C, pairs": ["global_contrastive"],
-    "FLAVA, pairs": ["global_contrastive", "mmm_image", "mmm_text", "itm"],
-    "FLAVA, images": ["mim"],
-    "FLAVA, texts": ["mlm"],
-    "CLIP, pairs": ["global_contrastive"],
+PAIR_LENGTH, TEXT_LENGTH = 77, 512  # tokens, as `pretrain` has by default
+# Losses, and tokens of a text.
+STEPS: dict[str, tuple[list[str], int]] = {
+    "FLAVA_C, pairs": (["global_contrastive"], PAIR_LENGTH),
+    "FLAVA, pairs": (["global_contrastive", "mmm_image", "mmm_text", "itm"], PAIR_LENGTH),
+    "FLAVA, images": (["mim"], PAIR_LENGTH),
+    "FLAVA, texts": (["mlm"], TEXT_LENGTH),
+    "CLIP, pairs": (["global_contrastive"], PAIR_LENGTH),
 }
 BATCHES = (2, 4)
 STATE_BYTES = 18  # a parameter: fp32 weight, gradient, two moments, and a bf16 copy
@@ -88,11 +90,13 @@ def saved_bytes(
     return total
 
 
-def memory(name: str, size: Size, length: int) -> Memory:
-    """Of a step of `STEPS`, its captions of `length` tokens."""
+def memory(name: str, size: Size) -> Memory:
+    """Of a step of `STEPS` at this size; CLIP is ViT-B/16 at any. Texts are as long as can be."""
     model: nn.Module = Clip(ClipConfig()) if name.startswith("CLIP") else Flava(size.config)
+    objectives, length = STEPS[name]
+    length = min(length, size.config.max_text_length)
     few, many = (
-        saved_bytes(model, replace(size, batch_size=n), STEPS[name], length) for n in BATCHES
+        saved_bytes(model, replace(size, batch_size=n), objectives, length) for n in BATCHES
     )
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return Memory(STATE_BYTES * parameters, (many - few) / (BATCHES[1] - BATCHES[0]))
@@ -118,14 +122,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", choices=SIZES, default="base")
-    parser.add_argument("--length", type=int, default=PADDED_LENGTH, help="tokens of a caption")
     parser.add_argument("--gpu-gb", type=float, default=80.0, help="memory of a GPU")
     given = parser.parse_args()
     print(header(given.gpu_gb))
     for name in STEPS:
-        found = memory(name, SIZES[given.size], given.length)
-        print(line(name, found, given.gpu_gb), flush=True)
+        print(line(name, memory(name, SIZES["base"]), given.gpu_gb), flush=True)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,9 @@ class FinetuneConfig(Strict):
         10, description="validation scores on the way; the best counts"
     )
     accumulate: PositiveInt = Field(
-        1, description="micro-batches an update, one after another: less memory, the same gradient"
+        1,
+        description="micro-batches an update, one after another: less memory, the same gradient; "
+        "divides the batches of prediction too",
     )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="autocast dtype of training and prediction (paper silent)"

@@ -109,7 +109,7 @@ def regress(context: Context, data: LabelledTask, describe: Describe) -> Score:
     """Regression on the features of `describe`: logistic, its lambda by held-out examples, or for
     values ridge, its penalty by leaving one training example out."""
     predictions: dict[str, list[Predictions]] = {name: [] for name in data.tests}
-    for train in [data.train.take(fold) for fold in data.folds] or [data.train]:
+    for train in data.trains:
         fitted, held = _fitted_and_held(context, data, train)
         predict = _ridge(fitted, describe) if not data.classes else None
         predict = predict or _logistic(context, fitted, held, describe, len(data.classes))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,15 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).parents[1]
 # Modules that decide which features a model gives of an input; any edit of them counts.
-CODE = ("models/*.py", "data/transforms.py", "evaluate/features.py", "evaluate/images.py")
+CODE = (
+    "models/*.py",
+    "data/transforms.py",
+    "data/draw_text.py",
+    "evaluate/features.py",
+    "evaluate/images.py",
+    "evaluate/formats/pcam.py",
+    "evaluate/formats/rendered_sst2.py",
+)
 MODEL_FILES = ("config.json", "model.safetensors")
 
 
@@ -109,7 +116,7 @@ class FeatureCache:
     ) -> FeatureArray:
         """The (n, D) features of a file, which `extract` makes where there is none."""
         assert self.folder is not None
-        parts = {**computed_by(PACKAGE), "model": self.model, "count": n, **of}
+        parts = {**computed_by(), "model": self.model, "count": n, **of}
         path = self.folder / f"{sha256_json(parts)}.npy"
         found_ND = _load(path, n)
         if found_ND is None:
@@ -118,13 +125,20 @@ class FeatureCache:
         return found_ND
 
 
-@cache
-def computed_by(package: Path) -> dict[str, str | int]:
-    """Code, libraries and kind of device that make features; `package` is the folder of flava."""
+def code_of(package: Path) -> str:
+    """SHA-256 of the modules of CODE; `package` is the folder of flava."""
     files = [path for pattern in CODE for path in sorted(package.glob(pattern))]
-    code = sha256_parts(path.read_bytes() for path in files)
+    return sha256_parts(path.read_bytes() for path in files)
+
+
+# As the process started: it runs that code, whatever is edited since.
+CODE_AT_START = code_of(PACKAGE)
+
+
+def computed_by() -> dict[str, str | int]:
+    """Code, libraries and kind of device that make features."""
     return {
-        "code": code,
+        "code": CODE_AT_START,
         "torch": torch.__version__,
         "pillow": PIL.__version__,
         "device": device().type,

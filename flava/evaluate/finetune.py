@@ -81,11 +81,11 @@ class Finetuned:
     metric: str
     validation: float
     update: int
-    precision: str
+    config: FinetuneConfig
 
     def predict(self, examples: Examples) -> Predictions:
         """Predicted class, value or margin of every example."""
-        return predict(self.model, examples, self.metric, self.precision)
+        return predict(self.model, examples, self.metric, self.config)
 
 
 def finetune(
@@ -149,14 +149,14 @@ def _train(
                 )
             optimizer.step()
             if update in checks:
-                predictions = predict(model, validation, metric, config.precision)
+                predictions = predict(model, validation, metric, config)
                 state.consider(update, METRICS[metric](predictions, validation.targets))
                 model.train()
             state.after(update, requests)
     best = state.best
     if best.weights:
         model.load_state_dict(best.weights)
-    return Finetuned(model, metric, best.score, best.update, config.precision)
+    return Finetuned(model, metric, best.score, best.update, config)
 
 
 def micro_batches(
@@ -194,21 +194,23 @@ def backward(
 
 
 def predict(
-    model: Classifier, examples: Examples, metric: str, precision: str = "fp32"
+    model: Classifier, examples: Examples, metric: str, config: FinetuneConfig
 ) -> Predictions:
     """What `metric` takes, for every example; batches of similar length.
+
+    `config.accumulate` divides these batches too.
 
     Raises:
         TrainingError: an output is not finite.
     """
     model.eval()
     by_length = np.argsort(examples.lengths_N, kind="stable")
-    starts = range(0, len(by_length), PREDICT_BATCH)
-    chunks = [by_length[start : start + PREDICT_BATCH] for start in starts]
+    size = max(1, PREDICT_BATCH // config.accumulate)
+    chunks = [by_length[start : start + size] for start in range(0, len(by_length), size)]
     parts = []
     with torch.inference_mode():
         for _, batch in prefetched(examples.batch, chunks, reading_threads(device())):
-            with autocast(device(), precision):
+            with autocast(device(), config.precision):
                 found_BC = model(batch.to(device()))
             outputs_BC = found_BC.float().cpu().numpy()
             if not np.isfinite(outputs_BC).all():

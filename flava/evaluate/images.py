@@ -155,11 +155,15 @@ def _bytes(picture_HWC: PixelArray) -> bytes:
 def image_source(folder: Path, data: TaskData) -> ImageSource:
     """The images of a set: `data.images` where given, else `images` or `Images` in it.
 
+    `data.images` is an archive or a folder of pictures, or has them in images.zip or images.tar.
+
     Raises:
         DataError: there are none.
     """
     if data.images:
-        return ImageSource(expand(data.images))
+        given = expand(data.images)
+        packed = (given / name for name in ("images.zip", "images.tar"))
+        return ImageSource(next((path for path in packed if path.is_file()), given))
     found = pictures(folder / "images") or pictures(folder / "Images")
     return ImageSource(found or folder)
 

@@ -139,6 +139,11 @@ class LabelledTask:
         scored = {name: len(split) for name, split in self.tests.items()}
         return {"train": len(self.train), **folds, **held, **scored}
 
+    @property
+    def trains(self) -> list[Split]:
+        """Each of the training sets."""
+        return [self.train.take(fold) for fold in self.folds] or [self.train]
+
     def limited(self, train: int | None, test: int | None) -> LabelledTask:
         """At most so many examples of each training set and of each scored split."""
         tests = {name: split.limited(test) for name, split in self.tests.items()}

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ def run(make_recipe: Callable[[Ranks], Recipe], sharding: Sharding = "none") -> 
     Raises:
         ConfigError, DataError, TrainingError, CheckpointError: as their messages say.
     """
-    with joined_ranks(sharding) as ranks:
+    with joined_ranks(sharding) as ranks, _told_when_full(ranks):
         torch.use_deterministic_algorithms(ranks.device.type == "cpu")
         recipe = make_recipe(ranks)
         check_split(recipe.settings, ranks)
@@ -203,11 +204,22 @@ def _full(
     fsdp = "" if ranks.sharded else " `sharding: fsdp` (docs/cluster.md) deals out the weights."
     return TrainingError(
         f"At update {update + 1} ({batches[0].kind}): the GPU of rank {ranks.rank} is full, with "
-        f"{len(batches[0].keys)} samples at one time. Use more ranks, which changes nothing else, "
-        f"or raise `accumulate` (now {options.accumulate}), which begins the run anew: more "
-        f"micro-batches of fewer samples.{fsdp} docs/paper_study.md says what fits. "
-        f"{str(error).splitlines()[0]}"
+        f"{len(batches[0].keys)} samples at one time. Use more ranks, or raise `accumulate` (now "
+        f"{options.accumulate}), which begins the run anew: more micro-batches of fewer samples."
+        f"{fsdp} docs/performance.md counts what fits. {str(error).splitlines()[0]}"
     )
+
+
+@contextmanager
+def _told_when_full(ranks: Ranks) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"The GPU of rank {ranks.rank} is full, not within an update: with the weights, or as "
+            "a checkpoint was scored. See that nothing else uses it, or take one with more memory. "
+            f"{str(error).splitlines()[0]}"
+        ) from error
 
 
 def seed_update(seed: int, update: int, ranks: Ranks) -> None:

@@ -56,7 +56,7 @@ def test_micro_batches_divide_a_rank_s_share_and_fit() -> None:
 
 @pytest.mark.parametrize("name", STEPS)
 def test_every_step_is_counted(name: str) -> None:
-    found = memory(name, SIZES["tiny"], PADDED_LENGTH)
+    found = memory(name, SIZES["tiny"])
     assert found.state > 0 and found.sample > 0
     columns = header(80).splitlines()[0].count("|")
     assert line(name, found, 80).count("|") == columns == 5 + len(RANKS)

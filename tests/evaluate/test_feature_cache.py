@@ -150,19 +150,31 @@ def test_zero_shot_prompts_use_it_too(cache):
 
 
 def test_edited_code_extracts_anew(cache, tmp_path, monkeypatch):
-    """Only the code that decides what a feature is."""
+    """Only the code that decides what a feature is, and as it was when the process started."""
     package = tmp_path / "flava"
     shutil.copytree(feature_cache.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(feature_cache, "PACKAGE", package)
     seen = []
-    for edited in (None, "models/encoders.py", "data/transforms.py", "evaluate/metrics.py"):
+    edits = ("models/encoders.py", "data/transforms.py", "evaluate/formats/pcam.py")
+    for edited in (None, *edits, "evaluate/metrics.py"):
         if edited is not None:
             with open(package / edited, "a") as file:
                 file.write("# another version\n")
-        feature_cache.computed_by.cache_clear()
+        monkeypatch.setattr(feature_cache, "CODE_AT_START", feature_cache.code_of(package))
         seen.append(probe(cache, task(tmp_path / "a.zip"))[0])
-    assert seen == [40, 40, 40, 0]
-    assert feature_cache.computed_by(package).keys() == {"code", "torch", "pillow", "device"}
+    assert seen == [40, 40, 40, 40, 0]
+    assert feature_cache.computed_by().keys() == {"code", "torch", "pillow", "device"}
+    monkeypatch.setattr(feature_cache, "code_of", lambda _: "edited since")
+    assert probe(cache, task(tmp_path / "a.zip"))[0] == 0
+
+
+def test_all_code_that_makes_pixels_counts():
+    known = {path for part in feature_cache.CODE for path in feature_cache.PACKAGE.glob(part)}
+    makers = {
+        path
+        for path in (feature_cache.PACKAGE / "evaluate").rglob("*.py")
+        if "    def pixels(self" in path.read_text() and path.name != "taskdata.py"
+    }
+    assert len(makers) == 3 and makers <= known
 
 
 def test_digests_follow_content_and_order(tmp_path):

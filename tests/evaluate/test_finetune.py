@@ -301,16 +301,34 @@ def test_two_layer_head_is_the_papers():
 def test_predictions_keep_the_order_of_the_examples():
     examples = Examples(sentences(300, 0), FakeTokenizer(), 32, 16)
     model = finetune.Classifier(FakeBackbone(), False, 2, finetune_config())
-    whole = finetune.predict(model, examples, "accuracy")
+    whole = finetune.predict(model, examples, "accuracy", finetune_config())
     for row in (0, 17, 299):
         single = model(examples.batch(np.array([row]))).argmax().item()
         assert whole[row] == single
 
 
+def test_micro_batches_divide_the_batches_of_prediction_too(monkeypatch):
+    examples = Examples(sentences(600, 0), FakeTokenizer(), 32, 16)
+    model, sizes = finetune.Classifier(FakeBackbone(), False, 2, finetune_config()), []
+    read = examples.batch
+    monkeypatch.setattr(examples, "batch", lambda rows: (sizes.append(len(rows)), read(rows))[1])
+    config = finetune_config()
+    whole = finetune.predict(model, examples, "accuracy", config)
+    assert sizes == [256, 256, 88]
+    sizes.clear()
+    config = finetune_config(batch_size=32, accumulate=8)
+    assert (finetune.predict(model, examples, "accuracy", config) == whole).all()
+    assert max(sizes) == 32 and sum(sizes) == 600
+
+
 def test_predictions_are_read_ahead_and_stay_the_same(monkeypatch):
     examples = Examples(sentences(600, 0), FakeTokenizer(), 32, 16)
     model = finetune.Classifier(FakeBackbone(), False, 2, finetune_config())
-    whole, read, threads = finetune.predict(model, examples, "accuracy"), examples.batch, set()
+    whole, read, threads = (
+        finetune.predict(model, examples, "accuracy", finetune_config()),
+        examples.batch,
+        set(),
+    )
 
     def watched(rows):
         threads.add(threading.current_thread())
@@ -318,7 +336,7 @@ def test_predictions_are_read_ahead_and_stay_the_same(monkeypatch):
 
     monkeypatch.setattr(examples, "batch", watched)
     monkeypatch.setattr(finetune, "reading_threads", lambda _: 2)
-    assert (finetune.predict(model, examples, "accuracy") == whole).all()
+    assert (finetune.predict(model, examples, "accuracy", finetune_config()) == whole).all()
     assert threads and threading.main_thread() not in threads
 
 

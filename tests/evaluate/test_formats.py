@@ -235,6 +235,22 @@ def test_missing_and_empty_meme_files(memes):
         load("hateful_memes", "multimodal", "hateful_memes", memes)
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["pictures", "images.zip"])
+def test_images_of_another_set_lie_in_its_folder_or_in_its_archive(tmp_path, packed):
+    """As Flickr30K's do: one layout serves both sets."""
+    other = tmp_path / "flickr30k"
+    if packed:
+        write_zip(other / "images.zip", {"7.png": noise_png(0)})
+    else:
+        (other / "flickr30k-images").mkdir(parents=True)
+        (other / "flickr30k-images" / "7.png").write_bytes(noise_png(0))
+    row = {"gold_label": "neutral", "Flickr30K_ID": "7", "sentence2": "a dog"}
+    for split in ("train", "dev", "test"):
+        write_json_lines(tmp_path / f"snli_ve_{split}.jsonl", [row])
+    task = load("snli_ve", "multimodal", "snli_ve", tmp_path, images=str(other))
+    assert len(task.train.images.pixels(np.array([0]), 8)) == 1
+
+
 def test_snli_ve_unknown_label(tmp_path):
     write_zip(tmp_path / "images.zip", {"7.png": noise_png(0)})
     row = {"Flickr30K_ID": "7", "sentence2": "a", "gold_label": "-"}

@@ -20,6 +20,7 @@ from flava.io import read_json, sha256_file, sha256_json
 from flava.models import Flava, load_model
 from flava.records import load_record
 from flava.train import finish
+from flava.train.best import Best
 from flava.train.checkpoint import Checkpoints
 from flava.train.pretrain import pretrain
 
@@ -215,17 +216,23 @@ def test_a_full_gpu_says_what_to_change(
 ) -> None:
     """No GPU is filled: the forward pass raises what torch raises then."""
 
-    def full(self: Flava, *arguments: object) -> None:
+    def full(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nMore.")
 
     monkeypatch.setattr(Flava, "forward", full)
-    batch = run_tree["pretrain"]["batch_size"]
+    batch, config = run_tree["pretrain"]["batch_size"], write_run(run_tree)
     message = (
         rf"At update 1 \(\w+\): the GPU of rank 0 is full, with {batch} samples at one time. Use "
         r"more ranks.* raise `accumulate` \(now 1\).* CUDA out of memory. Tried to allocate 9 GiB.$"
     )
     with pytest.raises(TrainingError, match=message):
-        pretrain(write_run(run_tree))
+        pretrain(config)
+    monkeypatch.undo()
+    monkeypatch.setattr(Best, "consider", full)
+    monkeypatch.setattr(Best, "due", lambda *_: True)
+    between = r"The GPU of rank 0 is full, not within an update: .* CUDA out of memory."
+    with pytest.raises(TrainingError, match=between):
+        pretrain(config)
 
 
 def test_a_damaged_newest_checkpoint_costs_only_its_updates(
