@@ -141,8 +141,8 @@ class TaskData(Strict):
     images: str | None = Field(None, description="image zip, tar or folder, where apart from path")
     split: str | None = Field(
         None,
-        description="retrieval from Karpathy's JSON: the split that is scored, if not test; "
-        "Hateful Memes: unseen (MMF's default), seen or original",
+        description="retrieval from Karpathy's JSON or web datasets: the split that is scored, if "
+        "not test; Hateful Memes: unseen (MMF's default), seen or original",
     )
     answers: Literal["train_val", "train"] = Field(
         "train_val",

@@ -79,11 +79,13 @@ READERS: dict[str, dict[str, Reader]] = {
     "retrieval": {
         "karpathy": captions.load_karpathy,
         "flickr8k_tokens": captions.load_flickr8k,
+        "webdataset": webdataset.load_retrieval,
     },
     "zero_shot": {
         "image_folder": prompts.load_folder,
         "imagenet": imagenet.load_zero_shot,
         "zero_shot": prompts.load_imagenet_files,
+        "webdataset": webdataset.load_zero_shot,
     },
 }
 GLUE = "glue_tsv"
@@ -144,12 +146,16 @@ def check_counts(
     Raises:
         DataError: a split is missing or has another number; names both numbers.
     """
-    wrong = {part: n for part, n in official_counts(task, split).items() if found.get(part) != n}
+    expected = official_counts(task, split)
+    wrong = {part: n for part, n in expected.items() if found.get(part) != n}
     if wrong:
         parts = "; ".join(
             f"{part}: {found.get(part, 'none')} found, {n} expected" for part, n in wrong.items()
         )
+        what, get = f"is not the official {task.title}", "the whole set"
+        if "train" in expected and sum(found.values()) == sum(expected.values()):
+            what, get = f"has the official {task.title} in other splits", "the official files"
         raise DataError(
-            f"{path} is not the official {task.title} ({parts}). Get the whole set from "
-            f"{task.obtain}, or name what it is under tasks.{name}.stand_in, which labels the row."
+            f"{path} {what} ({parts}). Get {get} from {task.obtain}, or name what it is under "
+            f"tasks.{name}.stand_in, which labels the row."
         )
