@@ -132,7 +132,7 @@ class TaskConfig(Strict):
 class TaskData(Strict):
     """Where a study takes a task's data from."""
 
-    adapter: str = Field(description="a name of flava.evaluate.datasets")
+    adapter: str = Field(description="a name of flava.evaluate.adapters")
     path: str = Field(description="file or folder; may begin with $FLAVA_DATA")
     stand_in: str | None = Field(None, description="what takes the row's place; none: the real set")
     train_limit: PositiveInt | None = None
