@@ -18,7 +18,9 @@ from flava.config import (
     TaskConfig,
     TaskData,
 )
+from flava.data.adapters import check_sources
 from flava.errors import ConfigError, unknown_name
+from flava.evaluate.adapters import check_adapter
 from flava.jobs import EvaluateTask, ImportJob, RunConfig, parse, with_own_checkpoints
 from flava.params import Tree, merge, read_yaml
 from flava.seeds import seed_list
@@ -314,7 +316,9 @@ def _check_study(study: Study, where: str) -> None:
     for task in [*config.tasks, *listed]:
         if task not in study.tasks:
             raise ConfigError(unknown_name("task", task, list(study.tasks), where))
+    check_sources(config, where)
     for task, data in config.tasks.items():
+        check_adapter(study.tasks[task].family, data.adapter, f"{where}: tasks.{task}")
         _check_task_data(study.tasks[task], data, f"{where}: tasks.{task}")
     for task in listed:
         if task not in config.tasks:

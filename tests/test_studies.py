@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from flava.data.adapters import IMAGES, PAIRS, TEXTS
 from flava.errors import ConfigError
+from flava.evaluate.adapters import READERS
+from flava.lazy import function
 from flava.options import options
 from flava.params import read_yaml
 from flava.studies import load_columns, load_study
@@ -128,6 +134,30 @@ REFUSED = {
         lambda t: t["tasks"].pop("food101"),
         r"unknown task without data 'food101'",
     ),
+    "misspelt adapter of a task": (
+        lambda t: t["tasks"]["mnist"].update(adapter="mnist_idxx"),
+        r"toy\.yaml: tasks\.mnist: unknown adapter 'mnist_idxx'. Did you mean 'mnist_idx'\?",
+    ),
+    "adapter of another family": (
+        lambda t: t["tasks"]["rte"].update(adapter="karpathy"),
+        r"toy\.yaml: tasks\.rte: unknown adapter 'karpathy'. Allowed: glue_tsv",
+    ),
+    "misspelt adapter of pairs": (
+        lambda t: t["data"]["pairs"][0].update(adapter="karpaty"),
+        r"toy\.yaml: source '.*' of pairs: unknown adapter 'karpaty'. Did you mean 'karpathy'",
+    ),
+    "adapter of another kind": (
+        lambda t: t["data"]["texts"][0].update(adapter="mnist_idx"),
+        r"toy\.yaml: source '.*' of texts: unknown adapter 'mnist_idx'. ",
+    ),
+    "misspelt adapter of images": (
+        lambda t: t["data"]["images"][0].update(adapter="imagenet1k"),
+        r"of images: unknown adapter 'imagenet1k'. Did you mean 'imagenet'",
+    ),
+    "misspelt adapter of the stand-in's pairs": (
+        lambda t: t["released_clip"]["pairs"][0].update(adapter="karpaty"),
+        r"toy\.yaml: source '.*' of pairs: unknown adapter 'karpaty'",
+    ),
     "misspelt release": (
         lambda t: t["tasks"]["hateful_memes"].update(split="sen"),
         r"tasks\.hateful_memes\.split: unknown split 'sen'. Did you mean 'seen'\?",
@@ -177,6 +207,27 @@ def test_bad_column_is_refused(params: Path, case: str) -> None:
     edit(params / "columns.yaml", lambda t: t["flava_mm"].update(change))
     with pytest.raises(ConfigError, match=message):
         load_columns(params / "columns.yaml")
+
+
+def test_every_adapter_is_a_function() -> None:
+    """... of its registry; nothing else than using it imports its module."""
+    pairs = [name for each in PAIRS.values() for name in (each.images, each.captions)]
+    tasks = [name for family in READERS.values() for name in family.values()]
+    for name in [*pairs, *IMAGES.values(), *TEXTS.values(), *tasks]:
+        assert inspect.isfunction(function(name)), name
+
+
+def test_planning_imports_no_arrays(root: Path) -> None:
+    """Adapters are checked by name: a study is refused, or planned, in a moment."""
+    code = (
+        "import sys; from pathlib import Path; from flava.studies import load_study; "
+        "import workflow.plan; load_study(Path('params'), 'toy'); "
+        "print(*sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.split() == []
 
 
 def test_key_given_twice_is_refused(params: Path) -> None:

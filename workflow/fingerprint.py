@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from flava.io import sha256_file
 
 ROOT = Path(__file__).resolve().parents[1]
+NAMED_FUNCTION = re.compile(r"(flava(?:\.\w+)+):\w+")  # flava/lazy.py imports it
 
 # What these decide is already in the resolved configuration, or cannot change a result.
 NOT_PART = frozenset(
@@ -108,3 +110,6 @@ def _imports(tree: ast.Module) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            named = NAMED_FUNCTION.fullmatch(node.value)
+            yield from [named[1]] if named else []

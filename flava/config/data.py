@@ -25,7 +25,7 @@ class CaptionFilterConfig(Strict):
 class SourceConfig(Strict):
     """One source of a corpus in its official format."""
 
-    adapter: str = Field(description="a name of flava.data.sources")
+    adapter: str = Field(description="a name of flava.data.adapters")
     path: str = Field(description="file or folder; may begin with $FLAVA_DATA")
     split: str = Field("train", description="the source's own split name")
     limit: PositiveInt | None = Field(None, description="first N items only")

@@ -134,7 +134,7 @@ class TaskConfig(Strict):
 class TaskData(Strict):
     """Where a study takes a task's data from."""
 
-    adapter: str = Field(description="a name of flava.evaluate.datasets")
+    adapter: str = Field(description="a name of flava.evaluate.adapters")
     path: str = Field(description="file or folder; may begin with $FLAVA_DATA")
     stand_in: str | None = Field(None, description="what takes the row's place; none: the real set")
     train_limit: PositiveInt | None = None
@@ -143,8 +143,8 @@ class TaskData(Strict):
     images: str | None = Field(None, description="image zip, tar or folder, where apart from path")
     split: str | None = Field(
         None,
-        description="retrieval from Karpathy's JSON: the split that is scored, if not test; "
-        "Hateful Memes: unseen (MMF's default), seen or original",
+        description="retrieval from Karpathy's JSON or web datasets: the split that is scored, if "
+        "not test; Hateful Memes: unseen (MMF's default), seen or original",
     )
     answers: Literal["train_val", "train"] = Field(
         "train_val",

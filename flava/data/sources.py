@@ -1,7 +1,7 @@
-"""Registry of source adapters: official file formats in, plain items out.
+"""Reads sources with their adapters: official file formats in, plain items out.
 
 An adapter is a function of a `SourceConfig`; to add one, write the function in the module of its
-kind and name it here (docs/data.md).
+kind and name it in flava/data/adapters.py (docs/data.md).
 
     python -m flava.data.sources --how SBU      how to obtain a data set of the paper
 """
@@ -9,20 +9,20 @@ kind and name it here (docs/data.md).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import islice
-from typing import TypeVar
 
 from flava.config import SourceConfig
+from flava.data.adapters import IMAGES, PAIRS, TEXTS, check_source
 from flava.data.archive import Archive
 from flava.data.caption_filter import why_dropped
 from flava.data.img2dataset import Img2Dataset
-from flava.errors import ConfigError, DataError, MissingFileError, run_cli, unknown_name
+from flava.errors import DataError, MissingFileError, run_cli
+from flava.lazy import function
 
 MAX_KEY = 255
-ItemT = TypeVar("ItemT")
 
 
 @dataclass(frozen=True)
@@ -68,84 +68,6 @@ class Captioned:
     alternatives: bool = False
 
 
-@dataclass(frozen=True)
-class PairsAdapter:
-    """Where the images lie, and the captions in order.
-
-    Attributes:
-        images: opens the images.
-        captions: reads the annotations.
-        partial: images may be missing (dead links): they are counted and left out.
-        exact: an image is looked for under its whole name only, without listing the folder.
-    """
-
-    images: Callable[[SourceConfig], Archive | Img2Dataset]
-    captions: Callable[[SourceConfig], Iterator[Captioned]]
-    partial: bool = False
-    exact: bool = False
-
-
-def _pairs_adapters() -> dict[str, PairsAdapter]:
-    from flava.data import source_coco as coco
-    from flava.data import source_links as links
-    from flava.data import source_pairs as pairs
-    from flava.data import source_yfcc as yfcc
-
-    narratives, sentences = coco.localized_narratives, coco.localized_narratives_sentences
-    downloaded = links.downloaded_images
-    return {
-        "karpathy": PairsAdapter(pairs.karpathy_images, pairs.karpathy),
-        "flickr8k_tokens": PairsAdapter(pairs.flickr8k_images, pairs.flickr8k_tokens),
-        "captions_jsonl": PairsAdapter(pairs.jsonl_images, pairs.captions_jsonl),
-        "coco_captions": PairsAdapter(coco.image_folder_of, coco.coco_captions, True),
-        "visual_genome": PairsAdapter(coco.image_folder_of, coco.visual_genome, True),
-        "localized_narratives": PairsAdapter(coco.image_folder_of, narratives, True),
-        "localized_narratives_sentences": PairsAdapter(coco.image_folder_of, sentences, True),
-        "sbu": PairsAdapter(links.linked_images, links.sbu, True),
-        "cc3m_tsv": PairsAdapter(links.linked_images, links.cc3m_tsv, True),
-        "cc12m_tsv": PairsAdapter(links.linked_images, links.cc12m_tsv, True),
-        "wit_tsv": PairsAdapter(links.linked_images, links.wit_tsv, True),
-        "redcaps": PairsAdapter(downloaded, links.redcaps, True, exact=True),
-        "yfcc100m": PairsAdapter(downloaded, yfcc.yfcc100m, True, exact=True),
-        "img2dataset": PairsAdapter(links.img2dataset_images, links.img2dataset, True),
-    }
-
-
-def _image_adapters() -> dict[str, Callable[[SourceConfig], Iterator[Image]]]:
-    from flava.data import source_imagenet as imagenet
-    from flava.data import source_images as images
-
-    return {
-        "image_folder": images.image_folder,
-        "imagenet": imagenet.imagenet,
-        "mnist_idx": images.mnist_idx,
-    }
-
-
-def _text_adapters() -> dict[str, Callable[[SourceConfig], Iterator[str]]]:
-    from flava.data import source_articles as articles
-    from flava.data import source_texts as texts
-
-    return {
-        "text_lines": texts.text_lines,
-        "wikitext": texts.wikitext,
-        "ag_news_csv": texts.ag_news_csv,
-        "gutenberg": texts.gutenberg,
-        "glue_sentences": texts.glue_sentences,
-        "captions": texts.captions,
-        "text_files": articles.text_files,
-        "news_articles": articles.news_articles,
-        "bookcorpus": articles.bookcorpus,
-    }
-
-
-def _adapter(adapters: Mapping[str, ItemT], source: SourceConfig, kind: str) -> ItemT:
-    if source.adapter not in adapters:
-        where = f"source '{source.name}' of {kind}"
-        raise ConfigError(unknown_name("adapter", source.adapter, list(adapters), where))
-    return adapters[source.adapter]
-
-
 def read_pairs(source: SourceConfig, tally: Counter[str] | None = None) -> Iterator[ImageText]:
     """Images with captions of a pairs source, of the first `source.limit` images it lists.
 
@@ -171,8 +93,9 @@ def count_pairs(source: SourceConfig, tally: Counter[str]) -> int:
 def _located(
     source: SourceConfig, tally: Counter[str]
 ) -> tuple[Archive | Img2Dataset, Iterator[tuple[Captioned, str]]]:
-    adapter = _adapter(_pairs_adapters(), source, "pairs")
-    archive = adapter.images(source)
+    check_source("pairs", source)
+    adapter = PAIRS[source.adapter]
+    archive: Archive | Img2Dataset = function(adapter.images)(source)
 
     def items() -> Iterator[tuple[Captioned, str]]:
         for item in listed_captions(source, tally):
@@ -199,9 +122,10 @@ def listed_captions(source: SourceConfig, tally: Counter[str]) -> Iterator[Capti
     `tally` counts the pairs listed ("listed pairs"), those dropped by reason, and what stands
     twice under one key, of which the first is kept (80 bytes of memory an image).
     """
-    adapter = _adapter(_pairs_adapters(), source, "pairs")
+    check_source("pairs", source)
+    read: Callable[[SourceConfig], Iterator[Captioned]] = function(PAIRS[source.adapter].captions)
     seen: set[int] = set()
-    for item in islice(adapter.captions(source), source.limit):
+    for item in islice(read(source), source.limit):
         listed = min(len(item.captions), 1) if item.alternatives else len(item.captions)
         tally["listed pairs"] += listed
         captions = _kept(item, source, tally)
@@ -249,7 +173,8 @@ def read_captions(source: SourceConfig) -> Iterator[list[str]]:
 
 def read_images(source: SourceConfig) -> Iterator[Image]:
     """Images of an image source, at most `source.limit`. Raises as `read_pairs`."""
-    yield from islice(_adapter(_image_adapters(), source, "images")(source), source.limit)
+    check_source("images", source)
+    yield from islice(function(IMAGES[source.adapter])(source), source.limit)
 
 
 def read_texts(source: SourceConfig) -> Iterator[str]:
@@ -257,16 +182,8 @@ def read_texts(source: SourceConfig) -> Iterator[str]:
 
     Raises as `read_pairs`.
     """
-    yield from islice(_adapter(_text_adapters(), source, "texts")(source), source.limit)
-
-
-def adapter_names() -> dict[str, list[str]]:
-    """All adapters by kind, for messages and documentation."""
-    return {
-        "pairs": sorted(_pairs_adapters()),
-        "images": sorted(_image_adapters()),
-        "texts": sorted(_text_adapters()),
-    }
+    check_source("texts", source)
+    yield from islice(function(TEXTS[source.adapter])(source), source.limit)
 
 
 def main() -> None:

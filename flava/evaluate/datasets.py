@@ -1,4 +1,4 @@
-"""Task readers by adapter name: what a study's `tasks.<name>.adapter` may be."""
+"""Reads the data of a task with the adapter that its study names, and checks its counts."""
 
 from __future__ import annotations
 
@@ -7,91 +7,10 @@ from pathlib import Path
 
 from flava.config import TaskConfig, TaskData
 from flava.data.paths import expand
-from flava.errors import ConfigError, DataError, unknown_name
-from flava.evaluate.formats import (
-    caltech101,
-    captions,
-    cifar_binary,
-    clevr,
-    daquar,
-    easy_vqa,
-    eurosat,
-    fer2013,
-    glue_tsv,
-    gtsrb,
-    hateful_memes,
-    image_folder,
-    imagenet,
-    kitti,
-    listed_folders,
-    matlab_lists,
-    mnist_idx,
-    nlvr,
-    pcam,
-    prompts,
-    rendered_sst2,
-    snli_ve,
-    stl10,
-    sun397,
-    ucf101,
-    vqav2,
-    webdataset,
-)
+from flava.errors import DataError
+from flava.evaluate.adapters import READERS, check_adapter
 from flava.evaluate.taskdata import TaskSet
-
-Reader = Callable[[Path, TaskData], TaskSet]
-
-READERS: dict[str, dict[str, Reader]] = {
-    "linear_probe": {
-        "image_folder": image_folder.load,
-        "webdataset": webdataset.load,
-        "imagenet": imagenet.load,
-        "food101": listed_folders.load_food101,
-        "cifar10": cifar_binary.load10,
-        "cifar100": cifar_binary.load100,
-        "cars": matlab_lists.load_cars,
-        "aircraft": listed_folders.load_aircraft,
-        "dtd": listed_folders.load_dtd,
-        "pets": listed_folders.load_pets,
-        "caltech101": caltech101.load,
-        "flowers": matlab_lists.load_flowers,
-        "stl10": stl10.load,
-        "mnist_idx": mnist_idx.load,
-        "nlvr_counts": nlvr.load_counts,
-        "eurosat": eurosat.load,
-        "gtsrb": gtsrb.load,
-        "kitti": kitti.load,
-        "pcam": pcam.load,
-        "ucf101": ucf101.load,
-        "clevr": clevr.load,
-        "fer2013": fer2013.load,
-        "sun397": sun397.load,
-        "rendered_sst2": rendered_sst2.load,
-    },
-    "multimodal": {
-        "snli_ve": snli_ve.load,
-        "vqav2": vqav2.load,
-        "easy_vqa": easy_vqa.load,
-        "daquar_csv": daquar.load,
-        "nlvr": nlvr.load,
-        "hateful_memes": hateful_memes.load,
-    },
-    "retrieval": {
-        "karpathy": captions.load_karpathy,
-        "flickr8k_tokens": captions.load_flickr8k,
-    },
-    "zero_shot": {
-        "image_folder": prompts.load_folder,
-        "imagenet": imagenet.load_zero_shot,
-        "zero_shot": prompts.load_imagenet_files,
-    },
-}
-GLUE = "glue_tsv"
-
-
-def adapters(family: str) -> list[str]:
-    """Adapter names that a task of `family` may use."""
-    return [GLUE] if family == "glue" else list(READERS[family])
+from flava.lazy import function
 
 
 def load_task(name: str, task: TaskConfig, data: TaskData) -> TaskSet:
@@ -102,10 +21,7 @@ def load_task(name: str, task: TaskConfig, data: TaskData) -> TaskSet:
         DataError: data are missing (says where to get them) or malformed, or they are given as
             the real set (no `stand_in`) and a split has not the official number of examples.
     """
-    if data.adapter not in adapters(task.family):
-        raise ConfigError(
-            unknown_name("adapter", data.adapter, adapters(task.family), f"tasks.{name}")
-        )
+    check_adapter(task.family, data.adapter, f"tasks.{name}")
     path = expand(data.path)
     if not path.exists():
         raise DataError(
@@ -121,10 +37,10 @@ def load_task(name: str, task: TaskConfig, data: TaskData) -> TaskSet:
 
 def _read(name: str, task: TaskConfig, data: TaskData, path: Path) -> TaskSet:
     """Its adapter's reading; every refusal says where the set comes from."""
+    read: Callable[..., TaskSet] = function(READERS[task.family][data.adapter])
     try:
-        if task.family == "glue":
-            return glue_tsv.load(path, data, name)
-        return READERS[task.family][data.adapter](path, data)
+        # GLUE's files do not tell their task.
+        return read(path, data, name) if task.family == "glue" else read(path, data)
     except DataError as error:
         if data.stand_in is not None or task.obtain in str(error):
             raise
@@ -144,12 +60,16 @@ def check_counts(
     Raises:
         DataError: a split is missing or has another number; names both numbers.
     """
-    wrong = {part: n for part, n in official_counts(task, split).items() if found.get(part) != n}
+    expected = official_counts(task, split)
+    wrong = {part: n for part, n in expected.items() if found.get(part) != n}
     if wrong:
         parts = "; ".join(
             f"{part}: {found.get(part, 'none')} found, {n} expected" for part, n in wrong.items()
         )
+        what, get = f"is not the official {task.title}", "the whole set"
+        if "train" in expected and sum(found.values()) == sum(expected.values()):
+            what, get = f"has the official {task.title} in other splits", "the official files"
         raise DataError(
-            f"{path} is not the official {task.title} ({parts}). Get the whole set from "
-            f"{task.obtain}, or name what it is under tasks.{name}.stand_in, which labels the row."
+            f"{path} {what} ({parts}). Get {get} from {task.obtain}, or name what it is under "
+            f"tasks.{name}.stand_in, which labels the row."
         )

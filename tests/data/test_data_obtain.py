@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from flava.data.adapters import KINDS
 from flava.data.obtain import how_to_obtain, sections
-from flava.data.sources import adapter_names
 from flava.errors import ConfigError
 from flava.studies import load_study
 
@@ -26,7 +26,7 @@ def test_every_source_of_the_paper_has_a_section(root: Path) -> None:
 
 def test_every_adapter_is_documented(root: Path) -> None:
     page = (root / "docs" / "data.md").read_text()
-    for names in adapter_names().values():
+    for names in KINDS.values():
         for name in names:
             assert f"| `{name}` |" in page, name
 

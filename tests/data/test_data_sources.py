@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from data_helpers import pairs_source, png, source
 
+from flava.data.adapters import KINDS
 from flava.data.paths import expand
 from flava.data.source_images import read_mnist
-from flava.data.sources import adapter_names, read_captions, read_images, read_pairs, read_texts
+from flava.data.sources import read_captions, read_images, read_pairs, read_texts
 from flava.data.transforms import decode_image
 from flava.errors import ConfigError, DataError
 
@@ -160,13 +161,14 @@ def test_unknown_adapter() -> None:
         next(read_pairs(source("karpaty", "x")))
     with pytest.raises(ConfigError, match="unknown adapter 'karpathy'"):
         next(read_images(source("karpathy", "x")))
-    assert set(adapter_names()) == {"pairs", "images", "texts"}
+    with pytest.raises(ConfigError, match="source 'karpathy' of texts: unknown adapter 'karpathy'"):
+        next(read_texts(source("karpathy", "x")))
 
 
-@pytest.mark.parametrize("adapter", [*chain.from_iterable(adapter_names().values())])
+@pytest.mark.parametrize("adapter", [*chain.from_iterable(KINDS.values())])
 def test_missing_path(adapter: str, tmp_path: Path) -> None:
     missing = source(adapter, tmp_path / "nowhere")
-    kind = next(kind for kind, names in adapter_names().items() if adapter in names)
+    kind = next(kind for kind, names in KINDS.items() if adapter in names)
     read = {"pairs": read_pairs, "images": read_images, "texts": read_texts}[kind]
     with pytest.raises(DataError, match="nowhere"):
         next(iter(read(missing)))

@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,14 +143,20 @@ def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> Path:
     return write(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def web_dataset(root: Path, split: str, labels: list[int], count: int = 2) -> None:
-    """A split of CLIP_benchmark's layout: noise pictures by number, dealt out to `count` tars."""
+def web_dataset(
+    root: Path, split: str, labels: Sequence[int | str | bytes], count: int = 2
+) -> None:
+    """A split of CLIP_benchmark's layout: noise pictures by number, dealt out to `count` tars.
+
+    A label is a class number, or the captions of an image, one a line.
+    """
     (root / split).mkdir(parents=True)
     write(root / split / "nshards.txt", str(count))
     for shard in range(count):
         with TarWriter(str(root / split / f"{shard}.tar")) as tar:
             for number in range(shard, len(labels), count):
-                sample = {"png": noise_png(number), "cls": labels[number]}
+                kind = "cls" if isinstance(labels[number], int) else "txt"
+                sample = {"png": noise_png(number), kind: labels[number]}
                 tar.write({"__key__": f"s{number:07d}", **sample})
 
 

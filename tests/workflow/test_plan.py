@@ -285,6 +285,10 @@ def test_fingerprint_follows_imports_and_ignores_comments(tmp_path, monkeypatch)
     assert read() == first
     (tmp_path / "flava/b.py").write_text("X = 2\n")
     assert read() != first
+    (tmp_path / "flava/b.py").write_text('X = "flava.c.d:load"\n')
+    (tmp_path / "flava/c").mkdir()
+    (tmp_path / "flava/c/d.py").write_text("load = 1\n")
+    assert {"flava.b", "flava.c.d"} < set(read()), "a function named as flava.lazy reads it"
     module._read.cache_clear()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from flava.errors import DataError
 from flava.evaluate.formats.examples import found_at
 from flava.evaluate.formats.text_files import field_of, lines, read_json
 from flava.evaluate.images import EncodedImages, ImageSource, image_source
-from flava.evaluate.taskdata import RetrievalTask, require
+from flava.evaluate.taskdata import Images, RetrievalTask, require
 
 KARPATHY_URL = "Get Karpathy's caption files from cs.stanford.edu/people/karpathy/deepimagesent."
 FLICKR_TEXT = "Get Flickr8k_text.zip (Flickr8k.token.txt and the split lists) of Hodosh et al."
@@ -41,7 +42,7 @@ def load_karpathy(path: Path, data: TaskData) -> RetrievalTask:
         captions[name] = [str(field_of(sentence, "raw", where)) for sentence in sentences]
         places[name] = where
     require(bool(captions), f"{file} has no image with split '{split}'.")
-    return _task(captions, places, image_source(file.parent, data))
+    return _found(captions, places, image_source(file.parent, data))
 
 
 def load_flickr8k(path: Path, data: TaskData) -> RetrievalTask:
@@ -63,22 +64,35 @@ def load_flickr8k(path: Path, data: TaskData) -> RetrievalTask:
         if name in captions:
             captions[name].append(caption)
     require(bool(captions), f"{listed} lists no image.")
-    return _task(captions, places, image_source(path, data))
+    return _found(captions, places, image_source(path, data))
 
 
-def _task(
+def _found(
     captions: dict[str, list[str]], places: dict[str, str], source: ImageSource
 ) -> RetrievalTask:
-    """Keeps the first five non-empty captions of an image: COCO has a few with more."""
-    names = list(captions)
+    names = [found_at(source, name, places[name]) for name in captions]
+    return caption_task(captions, places, EncodedImages(source, names))
+
+
+def caption_task(
+    captions: Mapping[str, list[str]], places: Mapping[str, str], images: Images
+) -> RetrievalTask:
+    """Keeps the first five non-empty captions of an image: COCO has a few with more.
+
+    Args:
+        captions: by the image's name, in the order of `images`.
+        places: where each image is listed, for errors.
+
+    Raises:
+        DataError: an image has no caption.
+    """
     texts: list[str] = []
     image_of: list[int] = []
-    for position, name in enumerate(names):
-        kept = [text for text in captions[name] if text.strip()][:CAPTIONS_PER_IMAGE]
+    for position, (name, listed) in enumerate(captions.items()):
+        kept = [text for text in listed if text.strip()][:CAPTIONS_PER_IMAGE]
         require(bool(kept), f"{places[name]}: image '{name}' has no caption.")
         texts += kept
         image_of += [position] * len(kept)
-    images = EncodedImages(source, [found_at(source, name, places[name]) for name in names])
     return RetrievalTask(images, texts, np.asarray(image_of, np.int64))
 
 
