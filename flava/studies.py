@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from flava.bases import with_bases
 from flava.config import (
     OBJECTIVES_OF_KIND,
     BeitInit,
@@ -22,6 +23,7 @@ from flava.errors import ConfigError, unknown_name
 from flava.jobs import EvaluateTask, ImportJob, RunConfig, parse, with_own_checkpoints
 from flava.params import Tree, merge, read_yaml
 from flava.seeds import seed_list
+from flava.study_files import study_tree
 
 
 def load_columns(path: Path) -> dict[str, ColumnConfig]:
@@ -30,28 +32,22 @@ def load_columns(path: Path) -> dict[str, ColumnConfig]:
     Raises:
         ConfigError: an unknown base, a cycle, an unknown key, or parts that contradict.
     """
-    trees = read_yaml(path)
-    columns = {}
+    trees, columns = read_yaml(path), {}
+
+    def entry(name: str) -> Tree:
+        if name not in trees:
+            raise ConfigError(unknown_name("base column", name, list(trees), str(path)))
+        if not isinstance(trees[name], dict):
+            raise ConfigError(f"{path}: column '{name}' must be a mapping of keys to values.")
+        return dict(trees[name])
+
     for name in trees:
-        column = parse(ColumnConfig, _resolve_base(name, trees, path, ()), f"{path}: {name}")
+        # `data` is replaced as a whole, so that an entry shows all the data its column uses.
+        tree = with_bases(name, entry, str(path), frozenset({"data"}))
+        column = parse(ColumnConfig, tree, f"{path}: {name}")
         check_column(name, column, str(path))
         columns[name] = column
     return dict(sorted(columns.items(), key=lambda item: item[1].number))
-
-
-def _resolve_base(name: str, trees: Tree, path: Path, seen: tuple[str, ...]) -> Tree:
-    if name not in trees:
-        raise ConfigError(unknown_name("base column", name, list(trees), str(path)))
-    if name in seen:
-        raise ConfigError(f"{path}: columns {' -> '.join((*seen, name))} are each other's base.")
-    if not isinstance(trees[name], dict):
-        raise ConfigError(f"{path}: column '{name}' must be a mapping of keys to values.")
-    own = dict(trees[name])
-    base = own.pop("base", None)
-    if base is None:
-        return own
-    # `data` is replaced as a whole, so that an entry shows all the data its column uses.
-    return merge(_resolve_base(base, trees, path, (*seen, name)), own, frozenset({"data"}))
 
 
 def check_column(name: str, column: ColumnConfig, where: str) -> None:
@@ -281,16 +277,7 @@ def load_study(params: Path, name: str, budget: str | None = None, seeds: object
         ConfigError: names the file, the key, the nearest valid name and the allowed values.
     """
     path = params / f"{name}.yaml"
-    if not path.is_file():
-        known = [p.stem for p in params.glob("*.yaml") if p.stem not in ("columns", "tasks")]
-        raise ConfigError(unknown_name("study", name, known, str(params)))
-    tree = read_yaml(path)
-    budgets = tree.pop("budgets", {})
-    if budget is not None:
-        if budget not in budgets:
-            raise ConfigError(unknown_name("budget", budget, list(budgets), str(path)))
-        tree = merge(tree, budgets[budget], frozenset({"evaluate_jobs"}))
-        tree["name"] = f"{tree['name']}-{budget}"
+    tree = study_tree(params, name, budget)
     if seeds is not None:
         tree["seeds"] = seed_list(seeds)
     config = parse(StudyConfig, tree, str(path))

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # What these decide is already in the resolved configuration, or cannot change a result.
 NOT_PART = frozenset(
     {
+        "flava.bases",
         "flava.checkout",
         "flava.config",
         "flava.errors",
@@ -29,6 +30,7 @@ NOT_PART = frozenset(
         "flava.params",
         "flava.records",
         "flava.studies",
+        "flava.study_files",
     }
 )
 
