@@ -15,6 +15,8 @@ from flava.config import (
     FinetuneConfig,
     MlmInit,
     ProbeConfig,
+    ReleasedClip,
+    ReleasedFlava,
     StudyConfig,
     TaskConfig,
     TaskData,
@@ -81,6 +83,10 @@ def unavailable(name: str, column: ColumnConfig, config: StudyConfig) -> str | N
     """Why the study cannot run the column, or None where it can."""
     if column.arch == "clip_released" and config.released_clip is None:
         return f"column '{name}' needs 'released_clip': published weights, or a stand-in"
+    if column.arch == "flava_released" and config.released_flava is None:
+        return f"column '{name}' needs 'released_flava': published weights"
+    if column.released:
+        return None
     for _, kind in column.init:
         if kind != "none" and getattr(config.inits, kind) is None:
             return f"column '{name}' needs 'inits.{kind}': a recipe, or published weights"
@@ -125,10 +131,12 @@ class Study:
 
     def import_job(self, column: str, seed: int) -> ImportJob | None:
         """Resolves a column that is evaluated with published weights; None for a trained one."""
-        released, study = self.config.released_clip, self.config.name
-        if self.columns[column].arch != "clip_released" or released is None:
-            return None
-        if released.weights is None:
+        models = {
+            "clip_released": self.config.released_clip,
+            "flava_released": self.config.released_flava,
+        }
+        released, study = models.get(self.columns[column].arch), self.config.name
+        if released is None or released.weights is None:
             return None
         tokenizer = self.columns[column].tokenizer
         return ImportJob(
@@ -136,7 +144,8 @@ class Study:
             column=column,
             seed=seed,
             weights=released.weights,
-            clip=released.clip,
+            clip=released.clip if isinstance(released, ReleasedClip) else None,
+            flava=released.flava if isinstance(released, ReleasedFlava) else None,
             tokenizer=tokenizer,
             tokenizer_path=f"data/{study}/tokenizers/{tokenizer}.json",
             output=f"results/{study}/runs/{column}-s{seed}",
@@ -223,8 +232,7 @@ class Study:
         A column trained without text has no NLP or multimodal rows, one trained without images
         no vision or multimodal rows: the dashes of Table C.1.
         """
-        released = self.columns[column].arch == "clip_released"
-        kinds = {"pairs"} if released else set(self.columns[column].data)
+        kinds = {"pairs"} if self.columns[column].released else set(self.columns[column].data)
         domains = {
             "vision": bool(kinds & {"pairs", "images", "pair_images"}),
             "nlp": bool(kinds & {"pairs", "texts", "pair_texts"}),

@@ -44,7 +44,7 @@ def test_micro_batches_are_shared_by_contrastive_ranks_only_if_compared_alone(
             load_study(params, "toy")
 
 
-@pytest.mark.parametrize("name", ["smoke", "toy", "mini", "paper"])
+@pytest.mark.parametrize("name", ["smoke", "toy", "mini", "paper", "released"])
 def test_studies_are_valid(root: Path, name: str) -> None:
     study = load_study(root / "params", name)
     for column, seed in study.runs:
@@ -55,7 +55,8 @@ def test_studies_are_valid(root: Path, name: str) -> None:
 def test_the_fourteen_columns_are_the_papers(root: Path) -> None:
     columns = load_columns(root / "params" / "columns.yaml")
     header = (root / "params/paper/table_c1.csv").read_text().splitlines()[0].split(",")[3:]
-    assert [f"{c.number}:{name}" for name, c in columns.items()] == header
+    listed = [f"{c.number}:{name}" for name, c in columns.items()]
+    assert listed[:14] == header and listed[14:] == ["15:flava_released"]
 
 
 def test_beit_and_dino_columns_differ_in_the_image_init_alone(root: Path) -> None:
@@ -111,6 +112,14 @@ REFUSED = {
     "no released CLIP": (
         lambda t: t.pop("released_clip"),
         r"column 'clip_400m' needs 'released_clip': published weights, or a stand-in",
+    ),
+    "no released FLAVA": (
+        lambda t: t.update(columns=["flava_released"]),
+        r"column 'flava_released' needs 'released_flava': published weights",
+    ),
+    "a released FLAVA of CLIP's layout": (
+        lambda t: t.update(released_flava={"weights": {"source": "x", "layout": "clip"}}),
+        r"key 'released_flava': weights of layout 'clip' are no whole FLAVA: give layout 'flava'",
     ),
     "half a stand-in": (
         lambda t: t["released_clip"].pop("pairs"),
@@ -216,13 +225,16 @@ budgets: {tiny: {pretrain: {pair_updates: 5}}}
     assert (mine.name, mine.title, mine.columns) == ("mine", "Mine", ["flava_c"])
     assert mine.flava == base.flava.model_copy(update={"text_layers": 1})
     assert mine.evaluate_jobs == {"some": ["mnist"]}  # as a whole: no other job stays
-    changed = base.tasks["mnist"].model_copy(
-        update={"probe": base.tasks["mnist"].probe | {"steps": 3}}
-    )
-    assert mine.tasks == base.tasks | {"mnist": changed}
-    assert (mine.data, mine.pretrain, mine.seeds) == (base.data, base.pretrain, base.seeds)
+    assert mine.tasks["mnist"].probe == base.tasks["mnist"].probe | {"steps": 3}
+    assert set(mine.tasks) == set(base.tasks)
+    # The toy world is its own: what one study generates is not another's.
+    assert mine.data.pairs[0].path == "data/mine/raw/pairs" != base.data.pairs[0].path
+    assert mine.tasks["cola"].path == "data/mine/raw/tasks/CoLA"
+    assert "data/toy/" not in mine.model_dump_json()
+    assert (mine.pretrain, mine.seeds) == (base.pretrain, base.seeds)
     tiny = load_study(params, "mine", "tiny").config
     assert (tiny.name, tiny.pretrain.pair_updates) == ("mine-tiny", 5)
+    assert tiny.data.pairs[0].path == "data/mine-tiny/raw/pairs"
 
 
 def test_a_base_may_have_a_base_and_its_budgets_are_its_own(params: Path) -> None:

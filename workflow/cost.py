@@ -155,8 +155,8 @@ def column_lines(plan: Plan, assumed: Assumptions) -> list[Line]:
         run, number = f"{column}-s{seed}", plan.study.columns[column].number
         imported = run in plan.imports
         cost = NOTHING if imported else pretraining_cost(plan, run, assumed)
-        released = plan.study.columns[column].arch == "clip_released"
-        note = "published weights, evaluated only" if imported else "a stand-in" * released
+        stands_in = plan.study.columns[column].released
+        note = "published weights, evaluated only" if imported else "a stand-in" * stands_in
         lines.append(Line(f"{number:2d} {column}", cost, note))
     return lines
 

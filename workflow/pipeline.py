@@ -146,7 +146,8 @@ def plots(plan: Plan) -> list[Tree | str]:
     folders = [run.output for run in plan.runs.values()]
     losses = {f"{folder}/log.csv": "loss" for folder in folders}
     pictures = [f"{folder}/curves.png" for folder in folders]
-    return [*bars, {"loss": {"x": "update", "y": losses}}, *pictures]
+    lines: list[Tree] = [{"loss": {"x": "update", "y": losses}}] if losses else []
+    return [*bars, *lines, *pictures]
 
 
 if __name__ == "__main__":

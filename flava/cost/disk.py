@@ -85,7 +85,8 @@ def import_bytes(job: ImportJob) -> int:
     """Of a published model's copy: its weights alone."""
     from flava.models.registry import build
 
-    return FLOAT * _count(("clip", job.clip), lambda: build("clip", job.clip))
+    config = job.architecture
+    return FLOAT * _count((job.part, config), lambda: build(job.part, config))
 
 
 def encoder_weights(job: MlmJob | BeitJob | DinoJob) -> Weights:

@@ -85,7 +85,7 @@ def test_a_study_with_fewer_columns_has_fewer_stages() -> None:
     ]
 
 
-@pytest.mark.parametrize("study", ["smoke", "toy", "mini", "paper"])
+@pytest.mark.parametrize("study", ["smoke", "toy", "mini", "paper", "released"])
 def test_every_kept_file_is_one_stages_target(study: str) -> None:
     plan = Plan.load(study)
     targets = [target for stage in stages(plan) for target in stage.targets]
