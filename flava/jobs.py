@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from flava.config import (
     Arch,
@@ -192,10 +192,31 @@ class ImportJob(Strict):
     column: str
     seed: NonNegativeInt
     weights: WeightsConfig
-    clip: ClipConfig = Field(description="architecture of the published model")
+    clip: ClipConfig | None = Field(
+        None, description="architecture of a published CLIP", exclude_if=lambda value: value is None
+    )
+    flava: FlavaConfig | None = Field(
+        None, description="of a published FLAVA", exclude_if=lambda value: value is None
+    )
     tokenizer: str = Field(description="wordpiece or bpe")
     tokenizer_path: str
     output: str = Field(description="folder: results/<study>/runs/<column>-s<seed>")
+
+    @model_validator(mode="after")
+    def _one(self) -> ImportJob:
+        return self.require_one("clip", "flava")
+
+    @property
+    def part(self) -> Literal["clip", "flava"]:
+        """Which model is published."""
+        return "clip" if self.flava is None else "flava"
+
+    @property
+    def architecture(self) -> ClipConfig | FlavaConfig:
+        """Of the published model."""
+        found = self.flava or self.clip
+        assert found is not None  # _one checks it
+        return found
 
 
 class EvaluateJob(Strict):
@@ -288,6 +309,11 @@ class ReportJob(Strict):
     settings: str = Field(description="the study's settings: results/<study>/configs/settings.json")
     dag: str = Field(description="the study's plan: results/<study>/configs/dag.json")
     output: str = Field(description="folder: results/<study>/report")
+
+    @property
+    def trains_nothing(self) -> bool:
+        """Whether all models of the study are published ones."""
+        return bool(self.imported) and set(self.imported) == set(self.runs)
 
 
 class PlanStage(Strict):

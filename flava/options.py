@@ -15,7 +15,9 @@ from flava.io import atomic_path
 HEADER = """# Options
 
 Every key of `params/*.yaml`, generated from `flava/config/` by `make docs`. A key without a
-default must be given. "TMM" is torchmultimodal, "HF" Hugging Face transformers.
+default must be given. "TMM" is torchmultimodal, "HF" Hugging Face transformers. A study file may
+also have `base: <study>`, whose keys it takes where it does not declare them, and `budgets`, named
+variants that change some of its keys; a column may have `base: <column>`.
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from flava.bases import with_bases
 from flava.config import (
     OBJECTIVES_OF_KIND,
     BeitInit,
@@ -14,6 +15,8 @@ from flava.config import (
     FinetuneConfig,
     MlmInit,
     ProbeConfig,
+    ReleasedClip,
+    ReleasedFlava,
     StudyConfig,
     TaskConfig,
     TaskData,
@@ -24,6 +27,7 @@ from flava.evaluate.adapters import check_adapter
 from flava.jobs import EvaluateTask, ImportJob, RunConfig, parse, with_own_checkpoints
 from flava.params import Tree, merge, read_yaml
 from flava.seeds import seed_list
+from flava.study_files import study_tree
 
 
 def load_columns(path: Path) -> dict[str, ColumnConfig]:
@@ -32,28 +36,22 @@ def load_columns(path: Path) -> dict[str, ColumnConfig]:
     Raises:
         ConfigError: an unknown base, a cycle, an unknown key, or parts that contradict.
     """
-    trees = read_yaml(path)
-    columns = {}
+    trees, columns = read_yaml(path), {}
+
+    def entry(name: str) -> Tree:
+        if name not in trees:
+            raise ConfigError(unknown_name("base column", name, list(trees), str(path)))
+        if not isinstance(trees[name], dict):
+            raise ConfigError(f"{path}: column '{name}' must be a mapping of keys to values.")
+        return dict(trees[name])
+
     for name in trees:
-        column = parse(ColumnConfig, _resolve_base(name, trees, path, ()), f"{path}: {name}")
+        # `data` is replaced as a whole, so that an entry shows all the data its column uses.
+        tree = with_bases(name, entry, str(path), frozenset({"data"}))
+        column = parse(ColumnConfig, tree, f"{path}: {name}")
         check_column(name, column, str(path))
         columns[name] = column
     return dict(sorted(columns.items(), key=lambda item: item[1].number))
-
-
-def _resolve_base(name: str, trees: Tree, path: Path, seen: tuple[str, ...]) -> Tree:
-    if name not in trees:
-        raise ConfigError(unknown_name("base column", name, list(trees), str(path)))
-    if name in seen:
-        raise ConfigError(f"{path}: columns {' -> '.join((*seen, name))} are each other's base.")
-    if not isinstance(trees[name], dict):
-        raise ConfigError(f"{path}: column '{name}' must be a mapping of keys to values.")
-    own = dict(trees[name])
-    base = own.pop("base", None)
-    if base is None:
-        return own
-    # `data` is replaced as a whole, so that an entry shows all the data its column uses.
-    return merge(_resolve_base(base, trees, path, (*seen, name)), own, frozenset({"data"}))
 
 
 def check_column(name: str, column: ColumnConfig, where: str) -> None:
@@ -87,6 +85,10 @@ def unavailable(name: str, column: ColumnConfig, config: StudyConfig) -> str | N
     """Why the study cannot run the column, or None where it can."""
     if column.arch == "clip_released" and config.released_clip is None:
         return f"column '{name}' needs 'released_clip': published weights, or a stand-in"
+    if column.arch == "flava_released" and config.released_flava is None:
+        return f"column '{name}' needs 'released_flava': published weights"
+    if column.released:
+        return None
     for _, kind in column.init:
         if kind != "none" and getattr(config.inits, kind) is None:
             return f"column '{name}' needs 'inits.{kind}': a recipe, or published weights"
@@ -131,10 +133,12 @@ class Study:
 
     def import_job(self, column: str, seed: int) -> ImportJob | None:
         """Resolves a column that is evaluated with published weights; None for a trained one."""
-        released, study = self.config.released_clip, self.config.name
-        if self.columns[column].arch != "clip_released" or released is None:
-            return None
-        if released.weights is None:
+        models = {
+            "clip_released": self.config.released_clip,
+            "flava_released": self.config.released_flava,
+        }
+        released, study = models.get(self.columns[column].arch), self.config.name
+        if released is None or released.weights is None:
             return None
         tokenizer = self.columns[column].tokenizer
         return ImportJob(
@@ -142,7 +146,8 @@ class Study:
             column=column,
             seed=seed,
             weights=released.weights,
-            clip=released.clip,
+            clip=released.clip if isinstance(released, ReleasedClip) else None,
+            flava=released.flava if isinstance(released, ReleasedFlava) else None,
             tokenizer=tokenizer,
             tokenizer_path=f"data/{study}/tokenizers/{tokenizer}.json",
             output=f"results/{study}/runs/{column}-s{seed}",
@@ -229,8 +234,7 @@ class Study:
         A column trained without text has no NLP or multimodal rows, one trained without images
         no vision or multimodal rows: the dashes of Table C.1.
         """
-        released = self.columns[column].arch == "clip_released"
-        kinds = {"pairs"} if released else set(self.columns[column].data)
+        kinds = {"pairs"} if self.columns[column].released else set(self.columns[column].data)
         domains = {
             "vision": bool(kinds & {"pairs", "images", "pair_images"}),
             "nlp": bool(kinds & {"pairs", "texts", "pair_texts"}),
@@ -283,16 +287,7 @@ def load_study(params: Path, name: str, budget: str | None = None, seeds: object
         ConfigError: names the file, the key, the nearest valid name and the allowed values.
     """
     path = params / f"{name}.yaml"
-    if not path.is_file():
-        known = [p.stem for p in params.glob("*.yaml") if p.stem not in ("columns", "tasks")]
-        raise ConfigError(unknown_name("study", name, known, str(params)))
-    tree = read_yaml(path)
-    budgets = tree.pop("budgets", {})
-    if budget is not None:
-        if budget not in budgets:
-            raise ConfigError(unknown_name("budget", budget, list(budgets), str(path)))
-        tree = merge(tree, budgets[budget], frozenset({"evaluate_jobs"}))
-        tree["name"] = f"{tree['name']}-{budget}"
+    tree = study_tree(params, name, budget)
     if seeds is not None:
         tree["seeds"] = seed_list(seeds)
     config = parse(StudyConfig, tree, str(path))

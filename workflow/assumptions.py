@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flava.cost.corpora import caption_words, image_count
+from flava.cost.evaluation import EvaluationCost
 from flava.cost.runs import JobCost, run_cost
 from flava.errors import ConfigError
 from workflow.plan import Plan
@@ -21,6 +22,7 @@ class Assumptions:
         utilisation: share of the peak that training reaches.
         pieces_per_word: tokens of a word of a caption. With BERT's vocabulary and CLIP's: 1.04 and
             1.03 on Flickr8k's clean captions, 1.33 on news; PMD's lie between.
+        peak_fp32: FLOP/s without tensor cores, of what evaluation runs in fp32.
         image_bytes: of an image file of pairs that are not prepared yet: 1.5 TB for PMD's 68M
             images at 256 pixels (docs/pmd.md).
     """
@@ -30,17 +32,22 @@ class Assumptions:
     utilisation: float = 0.40
     pieces_per_word: float = 1.25
     image_bytes: float = 22e3
+    peak_fp32: float = 67e12
 
     def hours(self, flops: float) -> float:
         """GPU-hours of so many FLOPs."""
         return flops / (self.peak * self.utilisation) / 3600
+
+    def evaluation_hours(self, cost: EvaluationCost) -> float:
+        """GPU-hours of an evaluation."""
+        return self.hours(cost.bf16) + self.hours(cost.fp32 * self.peak / self.peak_fp32)
 
 
 def check(assumed: Assumptions) -> None:
     """Refuses what is impossible.
 
     Raises:
-        ConfigError: the peak, the pieces a word or the bytes an image are not positive, or
+        ConfigError: a peak, the pieces a word or the bytes an image are not positive, or
             utilisation not in (0, 1].
     """
     if not 0 < assumed.utilisation <= 1:
@@ -50,6 +57,7 @@ def check(assumed: Assumptions) -> None:
         )
     positive = {
         "peak": assumed.peak,
+        "peak in fp32": assumed.peak_fp32,
         "pieces per word": assumed.pieces_per_word,
         "bytes per image": assumed.image_bytes,
     }

@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--seeds", help="number of seeds; default: the study's")
     parser.add_argument("--gpu", default=default.gpu, help="name of the GPU, for the caption")
     parser.add_argument("--peak-tflops", type=float, default=default.peak / 1e12)
+    parser.add_argument("--fp32-tflops", type=float, default=default.peak_fp32 / 1e12)
     parser.add_argument("--utilisation", type=float, default=default.utilisation, help="0 to 1")
     parser.add_argument("--pieces-per-word", type=float, default=default.pieces_per_word)
     parser.add_argument(
@@ -71,6 +72,7 @@ def main() -> None:
         given.utilisation,
         given.pieces_per_word,
         given.image_bytes,
+        given.fp32_tflops * 1e12,
     )
     print(whole_plan(plan, assumed))
     check_budget(plan, given.budget_gpu_hours, assumed)
@@ -100,9 +102,11 @@ def whole_plan(plan: Plan, assumed: Assumptions, settings: LaunchSettings | None
     # They import torch, which not every call should wait for.
     from workflow.by_column import column_table
     from workflow.disk import disk_lines
+    from workflow.evaluation_cost import evaluation_lines
 
     parts = [[cost_table(plan, assumed)], column_table(plan, assumed, settings)]
-    parts += [schedule_lines(plan, assumed, settings), disk_lines(plan, assumed)]
+    parts += [schedule_lines(plan, assumed, settings), evaluation_lines(plan, assumed)]
+    parts += [disk_lines(plan, assumed)]
     return "\n".join(line for part in parts for line in part)
 
 
@@ -155,8 +159,8 @@ def column_lines(plan: Plan, assumed: Assumptions) -> list[Line]:
         run, number = f"{column}-s{seed}", plan.study.columns[column].number
         imported = run in plan.imports
         cost = NOTHING if imported else pretraining_cost(plan, run, assumed)
-        released = plan.study.columns[column].arch == "clip_released"
-        note = "published weights, evaluated only" if imported else "a stand-in" * released
+        stands_in = plan.study.columns[column].released
+        note = "published weights, evaluated only" if imported else "a stand-in" * stands_in
         lines.append(Line(f"{number:2d} {column}", cost, note))
     return lines
 

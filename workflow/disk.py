@@ -155,7 +155,7 @@ def all_disk(plan: Plan) -> Disk:
 
 def width(model: RunConfig | ImportJob) -> int:
     """Features of an image."""
-    if isinstance(model, RunConfig) and model.flava:
+    if model.flava:
         return model.flava.hidden_size
     assert model.clip is not None
     return model.clip.vision_width
@@ -163,7 +163,7 @@ def width(model: RunConfig | ImportJob) -> int:
 
 def joint(model: RunConfig | ImportJob) -> int:
     """Width of the contrastive embeddings."""
-    if isinstance(model, RunConfig) and model.flava:
+    if model.flava:
         return model.flava.projection_dim
     assert model.clip is not None
     return model.clip.embed_dim

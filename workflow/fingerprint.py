@@ -22,6 +22,7 @@ NAMED_FUNCTION = re.compile(r"(flava(?:\.\w+)+):\w+")  # flava/lazy.py imports i
 # What these decide is already in the resolved configuration, or cannot change a result.
 NOT_PART = frozenset(
     {
+        "flava.bases",
         "flava.checkout",
         "flava.config",
         "flava.errors",
@@ -31,6 +32,7 @@ NOT_PART = frozenset(
         "flava.params",
         "flava.records",
         "flava.studies",
+        "flava.study_files",
     }
 )
 

@@ -33,8 +33,9 @@ def _hash_job(name: str, job: PrepareJob) -> HashJob:
 
 
 def leaks_job(study: Study, corpora: Mapping[str, HashJob]) -> LeaksJob | None:
-    """The search, of all tasks that the study evaluates; None where the study has no search."""
-    if study.config.leaks is None:
+    """The search, of all tasks that the study evaluates; None where the study has no search, or
+    trains nothing and has no corpora to search in."""
+    if study.config.leaks is None or not corpora:
         return None
     tasks = [task for names in study.config.evaluate_jobs.values() for task in names]
     return LeaksJob(

@@ -18,6 +18,7 @@ import yaml
 from flava.errors import ConfigError, run_cli
 from flava.io import atomic_path
 from flava.seeds import seed_list
+from flava.study_files import study_names
 from workflow.choice import FILE as CHOICE
 from workflow.choice import Choice, read_choice, write_choice
 from workflow.plan import Plan
@@ -99,7 +100,8 @@ def _resolve(choice: Choice, plan: Plan) -> Tree:
 
     Its parameters are whole files: a list of keys would miss one that is added.
     """
-    files = [f"{plan.study.params}/{name}.yaml" for name in (choice.study, "columns", "tasks")]
+    names = [*study_names(plan.study.params, choice.study), "columns", "tasks"]
+    files = [f"{plan.study.params}/{name}.yaml" for name in names]
     return {
         "cmd": f"{COMMAND} --check",
         "deps": ["Snakefile", "flava", f"{plan.study.params}/paper", "workflow"],
@@ -144,7 +146,8 @@ def plots(plan: Plan) -> list[Tree | str]:
     folders = [run.output for run in plan.runs.values()]
     losses = {f"{folder}/log.csv": "loss" for folder in folders}
     pictures = [f"{folder}/curves.png" for folder in folders]
-    return [*bars, {"loss": {"x": "update", "y": losses}}, *pictures]
+    lines: list[Tree] = [{"loss": {"x": "update", "y": losses}}] if losses else []
+    return [*bars, *lines, *pictures]
 
 
 if __name__ == "__main__":

@@ -254,7 +254,9 @@ class Plan:
 
     @property
     def corpora(self) -> dict[str, str]:
-        """Corpus -> prepared folder, of all that is read."""
+        """Corpus -> prepared folder, of all that is read; none where nothing is trained."""
+        if not self.runs:
+            return {}
         kinds = ["pairs", "images", "texts"]
         if any(f"{self.data}/{LARGE_PAIRS}" in r.corpora.values() for r in self.runs.values()):
             kinds.append(LARGE_PAIRS)

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flava.bases import chain
 from flava.checkout import git_state
+from flava.config import ColumnConfig
 from flava.errors import ConfigError
 from flava.jobs import ReportJob, ReportSettings
 from flava.params import read_yaml
+from flava.report.published import load_table_c1
 from flava.studies import Study, unavailable
 
 if TYPE_CHECKING:
@@ -33,18 +36,18 @@ def report_job(
         leaks: result of the leak check, where the study has one.
         release: whether pages refuse results that no single commit can make again.
     """
-    config, ran = study.config, set(study.config.columns)
+    config, ran, shown = study.config, set(study.config.columns), shown_columns(study)
     return ReportJob(
         study=config.name,
         title=config.title,
         scale=config.scale,
-        columns={name: column.number for name, column in study.columns.items() if name in ran},
-        titles={name: column.title for name, column in study.columns.items()},
+        columns={name: column.number for name, column in shown.items() if name in ran},
+        titles={name: column.title for name, column in shown.items()},
         seeds=config.seeds,
         not_run={
             name: unavailable(name, column, config)
             or f"not among the columns of study '{config.name}'"
-            for name, column in study.columns.items()
+            for name, column in shown.items()
             if name not in ran
         },
         results=f"results/{config.name}/results.parquet",
@@ -59,6 +62,13 @@ def report_job(
         dag=f"results/{config.name}/configs/dag.json",
         output=f"results/{config.name}/report",
     )
+
+
+def shown_columns(study: Study) -> dict[str, ColumnConfig]:
+    """The paper's columns and the study's: an entry that is neither changes no page."""
+    printed = {column.name for column in load_table_c1(study.params / "paper").columns}
+    shown = printed | set(study.config.columns)
+    return {name: column for name, column in study.columns.items() if name in shown}
 
 
 def release_mode(value: object) -> bool:
@@ -99,8 +109,15 @@ def report_settings(study: Study) -> ReportSettings:
             recipe = getattr(task, part)
             tree["tasks"][name][part] = recipe.model_dump(mode="json") if recipe else None
     entries = read_yaml(study.params / "columns.yaml")
+    # With what they build on, which their pages compare them with.
+    where = str(study.params / "columns.yaml")
+    kept = {
+        each for name in shown_columns(study) for each in chain(name, entries.__getitem__, where)
+    }
+    columns = {name: column for name, column in study.columns.items() if name in kept}
     bases = {name: entry["base"] for name, entry in entries.items() if "base" in entry}
-    return ReportSettings(study=tree, columns=study.columns, bases=bases)
+    bases = {name: base for name, base in bases.items() if name in kept}
+    return ReportSettings(study=tree, columns=columns, bases=bases)
 
 
 def stand_in_models(study: Study) -> dict[str, str]:

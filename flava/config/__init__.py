@@ -56,7 +56,7 @@ from flava.config.inits import (
 )
 from flava.config.leaks import LeakConfig
 from flava.config.models import ClipConfig, CodebookConfig, CodebookOptim, FlavaConfig
-from flava.config.study import ReleasedClip, SelectionConfig, StudyConfig
+from flava.config.study import ReleasedClip, ReleasedFlava, SelectionConfig, StudyConfig
 from flava.config.tasks import FinetuneConfig, ProbeConfig, TaskConfig, TaskData
 from flava.config.training import (
     ContrastiveConfig,
@@ -108,6 +108,7 @@ __all__ = [
     "PretrainConfig",
     "ProbeConfig",
     "ReleasedClip",
+    "ReleasedFlava",
     "SamplingConfig",
     "Schedule",
     "SelectionConfig",

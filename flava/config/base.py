@@ -11,7 +11,7 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
-Arch = Literal["flava", "clip", "clip_released"]
+Arch = Literal["flava", "clip", "clip_released", "flava_released"]
 Objective = Literal["mim", "mlm", "global_contrastive", "mmm_image", "mmm_text", "itm"]
 Kind = Literal["pairs", "images", "texts", "pair_images", "pair_texts"]
 Gather = Literal["global", "global_full", "local", "none", "openclip_2021"]

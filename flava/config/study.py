@@ -48,6 +48,24 @@ class ReleasedClip(Strict):
         return self
 
 
+class ReleasedFlava(Strict):
+    """The released FLAVA (Hugging Face `facebook/flava-full`), which the paper does not print."""
+
+    weights: WeightsConfig = Field(description="the published model, evaluated only")
+    flava: FlavaConfig = Field(
+        default_factory=lambda: FlavaConfig(projection_dim=768),
+        description="architecture of the published model: Table A.1, but a projection of 768",
+    )
+
+    @model_validator(mode="after")
+    def _layout(self) -> ReleasedFlava:
+        if self.weights.layout != "flava":
+            raise ValueError(
+                f"weights of layout '{self.weights.layout}' are no whole FLAVA: give layout 'flava'"
+            )
+        return self
+
+
 class StudyConfig(Strict):
     """One study: sizes, budgets, data, columns, seeds and rows."""
 
@@ -69,6 +87,8 @@ class StudyConfig(Strict):
     inits: InitsConfig = Field(default_factory=lambda: InitsConfig())
     selection: SelectionConfig = Field(default_factory=lambda: SelectionConfig())
     released_clip: ReleasedClip | None = None
+    # Left out where it is not set: the settings of studies without it stay as they are.
+    released_flava: ReleasedFlava | None = Field(None, exclude_if=lambda value: value is None)
     tasks: dict[str, TaskData]
     evaluate_jobs: dict[str, list[str]] = Field(description="tasks grouped into jobs")
     leaks: LeakConfig | None = Field(

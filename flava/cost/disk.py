@@ -85,7 +85,8 @@ def import_bytes(job: ImportJob) -> int:
     """Of a published model's copy: its weights alone."""
     from flava.models.registry import build
 
-    return FLOAT * _count(("clip", job.clip), lambda: build("clip", job.clip))
+    config = job.architecture
+    return FLOAT * _count((job.part, config), lambda: build(job.part, config))
 
 
 def encoder_weights(job: MlmJob | BeitJob | DinoJob) -> Weights:
@@ -141,7 +142,7 @@ def feature_bytes(
         if spec.data.stand_in:
             inputs = None if stand_ins is None else stand_ins[family]
         else:
-            inputs = _official(spec.task.counts)
+            inputs = official_inputs(spec.task.counts)
         if inputs is None:
             unknown.add(name)
             continue
@@ -166,7 +167,8 @@ def finetuning_bytes(job: EvaluateJob, parameters: int) -> int:
     return (tasks + 1) * FLOAT * parameters * (MOMENTS + 2) if tasks else 0
 
 
-def _official(counts: dict[str, int]) -> Inputs | None:
+def official_inputs(counts: dict[str, int]) -> Inputs | None:
+    """Images and texts of a set with official counts; None without images."""
     others = ("captions", "classes", "templates", "folds")
     images = {key: n for key, n in counts.items() if key not in others}
     texts = counts.get("captions", counts.get("classes", 0) * counts.get("templates", 0))

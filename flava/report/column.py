@@ -37,7 +37,9 @@ def heading(comparison: Comparison, settings: ReportSettings, name: str) -> str:
     column = info_of(comparison, name)
     title = f"<h1>Column {column.number}: {text(column.title)}</h1>"
     lines = []
-    if name in settings.columns:
+    if name not in {printed.name for printed in comparison.published.columns}:
+        lines.append("Not a column of the paper: no number of it is printed.")
+    elif name in settings.columns:
         lines.append(f"In the paper trained on {text(settings.columns[name].paper_data)}.")
     if column.stand_in:
         lines.append(f"The model is a stand-in: <b>{text(column.stand_in)}</b>.")

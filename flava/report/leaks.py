@@ -14,6 +14,10 @@ SearchT = TypeVar("SearchT", bound=ImageLeaks | TextLeaks)
 _IMAGE_HEAD = ["task", "corpus", "test images", "near by hash", "found", "for example"]
 FOUND_IMAGES, FOUND_TEXTS = "images found", "texts found"
 NO_CHECK = "The leak check was not run: the study turns it off (<code>leaks: null</code>)."
+NO_CORPORA = (
+    "The leak check was not run: the study trains nothing, and what published weights were trained "
+    "on is not here to be searched."
+)
 
 
 def leaks_section(job: ReportJob) -> str:
@@ -23,7 +27,7 @@ def leaks_section(job: ReportJob) -> str:
         DataError: the result is missing or damaged.
     """
     if job.leaks is None:
-        return paragraph(NO_CHECK)
+        return paragraph(NO_CORPORA if job.trains_nothing else NO_CHECK)
     found, _ = load_leaks(job.leaks)
     parts = [paragraph(summary(found)), *(paragraph(line, "small") for line in notes(job, found))]
     if found.images:

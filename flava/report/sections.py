@@ -24,6 +24,10 @@ from flava.report.tables import DOMAIN_TITLES, extra_table, scale_line, stand_in
 FACTS = ("test examples", "chance, %")  # of a row whose test set is a stand-in
 COST = ("training", "evaluation", "GPU hours", "peak memory", "ranks", "hardware")
 WORDS = "words a text"
+UNTRAINED = (
+    "Nothing was trained here: all models are published ones. Settings of training on these pages "
+    "are the study's, but no run had them."
+)
 OWN_TEST_SETS = "Every row that ran uses the paper's own test set."
 
 
@@ -31,6 +35,7 @@ def banner(job: ReportJob, comparison: Comparison) -> str:
     """Study, scale and what the numbers can support."""
     head = f"<b>{text(job.title)}</b> (study <code>{text(job.study)}</code>): {text(job.scale)}."
     lines = [head.replace("..", "."), f"{scale_line(comparison)}.", can_support(comparison)]
+    lines += [UNTRAINED] if job.trains_nothing else []
     return f'<div class="banner">{"".join(paragraph(line) for line in lines)}</div>'
 
 

@@ -44,8 +44,7 @@ def write_index(job: ReportJob) -> None:
         f"<h1>FLAVA, reproduced: {text(job.title)}</h1>",
         paragraph(
             "FLAVA (Singh et al., CVPR 2022) is one model for images, for texts and for pairs of "
-            "both. Its pretraining and evaluation were run anew, and stand beside the numbers of "
-            "the paper.",
+            f"both. {made(job)}, and stand beside the numbers of the paper.",
             "lead",
         ),
         sections.banner(job, comparison),
@@ -74,6 +73,13 @@ def write_index(job: ReportJob) -> None:
     with atomic_path(folder / "index.html") as temporary:
         title = f"FLAVA, reproduced: {job.title}"
         temporary.write_text(page(title, "\n".join(body)), encoding="utf-8")
+
+
+def made(job: ReportJob) -> str:
+    """What the study ran anew."""
+    if job.trains_nothing:
+        return "Published weights were evaluated anew"
+    return "Its pretraining and evaluation were run anew"
 
 
 def facts(

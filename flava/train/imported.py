@@ -1,4 +1,4 @@
-"""Published weights in the place of a trained run: column 14, evaluated only.
+"""Published weights in the place of a trained run: CLIP's or FLAVA's, evaluated only.
 
 python -m flava.train.imported --config results/<study>/runs/<run>/config.json
 """
@@ -10,7 +10,10 @@ import shutil
 import time
 from pathlib import Path
 
-from flava.errors import run_cli
+import torch
+
+from flava.data.tokenizer import load_tokenizer
+from flava.errors import ConfigError, run_cli
 from flava.io import atomic_directory, sha256_file, write_json
 from flava.jobs import ImportJob, load_job
 from flava.models import build, load_model, save_model
@@ -24,13 +27,16 @@ def import_model(job: ImportJob) -> None:
 
     Raises:
         CheckpointError: the weights are missing, damaged or of another architecture.
+        ConfigError: the study's vocabulary has another size than that of the weights.
     """
     started = time.time()
     output = Path(job.output)
     (output / "record.json").unlink(missing_ok=True)
-    published = load_published(job.weights, "clip", job.clip)
-    model = build("clip", job.clip)
-    model.load_state_dict(published.state)
+    _check_vocabulary(job)
+    published = load_published(job.weights, job.part, job.architecture)
+    torch.manual_seed(job.seed)  # of heads that the file lacks; evaluation reads none
+    model = build(job.part, job.architecture)
+    published.load_into(model)
     with atomic_directory(output / "model") as temporary:
         save_model(model, temporary)
         shutil.copyfile(job.tokenizer_path, temporary / "tokenizer.json")
@@ -41,6 +47,17 @@ def import_model(job: ImportJob) -> None:
         "model_sha256": sha256_file(output / "model" / WEIGHTS),
     }
     write_json(output / "record.json", make_record("import", job, started, extra=facts))
+
+
+def _check_vocabulary(job: ImportJob) -> None:
+    """Each id has a published meaning: another vocabulary would give scores that mean nothing."""
+    entries, known = load_tokenizer(job.tokenizer_path).vocab_size, job.architecture.vocab_size
+    if entries != known:
+        raise ConfigError(
+            f"{job.column}: the study's tokenizer '{job.tokenizer}' has {entries} entries, but the "
+            f"published model {known}. Set data.tokenizers.{job.tokenizer}.vocab_file to the "
+            "vocabulary that it was published with."
+        )
 
 
 def main() -> None:

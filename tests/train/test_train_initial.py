@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from train_helpers import Tree
 
-from flava.config import ClipConfig, FlavaConfig
+from flava.config import ClipConfig, FlavaConfig, WeightsConfig
+from flava.data.tokenizer import load_tokenizer
 from flava.errors import CheckpointError, ConfigError
 from flava.io import sha256_file, write_json
 from flava.jobs import ImportJob, RunConfig, load_job
@@ -126,11 +128,15 @@ def test_clip_takes_no_initial_encoders(
         pretrain(write_run(tree))
 
 
+def vocabulary(study: Path, name: str) -> int:
+    return load_tokenizer(study / "tokenizers" / f"{name}.json").vocab_size
+
+
 def test_published_clip_is_imported_with_a_record(study: Path, tmp_path: Path) -> None:
     clip = ClipConfig(
         image_size=16, patch_size=4, vision_width=16, vision_layers=1, vision_heads=2,
-        text_width=16, text_layers=1, text_heads=2, vocab_size=640, context_length=16,
-        embed_dim=16, quick_gelu=True,
+        text_width=16, text_layers=1, text_heads=2, context_length=16, embed_dim=16,
+        vocab_size=vocabulary(study, "bpe"), quick_gelu=True,
     )  # fmt: skip
     model = Clip(clip)
     save_model(model, tmp_path / "hub")
@@ -158,6 +164,64 @@ def test_published_clip_is_imported_with_a_record(study: Path, tmp_path: Path) -
     with pytest.raises(CheckpointError):
         import_model(wrong)
     assert not (tmp_path / "run" / "record.json").exists()
+
+
+@pytest.fixture
+def released(study: Path, run_tree: Tree, tmp_path: Path) -> ImportJob:
+    """A whole FLAVA in the published layout, to be imported; its parameters are random."""
+    sizes = run_tree["flava"] | {"vocab_size": vocabulary(study, "wordpiece")}
+    config = FlavaConfig.model_validate(sizes)
+    published_folder(tmp_path / "hub", config, seed=3)
+    return ImportJob(
+        study="tiny",
+        column="flava_released",
+        seed=0,
+        flava=config,
+        tokenizer="wordpiece",
+        weights=WeightsConfig(source=str(tmp_path / "hub"), layout="flava"),
+        tokenizer_path=str(study / "tokenizers" / "wordpiece.json"),
+        output=str(tmp_path / "run"),
+    )
+
+
+def test_a_published_flava_is_imported_whole(released: ImportJob, tmp_path: Path) -> None:
+    import_model(released)
+    there, here = load_model(tmp_path / "hub"), load_model(tmp_path / "run" / "model")
+    assert isinstance(here, Flava) and not differing(there.state_dict(), here.state_dict())
+
+
+def test_heads_that_a_published_flava_lacks_are_the_same_in_every_import(
+    released: ImportJob, tmp_path: Path
+) -> None:
+    """`FlavaModel` has none and evaluation reads none, but the hash is to be that of one model."""
+    file = tmp_path / "hub" / "model.safetensors"
+    kept = {name: value for name, value in load_file(file).items() if name.startswith("flava.")}
+    save_file(kept, file)
+    hashes = []
+    for _ in range(2):
+        import_model(released)
+        record = load_record(tmp_path / "run" / "record.json")
+        assert "FlavaModel has no prediction heads" in record.extra["converted"]["not_in_file"]
+        hashes.append(record.extra["model_sha256"])
+    assert hashes[0] == hashes[1]
+
+
+def test_a_published_flava_of_other_sizes_or_vocabulary_is_refused(
+    released: ImportJob, tmp_path: Path
+) -> None:
+    assert released.flava is not None
+    known = released.flava.vocab_size
+    cases = {
+        "text_layers": (3, CheckpointError, r"parameters are missing: .*text_model"),
+        "projection_dim": (40, CheckpointError, r"image_projection.weight has shape"),
+        "num_attention_heads": (1, CheckpointError, r"attention heads, but this run's has 1"),
+        "vocab_size": (known + 1, ConfigError, rf"'wordpiece' has {known} entries, but the pub"),
+    }
+    for key, (value, error, message) in cases.items():
+        other = released.flava.model_copy(update={key: value})
+        with pytest.raises(error, match=message):
+            import_model(released.model_copy(update={"flava": other}))
+        assert not (tmp_path / "run" / "record.json").exists()
 
 
 def published_folder(folder: Path, config: FlavaConfig, seed: int) -> None:

@@ -85,7 +85,7 @@ def test_a_study_with_fewer_columns_has_fewer_stages() -> None:
     ]
 
 
-@pytest.mark.parametrize("study", ["smoke", "toy", "mini", "paper"])
+@pytest.mark.parametrize("study", ["smoke", "toy", "mini", "paper", "released"])
 def test_every_kept_file_is_one_stages_target(study: str) -> None:
     plan = Plan.load(study)
     targets = [target for stage in stages(plan) for target in stage.targets]
@@ -155,3 +155,10 @@ def test_a_damaged_list_of_files_is_named(recorded: Path) -> None:
     listing.write_bytes(b"[]")
     with pytest.raises(DataError, match=r"a list of files, is missing or damaged"):
         verify(recorded, Path("cache"))
+
+
+def test_first_stage_sees_the_file_of_a_base(in_copy: Path) -> None:
+    Path("params/mine.yaml").write_text("base: smoke\nname: mine\ntitle: Mine\nscale: s\n")
+    first = pipeline(Choice(study="mine"), Plan.load("mine"))["stages"]["resolve"]
+    files = [path for entry in first["params"] for path in entry]
+    assert files[1:3] == ["params/mine.yaml", "params/smoke.yaml"]

@@ -47,6 +47,24 @@ def test_one_edited_column_changes_only_its_own_files(in_copy: Path) -> None:
     assert Plan.load("smoke").configs() == before
 
 
+def test_a_column_that_a_study_does_not_list_changes_none_of_its_files(in_copy: Path) -> None:
+    before = Plan.load("smoke").configs()
+    columns = Path("params/columns.yaml")
+    more = "\nfirst:\n  base: flava_c\n  number: 16\n  title: First\n"
+    more += "\nsecond:\n  base: first\n  number: 17\n  title: Second\n"
+    columns.write_text(columns.read_text() + more)
+    assert Plan.load("smoke").configs() == before
+    study = Path("params/smoke.yaml")
+    study.write_text(study.read_text().replace("columns: [mim,", "columns: [second, mim,"))
+    after = Plan.load("smoke").configs()
+    report = after["results/smoke/configs/report.json"]
+    assert report["columns"]["second"] == 17 and "first" not in report["not_run"]
+    settings = after["results/smoke/configs/settings.json"]  # its page compares it with its base
+    assert {"first", "second"} <= set(settings["columns"]) and settings["bases"][
+        "second"
+    ] == "first"
+
+
 def test_one_edited_init_changes_its_own_file_alone(in_copy: Path) -> None:
     before = Plan.load("smoke").configs()
     study = Path("params/smoke.yaml")

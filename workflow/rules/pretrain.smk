@@ -10,6 +10,8 @@ rule pretrain:
         [f"{plan.results}/runs/{{run}}/{name}" for name in plan.run_files],
     log:
         f"logs/{plan.name}/pretrain/{{run}}.log",
+    wildcard_constraints:
+        run="|".join(plan.runs) or "none",
     priority: 50
     threads: launching.threads("pretrain")
     message:
