@@ -18,6 +18,8 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's pixel mean and std, used by
 STD = (0.26862954, 0.26130258, 0.27577711)
 MAX_PIXELS = 64_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "TIFF")
+# What Pillow raises; a TIFF's offset that is a fraction is a TypeError when it is decoded.
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, TypeError, PILImage.DecompressionBombError)
 _RATIOS = (math.log(3 / 4), math.log(4 / 3))
 
 Pixels = NDArray[np.uint8]
@@ -35,7 +37,7 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> PILImage.Image:
             if width * height > max_pixels:
                 raise DataError(f"image of {width}x{height} pixels exceeds {max_pixels} pixels")
             return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, EOFError, PILImage.DecompressionBombError) as error:
+    except DAMAGED as error:
         raise DataError(f"cannot decode image of {len(data)} bytes: {error}") from None
 
 

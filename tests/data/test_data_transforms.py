@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from flava.data.archive import image_extension
 from flava.data.transforms import (
+    FORMATS,
     MEAN,
     STD,
     crop_box,
@@ -79,7 +81,7 @@ def test_normalise() -> None:
     assert float(to_unit(pixels).max()) <= 1
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "PPM", "TIFF"])
+@pytest.mark.parametrize("form", FORMATS)
 def test_formats(form: str) -> None:
     data = encoded(Image.new("RGB", (5, 4), (255, 0, 0)), form)
     assert decode_image(data).size == (5, 4)
@@ -96,6 +98,28 @@ def test_other_modes_become_rgb() -> None:
 def test_corrupt_images(data: bytes) -> None:
     with pytest.raises(DataError, match="cannot decode image of"):
         decode_image(data)
+
+
+def damaged(data: bytes) -> Iterator[bytes]:
+    """Every byte of the file's start replaced by some other, and the file cut anywhere in it."""
+    for position in range(min(len(data), 150)):
+        yield data[:position]
+        for value in (0, 1, 5, 11, 12, 127, 255):
+            yield data[:position] + bytes([value]) + data[position + 1 :]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", FORMATS)
+def test_damaged_images_are_decoded_or_refused(form: str) -> None:
+    """A TIFF whose sizes or offsets are of another type is refused too."""
+    pixels = np.random.default_rng(0).integers(0, 256, (17, 13, 3), np.uint8)
+    refused = 0
+    for data in damaged(encoded(Image.fromarray(pixels), form)):
+        try:
+            assert decode_image(data, max_pixels=1_000_000).mode == "RGB"
+        except DataError:
+            refused += 1
+    assert refused > 100
 
 
 def test_too_large_image_is_refused_before_decoding() -> None:

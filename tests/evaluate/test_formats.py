@@ -305,6 +305,16 @@ def test_glue_not_utf8(tmp_path):
         load("sst2", "glue", "glue_tsv", tmp_path)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_only_a_newline_ends_a_line(tmp_path, end):
+    """A lone carriage return stands in some sentences; no other reader of lines ends one there."""
+    rows = ["sentence\tlabel", "one\rtwo\t1", "three\t0", ""]
+    for name in ("train", "dev"):
+        (tmp_path / f"{name}.tsv").write_bytes(end.join(rows).encode())
+    task = load("sst2", "glue", "glue_tsv", tmp_path)
+    assert [text for text, _ in task.train.texts] == ["one\rtwo", "three"]
+
+
 def test_official_qqp_s_few_broken_lines_are_skipped_and_counted(tmp_path):
     good = [f"{i}\t1\t2\ta {i}\tb\t{i % 2}" for i in range(2000)]
     text = "\n".join(["id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate", *good, "7\t8\tbroken"])

@@ -116,6 +116,20 @@ def rewritten(root: Path, labels: list[int | str | bytes]) -> None:
     web_dataset(root, "test", labels, 1)
 
 
+@pytest.mark.parametrize("scored", ["test", "val"])
+def test_a_scored_class_occurs_in_training(labelled, scored):
+    web_dataset(labelled, "train", [0, 1, 2])
+    web_dataset(labelled, "val", [0, 1])
+    assert load(labelled, "linear_probe").counts == {"train": 3, "validation": 2, "test": 3}
+    shutil.rmtree(labelled / "train")
+    web_dataset(labelled, "train", [0, 1] if scored == "test" else [0, 2])
+    shutil.rmtree(labelled / "test")
+    web_dataset(labelled, "test", [2] if scored == "test" else [0])
+    missing = {"test": "bird", "val": "green {dog}"}[scored]
+    with pytest.raises(DataError, match=f"class '{missing}' is scored but never occurs in train"):
+        load(labelled, "linear_probe")
+
+
 CAPTIONS_BAD = {
     "shard missing": (lambda r: (r / "test/1.tar").unlink(),
         r"test/1.tar is missing; nshards.txt says 2. Get the set from"),

@@ -12,13 +12,14 @@ from flava.errors import DataError
 
 
 def read_text(path: Path, how_to_get: str) -> str:
-    """UTF-8 text without a byte-order mark.
+    """UTF-8 text without a byte-order mark; its line ends are those of the file.
 
     Raises:
         DataError: the file is missing (`how_to_get` says what to do), unreadable or not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return file.read()
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path} is missing. {how_to_get}") from None
     except UnicodeDecodeError as error:

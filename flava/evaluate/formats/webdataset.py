@@ -80,16 +80,17 @@ def load(path: Path, data: TaskData) -> LabelledTask:
 
     Raises:
         DataError: a file is missing, a picture has no label or a label no picture, or a label is
-            out of range.
+            out of range or never occurs in training.
     """
     classes = _classes(path)
     validation = next((name for name in VALIDATION if (path / name).is_dir()), None)
-    return LabelledTask(
-        train=_split(path / "train", classes),
-        validation=_split(path / validation, classes) if validation else None,
-        tests={"test": _split(path / "test", classes)},
-        classes=classes,
-    )
+    train, test = _split(path / "train", classes), _split(path / "test", classes)
+    held = _split(path / validation, classes) if validation else None
+    for split in (test, held) if held else (test,):
+        unseen = sorted(set(split.labels().tolist()) - set(train.labels().tolist()))
+        name = classes[unseen[0]] if unseen else ""
+        require(not unseen, f"{path}: class '{name}' is scored but never occurs in training.")
+    return LabelledTask(train=train, validation=held, tests={"test": test}, classes=classes)
 
 
 def load_zero_shot(path: Path, data: TaskData) -> ZeroShotTask:
