@@ -52,6 +52,7 @@ class Campaign:
         kinds: faults to come, in this order, each until it has hit something.
         every: mean seconds between two faults.
         targets: files to make; none: all.
+        told: gets a line for each fault that hit.
         hits: kind and victim of each fault that hit.
         doubled: steps of which two jobs were seen at one time.
     """
@@ -62,6 +63,7 @@ class Campaign:
     choice: random.Random
     every: float = 5.0
     targets: tuple[str, ...] = ()
+    told: Path | None = None
     hits: list[tuple[str, str]] = field(default_factory=list)
     doubled: set[str] = field(default_factory=set)
     missed: int = 0
@@ -112,6 +114,8 @@ class Campaign:
         if hit:
             self.kinds.pop(0)
             self.hits.append((kind, hit))
+            if self.told:
+                self.told.write_text("".join(f"{kind}: {hit}\n" for kind, hit in self.hits))
             print(f"{time.strftime('%H:%M:%S')} {len(self.hits):3d} {kind}: {hit}", flush=True)
         else:
             # Another kind first: this one waits for a victim.

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.ports import free_ports, lane
 from tests.slurm import configuration
 from tests.slurm.processes import end, left_of_jobs, processes_of
 
@@ -26,7 +27,7 @@ PROGRAMS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "sbatch", "
 PACKAGES = "slurmctld slurmd slurm-client munge slurmdbd mariadb-server-core"
 SYSTEM_TABLES = Path("/usr/share/mysql/mysql_system_tables.sql")
 SEARCH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 CGROUPS = Path("/sys/fs/cgroup")
 LIBC = ctypes.CDLL("libc.so.6")
 PR_SET_PDEATHSIG = 1
@@ -54,15 +55,6 @@ def removed(group: Path) -> bool:
     return True
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 def wait_until(true: Callable[[], object], seconds: float, what: str) -> None:
     """Waits for a condition, at most so long."""
     end = time.monotonic() + seconds
@@ -74,9 +66,10 @@ def wait_until(true: Callable[[], object], seconds: float, what: str) -> None:
 
 @dataclass
 class Cluster:
-    """Nodes `127.0.0.1`, `127.0.0.2`, … of fake GPUs.
+    """Nodes `<network>.1`, `<network>.2`, … of fake GPUs.
 
-    The names are loopback addresses, so that ranks find each other without a name service.
+    The names are loopback addresses, so that ranks find each other without a name service. Other
+    processes of the tests have clusters too, with other addresses and ids of jobs.
 
     Attributes:
         nodes: in the partition `gpu` and its like.
@@ -91,7 +84,7 @@ class Cluster:
     spare: int = 2
     gpus: int = 4
     memory: bool = False
-    network: str = "127.0.0"
+    network: str = field(default_factory=lambda: f"127.{1 + lane(250)}.0")
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -267,6 +260,13 @@ class Cluster:
         for n in range(self.gpus):
             os.mknod(self.folder / f"dev/gpu{n}", stat.S_IFCHR | 0o666, os.makedev(1, 3))
         return f"{self.folder}/dev/gpu[0-{self.gpus - 1}]"
+
+
+def occupy(cluster: Cluster) -> None:
+    """Takes all GPUs for longer than any test lasts, once they are free."""
+    wait_until(cluster.idle, 120, "no job of another test")
+    wants = ["--output=/dev/null", f"--nodes={cluster.nodes}", f"--gpus-per-node={cluster.gpus}"]
+    cluster.run("sbatch", *wants, "--wrap=sleep 3600")
 
 
 def _end_with_parent() -> None:

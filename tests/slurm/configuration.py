@@ -7,6 +7,8 @@ import socket
 import time
 from pathlib import Path
 
+from tests.ports import lane
+
 SLURM = """\
 ClusterName=flava
 SlurmctldHost={host}(127.0.0.1)
@@ -79,6 +81,15 @@ NODE = (
 CGROUP = "CgroupPlugin=cgroup/v1\nConstrainRAMSpace=yes\n"
 
 
+def first_job() -> int:
+    """Id of a new cluster's first job: ids do not repeat from one cluster to the next.
+
+    Nor do the ports where ranks meet (`meeting_port`: ids modulo 12000) in clusters that run at one
+    time, as long as each has fewer than 400 jobs.
+    """
+    return 12_000 * (1 + int(time.time()) % 3000) + 400 * lane(30)
+
+
 def write(
     folder: Path,
     names: list[str],
@@ -112,8 +123,7 @@ def write(
         "database": database,
         "dbd": dbd,
         "control": control,
-        # Ids never repeat from one cluster to the next.
-        "first_job": int(time.time()) % 40_000_000,
+        "first_job": first_job(),
         "nodes": "\n".join(lines),
         "common": ",".join(names[:-spare]),
         "spare": ",".join(names[-spare:]),

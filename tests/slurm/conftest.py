@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.slurm.cluster import PACKAGES, Cluster, missing_programs
+from tests.slurm.driven import Driven, launchers
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +35,10 @@ def cluster(slurm: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
         monkeypatch.setenv(name, value)
     yield slurm
     slurm.clear()
+
+
+@pytest.fixture
+def drive() -> Iterator[Callable[..., Driven]]:
+    """`Driven.make`; no launcher outlives the test. It must come after the test's cluster."""
+    with launchers() as make:
+        yield make

@@ -19,6 +19,8 @@ import tempfile
 import time
 import zipfile
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -28,7 +30,7 @@ from PIL import Image
 
 from flava.config import SourceConfig
 from flava.jobs import PrepareJob
-from tests.slurm.cluster import Cluster
+from tests.slurm.cluster import Cluster, wait_until
 from tests.slurm.processes import command_of, parent_of, session_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,8 +116,10 @@ def write(folder: Path, jobs: int) -> None:
         (own / "config.json").write_text(json.dumps(job.model_dump(mode="json")))
 
 
-def run(folder: Path, cluster: Cluster, cores: int) -> tuple[int, float, Peak]:
-    """Snakemake's exit status, the seconds that it took, and its peak."""
+def run(
+    folder: Path, cluster: Cluster, cores: int, look: Callable[[Peak], object] = lambda peak: None
+) -> tuple[int, float, Peak]:
+    """Snakemake's exit status, the seconds that it took, and its peak, which `look` sees grow."""
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--latency-wait", "60"]
     begun, peak = time.monotonic(), Peak()
     with open(folder / "driver.log", "wb") as out:
@@ -129,15 +133,29 @@ def run(folder: Path, cluster: Cluster, cores: int) -> tuple[int, float, Peak]:
         )
         while process.poll() is None:
             peak.look(process.pid)
+            look(peak)
             time.sleep(1.0)
     return process.returncode, time.monotonic() - begun, peak
 
 
+def accounted(cluster: Cluster) -> list[tuple[str, str]]:
+    """(id, state) of every run of these jobs by SLURM's accounting, which lags behind."""
+    options = ["--allocations", "--duplicates", "--noheader", "--parsable2"]
+    lines = cluster.run("sacct", *options, "--format=JobName,JobID,State").splitlines()
+    rows = [line.split("|") for line in lines if NAME.match(line)]
+    return [(job, state) for _, job, state in rows]
+
+
+def completed(cluster: Cluster) -> int:
+    """How many of these runs have ended well."""
+    return sum(state == "COMPLETED" for _, state in accounted(cluster))
+
+
 def wrong(folder: Path, jobs: int, cluster: Cluster) -> list[str]:
     """One line for each job that was lost or doubled, by its record and by SLURM's accounting."""
-    options = ["--allocations", "--duplicates", "--noheader", "--parsable2"]
-    lines = cluster.run("sacct", *options, "--format=JobName,JobID").splitlines()
-    ids = [line.split("|")[1] for line in lines if NAME.match(line)]
+    with suppress(TimeoutError):  # what is missing for good is told below
+        wait_until(lambda: completed(cluster) >= jobs, 120, "the accounting")
+    ids = [job for job, _ in accounted(cluster)]
     ran, found = Counter(ids), []
     for n in range(jobs):
         path = folder / str(n) / "data/record.json"

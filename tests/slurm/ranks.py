@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from flava.io import read_json, write_json
@@ -54,16 +55,22 @@ def environment(config: str) -> None:
 
 
 def count(config: str) -> None:
-    """Counts to `updates`, one a tenth of a second, with a checkpoint after each."""
+    """Counts to `updates`, one a tenth of a second, with a checkpoint after each.
+
+    Held, it does not take the last one before it may (`Driven.make`); so does `train`.
+    """
     job = read_json(config)
     first = os.environ.get("RANK", "0") == "0"
     if job.get("deaf"):
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     _begin(job)
+    held = _held(job)
     checkpoint = Path(job["checkpoint"])
     done = int(checkpoint.read_text()) if checkpoint.is_file() else 0
     while done < job["updates"]:
         time.sleep(0.1)
+        if done == job["updates"] - 1 and held():
+            continue
         done += 1
         if first:
             _write(checkpoint, str(done))
@@ -73,18 +80,20 @@ def count(config: str) -> None:
 
 def train(config: str) -> None:
     """The loop of the trainers: it saves only when it is asked to."""
-    from flava.train.distributed import joined_ranks
+    from flava.train.distributed import gather_objects, joined_ranks
     from flava.train.interrupt import save_requests
 
     job = read_json(config)
     _begin(job)
+    held = _held(job)
     checkpoint = Path(job["checkpoint"])
     with joined_ranks() as ranks:
         done = int(checkpoint.read_text()) if checkpoint.is_file() else 0
         with save_requests(ranks) as requests:
             while done < job["updates"]:
                 time.sleep(0.1)
-                done += 1
+                if done < job["updates"] - 1 or not any(gather_objects(held())):
+                    done += 1
                 if ranks.first:
                     _write(Path(job["output"] + ".update"), str(done))
                 if requests.pending():
@@ -122,6 +131,14 @@ def starts(job: dict) -> list[dict]:
     """One entry a start of a rank, in order."""
     path = Path(job["output"] + ".starts")
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def _held(job: dict) -> Callable[[], bool]:
+    """Whether this rank may not take the last update yet; asked once it has begun."""
+    if job.get("hold") == "first start":
+        first = len(starts(job)) <= int(os.environ["WORLD_SIZE"])
+        return lambda: first
+    return lambda: "hold" in job and not Path(job["hold"]).exists()
 
 
 def _begin(job: dict) -> None:

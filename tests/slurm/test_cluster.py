@@ -19,4 +19,4 @@ def test_accounting_knows_how_a_job_ended(cluster: Cluster) -> None:
         line = cluster.run("sacct", "-X", "-n", "-P", "-o", "State,ExitCode", "-j", job)
         return line.strip() == "FAILED|3:0"
 
-    wait_until(ended, 30, "sacct")
+    wait_until(ended, 120, "sacct")

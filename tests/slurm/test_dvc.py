@@ -38,7 +38,7 @@ def test_stages_are_jobs_of_the_cluster(cluster: Cluster, root: Path, tmp_path: 
         told = cluster.run("sacct", "-X", "-n", "-P", "-o", "State", "-j", ",".join(ids))
         return told.split() == ["COMPLETED"] * len(ids)
 
-    wait_until(completed, 20, "the accounting of the jobs")
+    wait_until(completed, 120, "the accounting of the jobs")
 
     again = repository.done("dvc", "repro", STAGE, SNAKEMAKE_PROFILE="slurm")
     assert stages_run(again) == []

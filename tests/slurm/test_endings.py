@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.slurm.cluster import Cluster, limits_memory, wait_until
+from tests.ports import lane
+from tests.slurm.cluster import Cluster, limits_memory, occupy, wait_until
 from tests.slurm.driven import Driven
 
 
@@ -19,7 +19,7 @@ def strict(
     """A small cluster that holds jobs to their memory; it needs root and control groups."""
     if not limits_memory():
         pytest.skip("no root, or no control groups of version 1: memory cannot be limited here")
-    own = f"127.{1 + os.getpid() % 250}.0"  # control groups are named by node: ours alone
+    own = f"127.{1 + lane(250)}.1"  # control groups are named by node: ours alone
     folder = tmp_path_factory.mktemp("strict")
     cluster = Cluster(folder, nodes=1, spare=1, memory=True, network=own)
     try:
@@ -31,29 +31,35 @@ def strict(
         cluster.stop()
 
 
-def test_out_of_memory_is_one_clear_error(strict: Cluster, tmp_path: Path) -> None:
+def test_out_of_memory_is_one_clear_error(
+    strict: Cluster, drive: Callable[..., Driven], tmp_path: Path
+) -> None:
     asked = {"nodes": 1, "ranks": 1, "mem": "300M"}
-    driven = Driven.make(tmp_path, "grow", asked).start()
-    assert driven.end(60) == 6, driven.text
+    driven = drive(tmp_path, "grow", asked).start()
+    assert driven.end() == 6, driven.text
     (job,) = driven.jobs()
     assert f"slurm job {job} of grow" in driven.text and "state OUT_OF_MEMORY" in driven.text
     assert "It ran out of memory. Ask for more `mem`" in driven.text
     assert f"Log: {tmp_path}/jobs/{job}_0_log.err" in driven.text
     assert driven.ticket()["status"] == "failed" and len(driven.starts()) == 1
-    steps = strict.run("sacct", "-n", "-P", "-o", "JobID,State", "-j", job).splitlines()
-    assert f"{job}.0|OUT_OF_MEMORY" in steps  # by the kernel, not by the test
+
+    def accounted() -> bool:
+        steps = strict.run("sacct", "-n", "-P", "-o", "JobID,State", "-j", job).splitlines()
+        return f"{job}.0|OUT_OF_MEMORY" in steps  # by the kernel, not by the test
+
+    wait_until(accounted, 120, f"the accounting of {job}.0")
 
 
-def test_deadline_is_one_clear_error(cluster: Cluster, tmp_path: Path) -> None:
-    wait_until(cluster.idle, 60, "no job of another test")
-    wait = ["--output=/dev/null", "--nodes=4", "--gpus-per-node=4", "--wrap=sleep 60"]
-    cluster.run("sbatch", *wait)
-    driven = Driven.make(tmp_path, "count", {"gpus_per_node": 1}, updates=1).start()
-    wait_until(driven.jobs, 30, "a submission")
+def test_deadline_is_one_clear_error(
+    cluster: Cluster, drive: Callable[..., Driven], tmp_path: Path
+) -> None:
+    occupy(cluster)
+    driven = drive(tmp_path, "count", {"gpus_per_node": 1}, updates=1).start()
+    wait_until(driven.jobs, 120, "a submission")
     (job,) = driven.jobs()
     # Sooner than its time limit would let it end: SLURM gives it up while it waits.
     cluster.run("scontrol", "update", f"JobId={job}", "Deadline=now+5seconds")
-    assert driven.end(60) == 6, driven.text
+    assert driven.end() == 6, driven.text
     assert f"slurm job {job} of count" in driven.text and "state DEADLINE" in driven.text
     assert "SLURM ended it: DEADLINE." in driven.text
     assert "Log: " in driven.text

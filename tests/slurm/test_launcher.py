@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.slurm.cluster import Cluster, wait_until
+from tests.slurm.cluster import Cluster, occupy, wait_until
 from tests.slurm.driven import Driven
 
 
@@ -18,9 +19,11 @@ def accounted(cluster: Cluster, name: str) -> set[str]:
     return {line.split("|")[1] for line in lines if line.startswith(name)}
 
 
-def test_two_nodes_with_two_ranks_each_meet(cluster: Cluster, tmp_path: Path) -> None:
+def test_two_nodes_with_two_ranks_each_meet(
+    cluster: Cluster, drive: Callable[..., Driven], tmp_path: Path
+) -> None:
     asked = {"nodes": 2, "ranks": 4, "gpus_per_node": 2, "threads": 3}
-    driven = Driven.make(tmp_path, "environment", asked).start()
+    driven = drive(tmp_path, "environment", asked).start()
     assert driven.end() == 0, driven.text
     seen = [json.loads(Path(f"{driven.output}.{rank}").read_text()) for rank in range(4)]
     assert [each["sum"] for each in seen] == [4] * 4
@@ -36,79 +39,96 @@ def test_two_nodes_with_two_ranks_each_meet(cluster: Cluster, tmp_path: Path) ->
 
 
 def test_killed_launcher_reattaches_and_submits_nothing_twice(
-    cluster: Cluster, tmp_path: Path
+    cluster: Cluster, drive: Callable[..., Driven], tmp_path: Path
 ) -> None:
-    driven = Driven.make(tmp_path / "reattach", "count", updates=80).start()
+    driven = drive(tmp_path / "reattach", "count", updates=5, held=True).start()
     job = driven.started()
     driven.signal(signal.SIGKILL)
     driven.end()
     assert dict(cluster.jobs())[job] == "RUNNING"
-    assert driven.start().end() == 0, driven.text
-    assert f"re-attached to slurm job {job}" in driven.text
+    driven.start().says(f"re-attached to slurm job {job}")
+    driven.release()
+    assert driven.end() == 0, driven.text
     assert driven.jobs() == [job] and len(driven.starts()) == 2
     assert accounted(cluster, "flava-count-reattach") == {job}
 
 
-def test_ctrl_c_cancels_and_says_so(cluster: Cluster, tmp_path: Path) -> None:
-    driven = Driven.make(tmp_path, "count", updates=600).start()
+def test_ctrl_c_cancels_and_says_so(
+    cluster: Cluster, drive: Callable[..., Driven], tmp_path: Path
+) -> None:
+    driven = drive(tmp_path, "count", updates=5, held=True).start()
     job = driven.started()
     driven.signal(signal.SIGINT)
-    assert driven.end(20) == 130
+    assert driven.end() == 130
     assert f"SIGINT: cancelling job {job}" in driven.text
-    wait_until(lambda: job not in dict(cluster.jobs()), 20, "cancelled")
+    wait_until(lambda: job not in dict(cluster.jobs()), 120, "cancelled")
     assert driven.ticket()["status"] == "cancelled"
 
 
-def test_sigterm_leaves_the_job(cluster: Cluster, tmp_path: Path) -> None:
-    driven = Driven.make(tmp_path, "count", updates=60).start()
+def test_sigterm_leaves_the_job(
+    cluster: Cluster, drive: Callable[..., Driven], tmp_path: Path
+) -> None:
+    driven = drive(tmp_path, "count", updates=5, held=True).start()
     job = driven.started()
     driven.signal(signal.SIGTERM)
-    assert driven.end(20) == 143
+    assert driven.end() == 143
     assert f"job {job} of count goes on" in driven.text
-    wait_until(driven.output.is_file, 30, "output of the job that was left")
+    driven.release()
+    wait_until(driven.output.is_file, 120, "output of the job that was left")
     # It ended while nobody waited: its output counts, no second job starts.
     assert driven.start().end() == 0, driven.text
     assert driven.jobs() == [job]
 
 
-def test_requeue_by_scontrol_continues(cluster: Cluster, tmp_path: Path) -> None:
-    driven = Driven.make(tmp_path, "count", updates=40).start()
+def test_requeue_by_scontrol_continues(
+    cluster: Cluster, drive: Callable[..., Driven], tmp_path: Path
+) -> None:
+    driven = drive(tmp_path, "count", updates=5, held=True).start()
     job = driven.started()
     cluster.run("scontrol", "requeue", job)
+    driven.started(4)
+    driven.release()
     assert driven.end() == 0, driven.text
     assert driven.jobs() == [job]
     assert [each["SLURM_RESTART_COUNT"] for each in driven.starts()][2:] == ["1", "1"]
 
 
-def test_warning_saves_at_once_and_requeues(cluster: Cluster, tmp_path: Path) -> None:
-    driven = Driven.make(tmp_path, "train", updates=60).start()
+def test_warning_saves_at_once_and_requeues(
+    cluster: Cluster, drive: Callable[..., Driven], tmp_path: Path
+) -> None:
+    driven = drive(tmp_path, "train", updates=20, held=True).start()
     progress = Path(f"{driven.output}.update")
-    wait_until(lambda: progress.is_file() and int(progress.read_text()) > 5, 60, "five updates")
+    wait_until(lambda: progress.is_file() and int(progress.read_text()) > 5, 120, "five updates")
     job = driven.jobs()[-1]
     assert not (tmp_path / "checkpoint").exists()
     cluster.run("scancel", "--signal=USR2", job)
-    wait_until((tmp_path / "checkpoint").is_file, 10, "checkpoint on request")
+    wait_until((tmp_path / "checkpoint").is_file, 120, "checkpoint on request")
     saved = int((tmp_path / "checkpoint").read_text())
     driven.started(4)
     assert int(progress.read_text()) >= saved > 5
+    driven.release()
     assert driven.end() == 0, driven.text
     assert driven.jobs() == [job]
 
 
-def test_cancelled_by_somebody_is_one_clear_error(cluster: Cluster, tmp_path: Path) -> None:
-    driven = Driven.make(tmp_path, "count", updates=600).start()
+def test_cancelled_by_somebody_is_one_clear_error(
+    cluster: Cluster, drive: Callable[..., Driven], tmp_path: Path
+) -> None:
+    driven = drive(tmp_path, "count", updates=5, held=True).start()
     job = driven.started()
     cluster.run("scancel", job)
-    assert driven.end(60) == 6
+    assert driven.end() == 6
     assert f"slurm job {job} of count" in driven.text
     assert "Somebody cancelled it" in driven.text and "state CANCELLED" in driven.text
     assert f"Log: {tmp_path}/jobs/{job}_0_log.err" in driven.text
     assert driven.ticket()["status"] == "failed"
 
 
-def test_error_of_a_rank_is_told_and_not_retried(cluster: Cluster, tmp_path: Path) -> None:
-    driven = Driven.make(tmp_path, "refuse").start()
-    assert driven.end(60) == 6
+def test_error_of_a_rank_is_told_and_not_retried(
+    cluster: Cluster, drive: Callable[..., Driven], tmp_path: Path
+) -> None:
+    driven = drive(tmp_path, "refuse").start()
+    assert driven.end() == 6
     assert "Rank 1 failed: shard-000.tar, member 7: the image is truncated." in driven.text
     assert f"Log: {tmp_path}/jobs/{driven.jobs()[0]}_1_log.err" in driven.text
     assert len(driven.jobs()) == 1
@@ -116,41 +136,46 @@ def test_error_of_a_rank_is_told_and_not_retried(cluster: Cluster, tmp_path: Pat
 
 @pytest.mark.parametrize(("deaths", "status"), [(1, 0), (2, 6)])
 def test_killed_rank_is_retried_within_the_budget(
-    cluster: Cluster, tmp_path: Path, deaths: int, status: int
+    cluster: Cluster, drive: Callable[..., Driven], tmp_path: Path, deaths: int, status: int
 ) -> None:
-    driven = Driven.make(tmp_path, "die", deaths=deaths, budgets={"failures": 1}).start()
-    assert driven.end(90) == status, driven.text
+    driven = drive(tmp_path, "die", deaths=deaths, budgets={"failures": 1}).start()
+    assert driven.end() == status, driven.text
     assert len(driven.jobs()) == 2
     if status:
         assert "budget of 1 failures is used up" in driven.text
 
 
-def test_refused_request_names_what_was_asked(cluster: Cluster, tmp_path: Path) -> None:
-    driven = Driven.make(tmp_path, "count", {"partition": "gpus"}, updates=1).start()
-    assert driven.end(60) == 6
+def test_refused_request_names_what_was_asked(
+    cluster: Cluster, drive: Callable[..., Driven], tmp_path: Path
+) -> None:
+    driven = drive(tmp_path, "count", {"partition": "gpus"}, updates=1).start()
+    assert driven.end() == 6
     assert "invalid partition specified: gpus" in driven.text
     assert "Asked for: ranks 2" in driven.text and "partition gpus" in driven.text
 
 
-def test_pending_for_ever_ends_at_its_limit(cluster: Cluster, tmp_path: Path) -> None:
-    wait_until(cluster.idle, 60, "no job of another test")
-    wait = ["--output=/dev/null", "--nodes=4", "--gpus-per-node=4", "--wrap=sleep 60"]
-    cluster.run("sbatch", *wait)
+def test_pending_for_ever_ends_at_its_limit(
+    cluster: Cluster, drive: Callable[..., Driven], tmp_path: Path
+) -> None:
+    occupy(cluster)
     budgets = {"pending_hours": 5 / 3600}
     asked = {"gpus_per_node": 1}
-    driven = Driven.make(tmp_path, "count", asked, budgets=budgets, updates=1).start()
-    assert driven.end(60) == 6
+    driven = drive(tmp_path, "count", asked, budgets=budgets, updates=1).start()
+    assert driven.end() == 6
     assert "in the queue (`pending_hours`): cancelled" in driven.text
     assert "state PENDING" in driven.text
-    wait_until(lambda: driven.jobs()[0] not in dict(cluster.jobs()), 20, "cancelled")
+    wait_until(lambda: driven.jobs()[0] not in dict(cluster.jobs()), 120, "cancelled")
 
 
 def test_driver_inside_a_job_hides_that_job(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster,
+    drive: Callable[..., Driven],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     outer = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "7", "SLURM_NNODES": "1", "WORLD_SIZE": "7"}
     for name, value in {**outer, "RANK": "3", "MASTER_ADDR": "nowhere"}.items():
         monkeypatch.setenv(name, value)
-    driven = Driven.make(tmp_path, "environment", {"ranks": 4}).start()
+    driven = drive(tmp_path, "environment", {"ranks": 4}).start()
     assert driven.end() == 0, driven.text
     assert json.loads(Path(f"{driven.output}.3").read_text())["WORLD_SIZE"] == "4"

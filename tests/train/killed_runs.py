@@ -30,9 +30,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from train_helpers import free_port
 
 from flava.train import checkpoint, finish, interrupt, loop
+from tests.ports import free_ports
 
 
 def kill() -> None:
@@ -157,7 +157,7 @@ def main() -> None:
     for job in jobs:  # their imports are paid once too
         importlib.import_module(job["function"].partition(":")[0])
     for job in jobs:
-        port = free_port()
+        (port,) = free_ports(1)
         children = [fork(job, rank, port) for rank in range(job["ranks"])]
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         print(json.dumps(codes), flush=True)

@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from flava.config import CodebookConfig
 from flava.jobs import CodebookJob
+from tests.ports import free_ports
 
 Tree = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,14 +48,6 @@ def elsewhere(job: CodebookJob, folder: Path) -> CodebookJob:
     return job.model_copy(update=paths)
 
 
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 def start_rank(
     arguments: list[str], rank: int, world_size: int, port: int, cwd: Path
 ) -> subprocess.Popen[str]:
@@ -81,7 +73,7 @@ def start_rank(
 
 def run_ranks(arguments: list[str], world_size: int, cwd: Path, timeout: float = 120) -> list[str]:
     """Runs all ranks to their end and returns their stdout; fails with stderr otherwise."""
-    port = free_port()
+    (port,) = free_ports(1)
     ranks = [start_rank(arguments, rank, world_size, port, cwd) for rank in range(world_size)]
     outputs = [process.communicate(timeout=timeout) for process in ranks]
     failed = [

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from flava.errors import ConfigError
 from flava.io import read_json, write_json
 from flava.records import make_record
 from tests.slurm.cluster import wait_until
+from tests.slurm.processes import session_of
 from workflow.launch import __main__ as module
 from workflow.launch.errors import LaunchError
 from workflow.launch.step import Step
@@ -167,17 +169,13 @@ def test_ctrl_c_ends_the_ranks(root: Path, config: str, tmp_path: Path, setup: l
         start_new_session=True,
     )
     pids = [Path(f"{config}.pid{rank}") for rank in (0, 1)]
-    wait_until(lambda: all(path.is_file() for path in pids), 60, "two ranks")
-    process.send_signal(signal.SIGINT)
-    _, text = process.communicate(timeout=60)
-    assert process.returncode == 130 and "SIGINT: cancelling job" in text
-    for path in pids:
-        wait_until(lambda path=path: not alive(int(path.read_text())), 20, "the rank's end")
-
-
-def alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+        wait_until(lambda: all(path.is_file() for path in pids), 300, "two ranks")
+        process.send_signal(signal.SIGINT)
+        _, text = process.communicate(timeout=120)
+        assert process.returncode == 130 and "SIGINT: cancelling job" in text
+        ranks = [int(path.read_text()) for path in pids]
+        wait_until(lambda: not any(map(session_of, ranks)), 60, "the ranks' end")
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

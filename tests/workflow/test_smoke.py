@@ -15,6 +15,8 @@ from tests.workflow.smoke import Project
 from workflow.disk import all_disk, disk_by_column, tokens
 from workflow.plan import Plan
 
+pytestmark = pytest.mark.timeout(1800)  # one test's time has the whole study's in it
+
 
 @pytest.fixture(scope="module")
 def project(finished_smoke: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
