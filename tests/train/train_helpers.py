@@ -71,11 +71,15 @@ def start_rank(
     )
 
 
-def run_ranks(arguments: list[str], world_size: int, cwd: Path, timeout: float = 120) -> list[str]:
+def run_ranks(arguments: list[str], world_size: int, cwd: Path, timeout: float = 400) -> list[str]:
     """Runs all ranks to their end and returns their stdout; fails with stderr otherwise."""
     (port,) = free_ports(1)
     ranks = [start_rank(arguments, rank, world_size, port, cwd) for rank in range(world_size)]
-    outputs = [process.communicate(timeout=timeout) for process in ranks]
+    try:
+        outputs = [process.communicate(timeout=timeout) for process in ranks]
+    finally:
+        for process in ranks:
+            process.kill()
     failed = [
         error for process, (_, error) in zip(ranks, outputs, strict=True) if process.returncode
     ]
