@@ -46,8 +46,8 @@ def sweep(
 ) -> Sweep:
     """Coarse points first, then steps halved around the best, down to one grid step.
 
-    Goes from strong to weak penalties, each fit starting from its stronger neighbour's weights,
-    which changes the time, not the (convex) optimum. The stronger of equal scores wins.
+    Goes from strong to weak penalties, each fit starting from its neighbours' weights, which
+    changes the time, not the (convex) optimum. The stronger of equal scores wins.
     """
     grid = lambda_grid(config)
     last = len(grid) - 1
@@ -57,9 +57,10 @@ def sweep(
     def visit(index: int) -> None:
         if not 0 <= index <= last or index in models:
             return
-        stronger = [i for i in models if i > index]
-        start = models[min(stronger)] if stronger else None
-        models[index] = fit(problem, float(grid[index]), config.max_iterations, start)
+        stronger = sorted(i for i in models if i > index)[:2]
+        weaker = sorted(i for i in models if i < index)[-1:]
+        starts = [models[i] for i in stronger + weaker]
+        models[index] = fit(problem, float(grid[index]), config.max_iterations, starts)
         scores[index] = score(models[index])
 
     stride = max(1, last // COARSE_INTERVALS)

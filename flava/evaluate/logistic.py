@@ -12,6 +12,7 @@ it). What decides the result, the last gradients and objectives, is in float64.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,45 +21,40 @@ from torch import Tensor
 from flava.evaluate.logistic_problem import (
     LogisticRegression,
     Problem,
-    chunks,
     cross_entropy,
-    other_probabilities,
 )
 from flava.evaluate.newton import Newton, slope
+from flava.evaluate.warm_start import start_from
 
 TOLERANCE = 3e-7  # predicted relative decrease of the last step; what is left is a part of that
 COARSE = 1e-3  # relative decrease down to which float32 is exact enough
 NEAR = 0.05  # relative decrease of the last step below which the next is solved more exactly
 ENOUGH_FAR, ENOUGH_NEAR = 1.0, 0.2  # see Newton.step
 HALVINGS = 30
-FACTOR_STEPS = 8
 LEAST = 1e-12  # relative decrease that float64 does not resolve
 SUFFICIENT = 0.1  # share of the predicted decrease that a step must bring
 
 
 def fit(
-    problem: Problem, penalty: float, max_iterations: int, start: LogisticRegression | None = None
+    problem: Problem, penalty: float, max_iterations: int, starts: Sequence[LogisticRegression] = ()
 ) -> LogisticRegression:
-    """The optimum for lambda = `penalty` > 0, from the weights of `start` or from zero.
+    """The optimum for lambda = `penalty` > 0, from the best mix of `starts` or from zero.
 
     It ends with the step whose predicted decrease is at most 2 TOLERANCE of the objective; what is
     then left is a part of that where the step was solved for directly (few weights), and else up to
     some tens of times more, if the penalty is weak and classes overlap. `max_iterations` bounds the
     Newton steps.
     """
-    weights_PE = problem.start_from(start)
+    weights_PE, logits_NP = start_from(problem, penalty, starts)
     used, converged = 0, False
-    logits_NP = problem.logits(weights_PE, torch.float32)
-    if start is not None:
-        factor = best_factor(problem, penalty, Point(weights_PE, logits_NP))
-        weights_PE, logits_NP = factor * weights_PE, factor * logits_NP
     exact, enough, newton = False, ENOUGH_FAR, Newton(problem, penalty)
     while used < max_iterations:
         at = slope(problem, penalty, weights_PE, logits_NP)
         step_PE = newton.step(at, enough)
         used += 1
         decrease = -float((at.gradient_PE * step_PE).sum())
-        moved_NP = problem.logits(step_PE, logits_NP.dtype)
+        # float32 is exact enough for a last, small step; few examples cost nothing either way.
+        moved_NP = problem.logits(step_PE, newton.dtype).to(logits_NP.dtype)
         before = Point(weights_PE, logits_NP)
         value = objective(problem, penalty, before)
         length = line_search(problem, penalty, before, Point(step_PE, moved_NP), value, decrease)
@@ -107,28 +103,3 @@ def line_search(
             return length
         length /= 2
     return 0.0
-
-
-def best_factor(problem: Problem, penalty: float, at: Point) -> float:
-    """The factor of all weights that the objective is least at, to a tenth, by Newton.
-
-    As the penalty weakens, the weights grow nearly in proportion.
-    """
-    ridge = penalty * float(at.weights_PE[:, :-1].square().sum())
-    factor = 1.0
-    for _ in range(FACTOR_STEPS):
-        slope_, curvature = factor * ridge, ridge
-        for rows in chunks(len(problem.labels_N)):
-            logits_BP, labels_B = at.logits_NP[rows], problem.labels_N[rows]
-            others_BP, _ = other_probabilities(factor * logits_BP, labels_B)
-            ahead_BP = logits_BP - logits_BP.gather(1, labels_B[:, None])
-            mean_B = torch.linalg.vecdot(others_BP, ahead_BP).double()
-            square_B = torch.linalg.vecdot(others_BP, ahead_BP.square_()).double()
-            slope_ += float(mean_B.sum())
-            curvature += float((square_B - mean_B.square()).sum())
-        if curvature <= 0:
-            return factor
-        before, factor = factor, min(max(factor - slope_ / curvature, factor / 2), 2 * factor)
-        if abs(factor - before) <= 0.1 * before:
-            break
-    return factor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -34,8 +35,10 @@ class LogisticRegression:
     def logits(self, features_ND: FeatureArray) -> FloatArray:
         """Decision values (N, C), float64."""
         logits_NC = np.empty((len(features_ND), len(self.intercept_C)))
+        weights_DC = torch.from_numpy(self.weights_CD.T)
         for rows in chunks(len(features_ND)):
-            logits_NC[rows] = features_ND[rows] @ self.weights_CD.T + self.intercept_C
+            exact_BD = torch.from_numpy(features_ND[rows].astype(np.float64))
+            logits_NC[rows] = (exact_BD @ weights_DC).numpy() + self.intercept_C
         return logits_NC
 
     def predict(self, features_ND: FeatureArray) -> IntArray:
@@ -67,8 +70,8 @@ class Problem:
     labels_N: Tensor
     n_classes: int
     present_P: IntArray
-    mean_D: FloatArray
-    basis_DD: FloatArray
+    mean_D: Tensor
+    basis_DD: Tensor
     variance_D: Tensor
 
     @classmethod
@@ -102,10 +105,15 @@ class Problem:
             torch.from_numpy(position_N).to(device()),
             n_classes,
             present_P,
-            mean_D,
-            basis_DD.cpu().numpy(),
+            torch.from_numpy(mean_D).to(device()),
+            basis_DD,
             variance_D.clamp_min(0).float(),
         )
+
+    @cached_property
+    def rounded_inputs(self) -> Tensor:
+        """The inputs in bfloat16."""
+        return self.inputs_ND.bfloat16()
 
     def logits(self, weights_PE: Tensor, dtype: torch.dtype) -> Tensor:
         """Logits (N, P) of weights with the intercepts as last column (E = D + 1)."""
@@ -116,24 +124,20 @@ class Problem:
             torch.addmm(weights_PE[:, -1], inputs_BD, weights_PE[:, :-1].T, out=out_NP[rows])
         return out_NP
 
-    def start_from(self, start: LogisticRegression | None) -> Tensor:
-        """Weights (P, E) of `start` in these coordinates, zero without one, float64."""
-        if start is None:
-            weights_PE = np.zeros((len(self.present_P), len(self.mean_D) + 1))
-            return torch.from_numpy(weights_PE).to(device())
-        weights_PD = start.weights_CD[self.present_P]
-        intercept_P = start.intercept_C[self.present_P] + weights_PD @ self.mean_D
-        intercept_P[~np.isfinite(intercept_P)] = 0
-        found_PE = np.column_stack([weights_PD @ self.basis_DD, intercept_P])
-        return torch.from_numpy(found_PE).to(device())
+    def weights_of(self, start: LogisticRegression) -> Tensor:
+        """Weights (P, E) of `start` in these coordinates, float64."""
+        weights_PD = torch.from_numpy(start.weights_CD[self.present_P]).to(device())
+        intercept_P = torch.from_numpy(start.intercept_C[self.present_P]).to(device())
+        intercept_P = (intercept_P + weights_PD @ self.mean_D).nan_to_num(0, 0, 0)
+        return torch.column_stack([weights_PD @ self.basis_DD, intercept_P])
 
     def model(self, weights_PE: Tensor, iterations: int, converged: bool) -> LogisticRegression:
         """The weights (P, E) in the coordinates of the features."""
-        found_PE = weights_PE.cpu().numpy()
-        weights_CD = np.zeros((self.n_classes, len(self.mean_D)))
+        weights_PD = weights_PE[:, :-1] @ self.basis_DD.T
+        weights_CD = np.zeros((self.n_classes, weights_PD.shape[1]))
         intercept_C = np.full(self.n_classes, -np.inf)
-        weights_CD[self.present_P] = found_PE[:, :-1] @ self.basis_DD.T
-        intercept_C[self.present_P] = found_PE[:, -1] - weights_CD[self.present_P] @ self.mean_D
+        weights_CD[self.present_P] = weights_PD.cpu().numpy()
+        intercept_C[self.present_P] = (weights_PE[:, -1] - weights_PD @ self.mean_D).cpu().numpy()
         return LogisticRegression(weights_CD, intercept_C, iterations, converged)
 
 

@@ -1,14 +1,12 @@
 """Newton steps of multinomial logistic regression.
 
 A step is found by conjugate gradients, in float32 while that shows a curvature in all directions,
-then in float64. With few weights it is solved for directly once that takes many products, or once
-the minimum is near.
+then in float64; for float32, matrices are multiplied in bfloat16 where there are units for it. With
+few weights it is solved for directly once that takes many products, or once the minimum is near.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -64,20 +62,28 @@ def slope(problem: Problem, penalty: float, weights_PE: Tensor, logits_NP: Tenso
     return Slope(gradient_PE, others_NP, curvature)
 
 
-def hessian_product(problem: Problem, penalty: float, at: Slope, v_PE: Tensor) -> Tensor:
-    """The Hessian times `v_PE`, in the precision of that: (P, E)."""
+def hessian_product(
+    problem: Problem, penalty: float, at: Slope, v_PE: Tensor, rounded: bool = False
+) -> Tensor:
+    """The Hessian times `v_PE`, in the precision of that: (P, E).
+
+    `rounded`: its two products of matrices are of bfloat16.
+    """
     product_PE = torch.zeros_like(v_PE)
+    within = torch.bfloat16 if rounded else v_PE.dtype
+    inputs_ND = problem.rounded_inputs if rounded else problem.inputs_ND
+    v_DP = v_PE[:, :-1].T.to(within)
     for rows in chunks(len(at.others_NP)):
-        inputs_BD = problem.inputs_ND[rows].to(v_PE.dtype)
+        inputs_BD = inputs_ND[rows].to(within)
         others_BP = at.others_NP[rows].to(v_PE.dtype)
         label_B1 = problem.labels_N[rows, None]
-        moved_BP = torch.addmm(v_PE[:, -1], inputs_BD, v_PE[:, :-1].T)
+        moved_BP = v_PE[:, -1] + inputs_BD @ v_DP
         # Relative to the label's, whose probability is nearly 1 where it is learnt.
         moved_BP -= moved_BP.gather(1, label_B1)
         moved_BP -= torch.linalg.vecdot(others_BP, moved_BP)[:, None]
         moved_BP *= others_BP
         moved_BP.scatter_(1, label_B1, -moved_BP.sum(dim=1, keepdim=True))
-        product_PE[:, :-1] += moved_BP.T @ inputs_BD
+        product_PE[:, :-1] += moved_BP.T.to(within) @ inputs_BD
         product_PE[:, -1] += moved_BP.sum(dim=0)
     product_PE[:, :-1] += penalty * v_PE[:, :-1]
     return product_PE
@@ -96,6 +102,7 @@ class Newton:
         examples, width = problem.inputs_ND.shape
         self.weights = len(problem.present_P) * (width + 1)
         self.dtype = torch.float64 if examples * self.weights <= SMALL else torch.float32
+        self.rounded = self.dtype == torch.float32 and multiplies_bfloat16(problem.inputs_ND.device)
         self.few = self.weights <= DIRECT_WEIGHTS
         self.direct = False
 
@@ -127,24 +134,21 @@ class Newton:
         gain = total = norm
         products = 0
         most = max(DIRECT_LEAST, self.weights // DIRECT_SHARE) if self.few else MAX_PRODUCTS
-        with fast_products():
-            while (
-                norm > 0 and products < most and (not products or products * gain > enough * total)
-            ):
-                product_PE = hessian_product(problem, penalty, at, towards_PE)
-                products += 1
-                curvature = float((towards_PE * product_PE).sum())
-                if curvature <= 0:  # float32 does not resolve what a weak penalty holds
-                    self.dtype = torch.float64
-                    break
-                length = norm / curvature
-                gain = length * norm
-                total = gain + (total if products > 1 else 0.0)
-                step_PE += length * towards_PE
-                residual_PE -= length * product_PE
-                scaled_PE = precondition(residual_PE)
-                before, norm = norm, float((residual_PE * scaled_PE).sum())
-                towards_PE = scaled_PE + norm / before * towards_PE
+        while norm > 0 and products < most and (not products or products * gain > enough * total):
+            product_PE = hessian_product(problem, penalty, at, towards_PE, self.rounded)
+            products += 1
+            curvature = float((towards_PE * product_PE).sum())
+            if curvature <= 0:  # float32 does not resolve what a weak penalty holds
+                self.dtype, self.rounded = torch.float64, False
+                break
+            length = norm / curvature
+            gain = length * norm
+            total = gain + (total if products > 1 else 0.0)
+            step_PE += length * towards_PE
+            residual_PE -= length * product_PE
+            scaled_PE = precondition(residual_PE)
+            before, norm = norm, float((residual_PE * scaled_PE).sum())
+            towards_PE = scaled_PE + norm / before * towards_PE
         self.direct = self.direct or (self.few and products == most)
         if products and not step_PE.any():
             step_PE = towards_PE
@@ -183,12 +187,9 @@ def direct_step(problem: Problem, penalty: float, at: Slope) -> Tensor | None:
     return step_W1.view_as(at.gradient_PE)
 
 
-@contextmanager
-def fast_products() -> Iterator[None]:
-    """Products of float32 matrices may round their inputs (to bfloat16 or TF32)."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the device has units for products of bfloat16 matrices."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    has = torch.cpu.get_capabilities()
+    return any(bool(has.get(name)) for name in ("avx512_bf16", "amx_bf16"))

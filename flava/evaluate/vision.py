@@ -93,7 +93,7 @@ def _probe(
     found = sweep(
         Problem.of(*train, n_classes), lambda model: metric(model.predict(held_ND), held_N), config
     )
-    model = fit(Problem.of(*whole, n_classes), found.penalty, config.max_iterations, found.model)
+    model = fit(Problem.of(*whole, n_classes), found.penalty, config.max_iterations, [found.model])
     return Probe(found, model, len(whole.labels_N), len(held_N))
 
 

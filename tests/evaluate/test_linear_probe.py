@@ -85,9 +85,10 @@ def real_set(real_data, name, train=200, test=300):
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
 def test_optimum_on_real_sets_for_the_whole_grid(real_data, name):
     ((features, labels), _), classes = real_set(real_data, name)
-    problem, model, models = Problem.of(features, labels, classes), None, {}
+    problem, near, models = Problem.of(features, labels, classes), [], {}
     for penalty in 10.0 ** np.arange(6, -7, -1):
-        model = models[penalty] = fit(problem, penalty, 1000, model)
+        model = models[penalty] = fit(problem, penalty, 1000, near)
+        near = [model, *near[:1]]
         bound, intercepts = gap_bound(features, labels, model, penalty)
         assert model.converged
         assert bound < 1e-6, penalty
@@ -188,10 +189,11 @@ def test_weak_penalties_converge_where_some_classes_overlap(monkeypatch, direct_
     shift = (labels % 2)[:, None] * random.normal(size=24) * 0.3
     spread = np.linspace(0.02, 1, 24)
     features = (centres[labels // 2] + shift + random.normal(size=(800, 24))) * spread
-    features, model = features.astype(np.float32), None
+    features, near = features.astype(np.float32), []
     problem = Problem.of(features, labels, 16)
     for penalty in (1e2, 1.0, 1e-2, 1e-4, 3e-6, 1e-6):
-        model = fit(problem, penalty, 300, model)
+        model = fit(problem, penalty, 300, near)
+        near = [model, *near[:1]]
         assert model.converged, penalty
     assert newton_decrement(features.astype(np.float64), labels, model, 1e-6) < most
 
@@ -221,7 +223,7 @@ def test_start_and_chunks_change_nothing(monkeypatch):
     features, labels = blobs(300, 20, 4, 0.5)
     problem = Problem.of(features, labels, 4)
     cold = fit(problem, 1.0, 1000)
-    warm = fit(problem, 1.0, 1000, fit(problem, 100.0, 1000))
+    warm = fit(problem, 1.0, 1000, [fit(problem, 100.0, 1000), fit(problem, 1e4, 1000)])
     monkeypatch.setattr(logistic_problem, "CHUNK_ROWS", 64)
     chunked = fit(Problem.of(features, labels, 4), 1.0, 1000)
     for other in (warm, chunked):
@@ -240,9 +242,10 @@ def test_separable_classes_as_the_penalty_vanishes():
         every[200:],
         every_label[200:],
     )
-    problem, model, directions = Problem.of(features, labels, 3), None, []
+    problem, near, directions = Problem.of(features, labels, 3), [], []
     for penalty in 10.0 ** np.arange(2, -7, -2):
-        model = fit(problem, penalty, 1000, model)
+        model = fit(problem, penalty, 1000, near)
+        near = [model, *near[:1]]
         assert model.converged
         assert gap_bound(features, labels, model, penalty)[0] < 1e-6
         directions.append(model.weights_CD / np.linalg.norm(model.weights_CD))
@@ -268,12 +271,13 @@ def test_a_class_without_training_examples_is_never_predicted():
 def test_overlapping_classes_with_weak_penalties(monkeypatch):
     """The hardest case: classes that separate barely, so that few examples carry all curvature."""
     features, labels = blobs(800, 32, 15, 0.3)
-    problem, model = Problem.of(features, labels, 15), None
+    problem, near = Problem.of(features, labels, 15), []
     for penalty in (1.0, 1e-2, 1e-4, 1e-6):
-        model = fit(problem, penalty, 1000, model)
+        model = fit(problem, penalty, 1000, near)
+        near = [model, *near[:1]]
         with monkeypatch.context() as patch:
             patch.setattr(logistic, "TOLERANCE", 1e-12)
-            exact = fit(problem, penalty, 1000, model)
+            exact = fit(problem, penalty, 1000, [model])
         assert model.converged and exact.converged
         ours, best = (
             objective(features, labels, m.weights_CD, m.intercept_C, penalty)

@@ -53,9 +53,9 @@ def test_the_last_fit_has_train_and_validation_and_is_the_one_scored(monkeypatch
     """The model of the last fit is replaced by one that is always wrong: so must the score be."""
     data, fits = vision_task(validation=validation), []
 
-    def spied(problem, penalty, max_iterations, start):
+    def spied(problem, penalty, max_iterations, starts):
         fits.append((len(problem.labels_N), penalty))
-        return fit(problem, penalty, max_iterations, start)
+        return fit(problem, penalty, max_iterations, starts)
 
     monkeypatch.setattr(vision, "fit", spied)
     (score,) = vision.evaluate(context("linear_probe"), data, ProbeConfig(steps=24))
