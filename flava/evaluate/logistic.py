@@ -4,10 +4,10 @@ The objective is scikit-learn's: sum of cross-entropies + lambda / 2 |W|^2 with 
 lambda is 1 / C. It is strictly convex in W, so the method changes the time and not the answer.
 
 Supplement B.2 and CLIP minimise it by L-BFGS. With weak penalties the classes separate, the
-curvature vanishes and L-BFGS stops, by its gradient, far above the minimum. Newton's method does
-not mind (flava/evaluate/newton.py). Its steps only shape the path, so large problems use the
-processor's fastest product of float32 matrices for them (bfloat16 inside, where it has units for
-it). What decides the result, the last gradients and objectives, is in float64.
+curvature vanishes and L-BFGS, at its usual tolerance, stops far above the minimum. Newton's method
+does not mind (flava/evaluate/newton.py). Its steps only shape the path, so large problems use
+bfloat16 products for them where the processor has units for those. What decides the result, the
+last gradients and objectives, is in float64.
 """
 
 from __future__ import annotations
