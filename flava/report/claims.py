@@ -35,7 +35,8 @@ class Direction:
     Attributes:
         sign: of the difference, as the paper's text claims it; None where it claims none.
         paper_all: the paper's difference over all its rows, from its printed averages.
-        paper_same: the paper's difference over `rows`.
+        paper_same: the paper's difference over `rows`: of its printed averages where these are all
+            of its rows, else of its cells, misplaced ones put right.
         by_seed: seed -> our difference between the two runs of that seed.
         std_error: of the mean of `by_seed` (paired); with one seed, of the two test sets' scores.
         error_source: 'seeds', 'test set' or 'none'.
@@ -136,6 +137,8 @@ def judge(
     error, source = _error(by_seed, *ours)
     sign = next((sign for name, sign in claim.claimed.items() if name == domain), None)
     quantile = t_quantile(len(by_seed)) if source == "seeds" else None
+    paper = _printed_difference(comparison, pair, domain)
+    same = paper if rows == names else _paper_difference(comparison, pair, rows)
     return Direction(
         key,
         claim.claim,
@@ -143,8 +146,8 @@ def judge(
         *pair,
         domain,
         sign,
-        _printed_difference(comparison, pair, domain),
-        _paper_difference(comparison, pair, rows) if by_seed else None,
+        paper,
+        same if by_seed else None,
         difference,
         by_seed,
         error,
@@ -209,7 +212,7 @@ def _paper_difference(
     comparison: Comparison, pair: tuple[str, str], rows: Mapping[str, tuple[str, ...]]
 ) -> float | None:
     first, second = (
-        mean(average(comparison.published.column(name), names) for names in rows.values())
+        mean(average(comparison.published.mended(name), names) for names in rows.values())
         for name in pair
     )
     return None if first is None or second is None else first - second

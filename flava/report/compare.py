@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from flava.errors import DataError
 from flava.jobs import ReportJob
@@ -31,17 +31,21 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of one column: ours, the paper's, or why there is none."""
+    """One row of one column: ours, the paper's, or why there is none.
+
+    `misplaced` says so where the paper's printed number is another column's.
+    """
 
     ours: Estimate | None
     paper: float | None
     why_no_ours: str | None
     why_no_paper: str | None
+    misplaced: str | None = field(default=None, kw_only=True)
 
     @property
     def delta(self) -> float | None:
-        """Ours minus the paper's, percentage points."""
-        if self.ours is None or self.paper is None:
+        """Ours minus the paper's, percentage points; None where that is another column's."""
+        if self.ours is None or self.paper is None or self.misplaced:
             return None
         return self.ours.mean - self.paper
 
@@ -142,7 +146,11 @@ def compare(job: ReportJob, published: PublishedTable, scores: Sequence[Score]) 
             ours = [score for score in by_row.get(row.name, []) if score.column == column.name]
             printed = paper_rows[row.name].values if row.name in paper_rows else None
             ran = row.name in by_row
-            cells[row.name, column.name] = _cell(ours, column, ran, printed, published.title)
+            cell = _cell(ours, column, ran, printed, published.title)
+            if (row.name, column.name) in published.misplaced:
+                right = published.misplaced[row.name, column.name]
+                cell = replace(cell, misplaced=_misplaced(right))
+            cells[row.name, column.name] = cell
     return Comparison(published, columns, rows, extra, cells, tuple(job.seeds), _records(scores))
 
 
@@ -245,6 +253,11 @@ def _cell(
         None if ours else _why_no_ours(column, row_ran),
         None if paper is not None else _why_no_paper(column, printed, table),
     )
+
+
+def _misplaced(right: float | None) -> str:
+    own = "is lost" if right is None else f"is {right:.2f}"
+    return f"printed here, but it belongs one column further right; this column's own {own}"
 
 
 def _why_no_ours(column: ColumnInfo, row_ran: bool) -> str:

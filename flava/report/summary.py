@@ -67,7 +67,8 @@ def full_average(comparison: Comparison, key: str) -> AverageRow:
 def partial_average(comparison: Comparison, key: str) -> AverageRow | None:
     """Average over the rows that every column ran; None where that is all rows or none.
 
-    The paper's number beside it is the mean of the paper's cells over the same rows.
+    The paper's number beside it is the mean of the paper's cells over the same rows, misplaced ones
+    put right.
     """
     scores = [comparison.scores(column.name) for column in comparison.ran()]
     rows = {
@@ -92,7 +93,9 @@ def _average_row(
     cells = {}
     for column in comparison.columns:
         ours = average_estimate(comparison, column.name, rows)
-        cells_give = _nested(comparison.published.column(column.name), rows)
+        table = comparison.published
+        taken = table.column(column.name) if printed else table.mended(column.name)
+        cells_give = _nested(taken, rows)
         paper = printed_average(comparison, key, column.name) if printed else cells_give
         differs = paper is not None and (cells_give is None or abs(paper - cells_give) > ROUNDING)
         cells[column.name] = AverageCell(

@@ -100,7 +100,8 @@ def legend(comparison: Comparison) -> str:
         "An average with a missing row is missing. Where only some rows ran, a second line "
         "averages the rows that every column with scores in the domain ran; the paper's number "
         "beside it is over the same rows.",
-        "\N{DOUBLE DAGGER}: as printed, but the paper's own cells do not give this average; the "
+        "\N{DOUBLE DAGGER}: an average that the paper's own cells do not give, or a cell that is "
+        "printed under another column than its own and has no difference. The "
         '<a href="audit.html">audit</a> lists what else in print disagrees with itself.',
     ]
     return f'<ul class="legend">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
@@ -203,6 +204,8 @@ def _paper(cell: Cell, grey: bool, marks: str) -> str:
     if cell.paper is None:
         return span("paper", DASH, cell.why_no_paper)
     shown = span(f"paper {marks}".strip(), number(cell.paper), "the paper")
+    if cell.misplaced:
+        shown += span("paper", "\N{DOUBLE DAGGER}", cell.misplaced)
     if isinstance(cell, AverageCell) and cell.paper_differs:
         gives = "nothing" if cell.recomputed is None else number(cell.recomputed)
         shown += span("paper", "\N{DOUBLE DAGGER}", f"printed; the paper's own cells give {gives}")
