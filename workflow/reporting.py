@@ -54,6 +54,7 @@ def report_job(
         runs=dict(runs),
         imported=list(imported),
         stand_ins=stand_in_models(study),
+        other_splits=other_splits(study),
         earlier=dict(earlier),
         leaks=leaks,
         release=release,
@@ -127,6 +128,13 @@ def stand_in_models(study: Study) -> dict[str, str]:
         return {}
     names = [name for name in study.config.columns if study.columns[name].arch == "clip_released"]
     return dict.fromkeys(names, released.stand_in)
+
+
+def other_splits(study: Study) -> dict[str, str]:
+    """Row -> how the scored split differs from the paper's, of the study's real test sets."""
+    real = [name for name, data in study.config.tasks.items() if data.stand_in is None]
+    cards = [study.tasks[name] for name in real]
+    return {row: card.other_split for card in cards if card.other_split for row in card.rows}
 
 
 def metric_files(study: Study) -> list[str]:

@@ -67,7 +67,10 @@ class ColumnInfo:
 
 @dataclass(frozen=True)
 class RowInfo:
-    """A row shown. `stand_in`, `chance`, `metric`, `n_examples` are known only where it ran."""
+    """A row shown. What follows `protocol` is known only where it ran.
+
+    `other_split` says how a real set's scored split differs from the paper's.
+    """
 
     name: str
     domain: str
@@ -77,6 +80,12 @@ class RowInfo:
     chance: float | None
     n_examples: int | None
     stand_in: str | None
+    other_split: str | None = None
+
+    @property
+    def other_data(self) -> bool:
+        """Whether other examples than the paper's are scored: a difference to it is grey."""
+        return self.stand_in is not None or self.other_split is not None
 
 
 @dataclass(frozen=True)
@@ -132,11 +141,11 @@ def compare(job: ReportJob, published: PublishedTable, scores: Sequence[Score]) 
         by_row.setdefault(score.row, []).append(score)
     paper_rows = {row.name: row for row in published.rows}
     rows = tuple(
-        _row_info(row.name, row.domain, row.protocol, by_row.get(row.name, []))
+        _row_info(job, row.name, row.domain, row.protocol, by_row.get(row.name, []))
         for row in published.rows
     )
     extra = tuple(
-        _row_info(name, lines[0].domain, None, lines)
+        _row_info(job, name, lines[0].domain, None, lines)
         for name, lines in by_row.items()
         if name not in paper_rows
     )
@@ -229,13 +238,15 @@ def _columns(job: ReportJob, published: PublishedTable) -> tuple[ColumnInfo, ...
     return tuple(infos)
 
 
-def _row_info(name: str, domain: str, protocol: str | None, scores: Sequence[Score]) -> RowInfo:
+def _row_info(
+    job: ReportJob, name: str, domain: str, protocol: str | None, scores: Sequence[Score]
+) -> RowInfo:
     if not scores:
         return RowInfo(name, domain, protocol, None, None, None, None, None)
     one = scores[0]
-    return RowInfo(
-        name, domain, protocol, one.task, one.metric, one.chance, one.n_examples, one.stand_in
-    )
+    measured = (one.task, one.metric, one.chance, one.n_examples, one.stand_in)
+    split = None if one.stand_in else job.other_splits.get(name)
+    return RowInfo(name, domain, protocol, *measured, split)
 
 
 def _cell(

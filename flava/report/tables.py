@@ -23,7 +23,7 @@ AVERAGE_TITLES = DOMAIN_TITLES | {
     MACRO_TABLE_C1: "Macro, Table C.1's own",
 }
 MACRO_NOTES = {MACRO: "mean of three domains, ", MACRO_TABLE_C1: "mean of NLP and vision, "}
-STAND_IN_MARK = "\N{LOZENGE}"
+STAND_IN_MARK, SPLIT_MARK = "\N{LOZENGE}", "\N{SECTION SIGN}"
 NOT_RUN = "not run"
 NARROW = 5  # columns; with fewer, a table is not stretched over the page
 
@@ -90,7 +90,9 @@ def legend(comparison: Comparison) -> str:
         "this study minus the paper, percentage points.",
         error_note(comparison),
         f"{STAND_IN_MARK}: a stand-in for the paper's, of a row its test set, of a column its "
-        "model; the difference to the paper is grey, because it measures something else.",
+        "model; the difference to the paper is grey, because it measures something else. "
+        f"{SPLIT_MARK}: the paper's data set, but not, or not surely, the split that it scores: "
+        "grey too.",
         "Shaded columns and rows did not run (reasons below the table). "
         '<span class="none">not run</span>: the paper has a number, this study has none. '
         f"{DASH}: neither has; small {DASH}: the paper has none.",
@@ -154,12 +156,14 @@ def _row(comparison: Comparison, row: RowInfo, columns: Sequence[ColumnInfo]) ->
     mark = ""
     if row.stand_in:
         mark = " " + span("mark", STAND_IN_MARK, f"stand-in: {row.stand_in}")
+    elif row.other_split:
+        mark = " " + span("mark", SPLIT_MARK, f"split: {row.other_split}")
     facts = [row.metric.replace("_", " ") if row.metric else "not run"]
     if row.chance is not None:
         facts.append(f"chance {number(row.chance, 1)}")
     sub = span("sub", text(", ".join(facts)))
     cells = {c.name: comparison.cells[row.name, c.name] for c in columns}
-    ran, grey = row.task is not None, bool(row.stand_in)
+    ran, grey = row.task is not None, row.other_data
     shown = _cells(comparison, columns, cells, row.name, ran, grey)
     css = "" if row.task else ' class="row-not-run"'
     head = f'<th scope="row">{text(row.name)}{mark}{sub}</th>'
@@ -238,7 +242,7 @@ def _average(
     hint: str | None = None,
 ) -> str:
     used = [row for row in comparison.rows for names in average.rows.values() if row.name in names]
-    grey = any(row.stand_in for row in used)
+    grey = any(row.other_data for row in used)
     ran = any(cell.ours for cell in average.cells.values()) or all(row.task for row in used)
     shown = {column.name: average.cells[column.name] for column in columns}
     row = average_name(average.key, average.partial)
