@@ -12,6 +12,7 @@ from flava.config import ColumnConfig
 from flava.errors import ConfigError
 from flava.jobs import ReportJob, ReportSettings
 from flava.params import read_yaml
+from flava.report.claim_file import load_claims
 from flava.report.published import load_table_c1
 from flava.studies import Study, unavailable
 
@@ -70,6 +71,15 @@ def shown_columns(study: Study) -> dict[str, ColumnConfig]:
     printed = {column.name for column in load_table_c1(study.params / "paper").columns}
     shown = printed | set(study.config.columns)
     return {name: column for name, column in study.columns.items() if name in shown}
+
+
+def check_claims(study: Study) -> None:
+    """Refuses a claim on a column that no study can have, before anything is trained.
+
+    Raises:
+        ConfigError: names the file, the claim and the nearest column.
+    """
+    load_claims(study.params / "paper", study.columns)
 
 
 def release_mode(value: object) -> bool:

@@ -8,18 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from flava.config import ClaimConfig
-from flava.errors import ConfigError, unknown_name
-from flava.jobs import parse
-from flava.params import read_yaml
 from flava.report.averages import average, mean, rows_that_ran
 from flava.report.compare import Comparison, Estimate, std_error_of_mean
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import average_estimate, domains_of, printed_average
 
-FILE = "directions.yaml"
 CONFIDENCE = 0.95
 # Differences of printed numbers with two decimals: less than this has no sign.
 NO_DIFFERENCE = 0.005
@@ -86,30 +81,17 @@ class Direction:
         return self.ours * self.sign > 0
 
 
-def load_claims(folder: Path | str, comparison: Comparison) -> dict[str, ClaimConfig]:
-    """Reads `directions.yaml` of the folder of the paper's tables.
-
-    Raises:
-        ConfigError: the file is missing or malformed, or names a column that does not exist.
-    """
-    path = Path(folder) / FILE
-    known = [column.name for column in comparison.columns]
-    claims = {
-        key: parse(ClaimConfig, tree, f"{path}: {key}") for key, tree in read_yaml(path).items()
-    }
-    for key, claim in claims.items():
-        for name in (name for pair in claim.pairs for name in pair):
-            if name not in known:
-                raise ConfigError(unknown_name("column", name, known, f"{path}: {key}"))
-    return claims
-
-
 def judge_all(comparison: Comparison, claims: Mapping[str, ClaimConfig]) -> tuple[Direction, ...]:
-    """All claims, pair by pair and domain by domain, where the paper or this study has a number."""
+    """All claims, pair by pair and domain by domain, where the paper or this study has a number.
+
+    Pairs with a column that is neither the paper's nor this study's are another study's.
+    """
+    shown = {column.name for column in comparison.columns}
     found = (
         judge(comparison, key, claim, pair, domain)
         for key, claim in claims.items()
         for pair in claim.pairs
+        if shown.issuperset(pair)
         for domain in (*DOMAINS, MACRO)
     )
     return tuple(item for item in found if item.paper_all is not None or item.ours is not None)

@@ -18,8 +18,8 @@ from flava.errors import run_cli
 from flava.io import sha256_file, write_json
 from flava.jobs import ReportJob, load_job
 from flava.records import make_record
+from flava.report.claim_file import FILE, load_claims
 from flava.report.claims import (
-    FILE,
     HOLDS,
     NOT_RUN,
     REVERSED,
@@ -27,7 +27,6 @@ from flava.report.claims import (
     Direction,
     claimed,
     judge_all,
-    load_claims,
 )
 from flava.report.compare import ColumnInfo, Comparison, load_comparison
 from flava.report.html import DASH, number, quantity, signed, span, table, text
@@ -64,7 +63,7 @@ def main() -> None:
 
 def load_directions(job: ReportJob, comparison: Comparison) -> tuple[Direction, ...]:
     """All directions of a study."""
-    return judge_all(comparison, load_claims(job.published, comparison))
+    return judge_all(comparison, load_claims(job.published))
 
 
 def write_directions(job: ReportJob, output: Path) -> None:
