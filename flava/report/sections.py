@@ -202,7 +202,10 @@ def cost(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
         [text(name), *(own("Cost", name, what, text(v)) if v else DASH for what, v in line.items())]
         for name, line in lines.items()
     ]
-    return paragraph(total_cost(runs, earlier)) + table(["run", *COST], body, SORTABLE)
+    head = ["run", *COST]
+    if any(run.imported for run in runs):
+        head[1] += " or import"
+    return paragraph(total_cost(runs, earlier)) + table(head, body, SORTABLE)
 
 
 def cost_line(record: Record, evaluate_seconds: float | None = None) -> dict[str, str]:
@@ -225,13 +228,19 @@ def cost_line(record: Record, evaluate_seconds: float | None = None) -> dict[str
 
 def total_cost(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
     """One sentence on the sum of all runs and what they start from."""
-    trained = [*earlier.values(), *(run.record for run in runs)]
-    train = sum(record.wall_seconds for record in trained)
+    imports = [run.record for run in runs if run.imported]
+    trained = [*earlier.values(), *(run.record for run in runs if not run.imported)]
     evaluate = sum(run.evaluate_seconds for run in runs)
     scored = [record for run in runs for record in run.evaluations.values()]
-    gpu = sum(record.gpu_hours for record in [*trained, *scored])
-    line = f"{quantity(len(runs), 'run')}: {duration(train)} of training and "
-    line += f"{duration(evaluate)} of evaluation, wall time added up"
+    gpu = sum(record.gpu_hours for record in [*trained, *imports, *scored])
+    parts = [
+        f"{duration(sum(record.wall_seconds for record in records))} of {what}"
+        for what, records in (("training", trained), ("importing published weights", imports))
+        if records
+    ]
+    parts.append(f"{duration(evaluate)} of evaluation")
+    shown = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+    line = f"{quantity(len(runs), 'run')}: {shown}, wall time added up"
     return f"{line}; {gpu:.1f} GPU hours." if gpu else f"{line}; no GPU."
 
 
