@@ -160,7 +160,8 @@ def compare(job: ReportJob, published: PublishedTable, scores: Sequence[Score]) 
                 right = published.misplaced[row.name, column.name]
                 cell = replace(cell, misplaced=_misplaced(right))
             cells[row.name, column.name] = cell
-    return Comparison(published, columns, rows, extra, cells, tuple(job.seeds), _records(scores))
+    ranked = replace(published, public=published.public | _trained_here(job, published))
+    return Comparison(ranked, columns, rows, extra, cells, tuple(job.seeds), _records(scores))
 
 
 def only(
@@ -264,6 +265,12 @@ def _cell(
         None if ours else _why_no_ours(column, row_ran),
         None if paper is not None else _why_no_paper(column, printed, table),
     )
+
+
+def _trained_here(job: ReportJob, published: PublishedTable) -> frozenset[str]:
+    """Columns that the paper lacks and this study trains: on data that count as public."""
+    imported = {run.rpartition("-s")[0] for run in job.imported}
+    return frozenset(job.columns) - {column.name for column in published.columns} - imported
 
 
 def _misplaced(right: float | None) -> str:

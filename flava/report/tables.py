@@ -97,7 +97,8 @@ def legend(comparison: Comparison) -> str:
         '<span class="none">not run</span>: the paper has a number, this study has none. '
         f"{DASH}: neither has; small {DASH}: the paper has none.",
         '<span class="best">Underlined</span>: the best of its row; <span class="best-public">bold'
-        "</span>: the best on public data. Ours and the paper's are marked apart, by the rule of "
+        "</span>: the best on public data, to which what this study trains belongs. Ours and the "
+        "paper's are marked apart, among all columns, shown here or not, by the rule of "
         "the paper's caption, which knows no errors.",
         "An average with a missing row is missing. Where only some rows ran, a second line "
         "averages the rows that every column with scores in the domain ran; the paper's number "
@@ -162,7 +163,7 @@ def _row(comparison: Comparison, row: RowInfo, columns: Sequence[ColumnInfo]) ->
     if row.chance is not None:
         facts.append(f"chance {number(row.chance, 1)}")
     sub = span("sub", text(", ".join(facts)))
-    cells = {c.name: comparison.cells[row.name, c.name] for c in columns}
+    cells = {c.name: comparison.cells[row.name, c.name] for c in comparison.columns}
     ran, grey = row.task is not None, row.other_data
     shown = _cells(comparison, columns, cells, row.name, ran, grey)
     css = "" if row.task else ' class="row-not-run"'
@@ -178,7 +179,16 @@ def _cells(
     ran: bool,
     grey: bool,
 ) -> str:
-    """The cells of a row; ours is left out of a row that did not run: its heading says so."""
+    """The cells of a row; ours is left out of a row that did not run: its heading says so.
+
+    Args:
+        comparison: of the row.
+        columns: those that are shown.
+        cells: of all columns, which the best are marked among.
+        row: name.
+        ran: whether any column has a score of ours.
+        grey: whether other data than the paper's were scored.
+    """
     public = comparison.published.public
     ours = best_marks({name: c.ours.mean if c.ours else None for name, c in cells.items()}, public)
     paper = best_marks({name: cell.paper for name, cell in cells.items()}, public)
@@ -193,9 +203,8 @@ def _cells(
 
 def _ours(cell: Cell, comparison: Comparison, column: ColumnInfo, row: str, marks: str) -> str:
     if cell.ours is None:
-        printed = column.name in {item.name for item in comparison.published.columns}
         none = isinstance(cell, AverageCell) and cell.recomputed is None  # no such average
-        dash = printed and (cell.paper is None or none)
+        dash = cell.paper is None or none
         return span("ours none", DASH if dash else NOT_RUN, cell.why_no_ours)
     fewer, seeds = "", len(comparison.seeds)
     if cell.ours.n_seeds < seeds:
@@ -244,9 +253,8 @@ def _average(
     used = [row for row in comparison.rows for names in average.rows.values() if row.name in names]
     grey = any(row.other_data for row in used)
     ran = any(cell.ours for cell in average.cells.values()) or all(row.task for row in used)
-    shown = {column.name: average.cells[column.name] for column in columns}
     row = average_name(average.key, average.partial)
-    cells = _cells(comparison, columns, shown, row, ran, grey)
+    cells = _cells(comparison, columns, average.cells, row, ran, grey)
     head = f"{title}{span('sub', text(sub), hint)}"
     css = "average" if ran else "average row-not-run"
     domain = average.key if average.key in DOMAINS else "all"
