@@ -40,7 +40,8 @@ NOTE = (
     "each source the first that it counts: pairs, images, texts or documents) and licences "
     "are from the prepared corpora's manifests, losses from the columns' configurations; a target "
     "modality is ticked where the column has a score: V vision, CV&amp;L zero-shot retrieval, "
-    "MV&amp;L a fine-tuned multimodal task, L language. Whether data are public is told by their licences. \N{EN DASH}: no."
+    "MV&amp;L a fine-tuned multimodal task, L language. Whether data are public is told by their "
+    "licences. \N{EN DASH}: no."
 )
 
 
