@@ -181,8 +181,9 @@ def _error(
     error = std_error_of_mean(list(by_seed.values()))
     if error is not None:
         return error, "seeds"
-    errors = [item.std_error for item in (ours, baseline) if item and item.std_error is not None]
-    return (math.hypot(*errors), "test set") if by_seed and len(errors) == 2 else (None, "none")
+    errors = [item.test_error for item in (ours, baseline) if item]
+    known = [error for error in errors if error is not None]
+    return (math.hypot(*known), "test set") if by_seed and len(known) == 2 else (None, "none")
 
 
 def _printed_difference(comparison: Comparison, pair: tuple[str, str], domain: str) -> float | None:

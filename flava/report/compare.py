@@ -28,6 +28,11 @@ class Estimate:
         """Seeds that ran."""
         return len(self.by_seed)
 
+    @property
+    def test_error(self) -> float | None:
+        """The error of the test set; None where it is another's, or unknown."""
+        return self.std_error if self.error_source == "test set" else None
+
 
 @dataclass(frozen=True)
 class Cell:
