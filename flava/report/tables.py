@@ -221,7 +221,8 @@ def _paper(cell: Cell, grey: bool, marks: str) -> str:
         shown += span("paper", "\N{DOUBLE DAGGER}", cell.misplaced)
     if isinstance(cell, AverageCell) and cell.paper_differs:
         gives = "nothing" if cell.recomputed is None else number(cell.recomputed)
-        shown += span("paper", "\N{DOUBLE DAGGER}", f"printed; the paper's own cells give {gives}")
+        how = "from the printed averages" if cell.derived else "printed"
+        shown += span("paper", "\N{DOUBLE DAGGER}", f"{how}; the paper's own cells give {gives}")
     if cell.delta is None:
         return shown
     return f"{shown} {delta_span(cell.delta, grey)}"

@@ -21,6 +21,7 @@ from flava.report.claim_file import load_claims
 from flava.report.claims import claimed, judge_all, t_quantile, verdict
 from flava.report.compare import load_comparison, std_error_of_mean
 from flava.report.directions import directions_table, load_directions, note, support
+from flava.report.figure import ratios
 from flava.report.html import text
 from flava.report.overview import claims_overview
 from flava.report.site import write_index
@@ -106,6 +107,18 @@ def test_only_seeds_of_both_columns_are_paired(tmp_path):
     assert set(found.by_seed) == {0, 2}
 
 
+def test_an_error_over_seeds_is_not_called_the_test_sets(tmp_path):
+    """One seed is shared, and one column has three: no error of that one difference is known."""
+    lines = fake_scores(rows=("COLA",), columns=PAIR, seeds=(0, 1, 2))
+    lines = [x for x in lines if x["seed"] == 0 or x["column"] == "flava_mm"]
+    found = directions(tmp_path, lines, (0, 1, 2))["flava_mm", "flava_c", "nlp"]
+    assert set(found.by_seed) == {0}
+    assert (found.std_error, found.error_source) == (None, "none")
+    comparison = compared(fake_job(tmp_path, (0, 1, 2)))
+    (ratio,) = (r for r in ratios(comparison, ("flava_mm", "flava_c")) if r.row == "COLA")
+    assert (ratio.ours.std_error, ratio.ours.error_source) == (None, "none")
+
+
 @pytest.mark.parametrize(
     ("ours", "error", "seeds", "sign", "word"),
     [
@@ -159,7 +172,7 @@ def test_a_rise_that_the_paper_claims_and_its_cells_lack_holds(tmp_path):
     assert vision.paper_all == pytest.approx(-0.57)
     assert (vision.sign, vision.word, vision.cells_contradict) == (1, "holds", True)
     comparison = compared(fake_job(tmp_path, (0, 1, 2), dict.fromkeys(pair, 5)))
-    own = "the paper&#x27;s own cells: \N{MINUS SIGN}0.57"
+    own = "the paper&#x27;s own averages: \N{MINUS SIGN}0.57"
     table = directions_table(comparison, list(found.values())).replace("'", "&#x27;")
     assert own in table
     index = claims_overview(comparison, list(found.values()))
