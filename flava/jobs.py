@@ -297,6 +297,10 @@ class ReportJob(Strict):
     stand_ins: dict[str, str] = Field(
         default_factory=dict, description="column -> the model that takes the place of the paper's"
     )
+    other_splits: dict[str, str] = Field(
+        default_factory=dict,
+        description="row of a real set -> how the split that is scored differs from the paper's",
+    )
     earlier: dict[str, str] = Field(
         default_factory=dict,
         description="training that runs start from, encoders and image tokenizer -> its record",

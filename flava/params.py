@@ -11,6 +11,7 @@ import yaml
 from flava.errors import ConfigError
 
 Tree = dict[str, Any]
+MERGE = "tag:yaml.org,2002:merge"  # the key "<<"
 
 
 class _Loader(yaml.SafeLoader):
@@ -18,15 +19,26 @@ class _Loader(yaml.SafeLoader):
 
 
 def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> Tree:
-    loader.flatten_mapping(node)
-    tree: Tree = {}
-    for key_node, value_node in node.value:
+    _refuse_doubles(loader, node)
+    loader.flatten_mapping(node)  # what is merged in comes first, so that a key given here wins
+    return {
+        loader.construct_object(key, deep=True): loader.construct_object(value, deep=True)
+        for key, value in node.value
+    }
+
+
+def _refuse_doubles(loader: _Loader, node: yaml.MappingNode) -> None:
+    seen = set[Any]()
+    for key_node, _ in node.value:
+        if key_node.tag == MERGE:
+            continue
         key = loader.construct_object(key_node, deep=True)
-        if key in tree:
+        if key in seen:
             line = key_node.start_mark.line + 1
-            raise ConfigError(f"{node.start_mark.name}, line {line}: key '{key}' is given twice.")
-        tree[key] = loader.construct_object(value_node, deep=True)
-    return tree
+            raise ConfigError(
+                f"{node.start_mark.name}, line {line}: key '{key}' is given twice. Keep one."
+            )
+        seen.add(key)
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
@@ -47,11 +59,13 @@ def read_yaml(path: Path) -> Tree:
         with open(path, encoding="utf-8") as file:
             tree = yaml.load(file, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
     except FileNotFoundError:
-        raise ConfigError(f"{path} is missing.") from None
+        raise ConfigError(f"{path} is missing. Restore it, or name another.") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path} must be a mapping of keys to values.")
+        raise ConfigError(
+            f"{path} must be a mapping of keys to values. Write lines of the form `key: value`."
+        )
     return tree
 
 

@@ -108,12 +108,14 @@ def objectives(column: ColumnConfig) -> set[str]:
 
 @dataclass(frozen=True)
 class Study:
-    """A loaded study with its columns and tasks."""
+    """A loaded study with its columns and tasks; `file` and `budget` are what it was chosen by."""
 
     config: StudyConfig
     columns: dict[str, ColumnConfig]
     tasks: dict[str, TaskConfig]
     params: Path
+    file: str
+    budget: str | None = None
 
     @property
     def runs(self) -> list[tuple[str, int]]:
@@ -291,9 +293,8 @@ def load_study(params: Path, name: str, budget: str | None = None, seeds: object
     if seeds is not None:
         tree["seeds"] = seed_list(seeds)
     config = parse(StudyConfig, tree, str(path))
-    study = Study(
-        config, load_columns(params / "columns.yaml"), load_tasks(params / "tasks.yaml"), params
-    )
+    columns, tasks = load_columns(params / "columns.yaml"), load_tasks(params / "tasks.yaml")
+    study = Study(config, columns, tasks, params, name, budget)
     _check_study(study, str(path))
     return study
 

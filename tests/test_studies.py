@@ -239,6 +239,16 @@ def test_planning_imports_no_arrays(root: Path) -> None:
     assert ran.stdout.split() == []
 
 
+def test_a_merged_key_may_be_given_anew(tmp_path: Path) -> None:
+    """`<<` takes in a mapping; a key beside it wins, given twice beside it is refused."""
+    path = tmp_path / "merged.yaml"
+    path.write_text("a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  y: 3\n", encoding="utf-8")
+    assert read_yaml(path)["b"] == {"x": 1, "y": 3}
+    path.write_text("a: &a {x: 1}\nb:\n  <<: *a\n  y: 3\n  y: 4\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"line 5: key 'y' is given twice"):
+        read_yaml(path)
+
+
 def test_key_given_twice_is_refused(params: Path) -> None:
     path = params / "toy.yaml"
     path.write_text(path.read_text() + "\nname: other\n")

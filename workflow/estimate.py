@@ -116,11 +116,13 @@ def check_budget(plan: Plan, limit: object, assumed: Assumptions | None = None) 
         return
     largest = sorted(hours, key=lambda name: -hours[name])[:3]
     named = ", ".join(f"{name} {shown_hours(hours[name])}" for name in largest)
+    study = plan.study
+    chosen = study.file + (f" --budget {study.budget}" if study.budget else "")
     raise ConfigError(
         f"Study '{plan.name}' still needs about {shown_hours(total)} GPU-hours of training at "
         f"{assumed.utilisation:.0%} of {assumed.gpu}, more than {KEY}={most:g}. The largest: "
         f"{named}. Train fewer columns or seeds, or raise the limit; "
-        f"`python -m workflow.cost {plan.name}` shows all of it."
+        f"`python -m workflow.cost {chosen}` shows all of it."
     )
 
 

@@ -36,6 +36,7 @@ from workflow.graph import graph
 from workflow.leaks import hash_jobs, leaks_job
 from workflow.modules import IMPORT_FILES, MODULES, RUN_FILES
 from workflow.reporting import (
+    check_claims,
     figure_files,
     metric_files,
     release_mode,
@@ -86,7 +87,9 @@ class Plan:
             seeds: as `load_study`.
             release: as `release_mode`.
         """
-        return cls(load_study(Path(params), study, budget, seeds), release_mode(release))
+        loaded = load_study(Path(params), study, budget, seeds)
+        check_claims(loaded)
+        return cls(loaded, release_mode(release))
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ from flava.config import ColumnConfig
 from flava.errors import ConfigError
 from flava.jobs import ReportJob, ReportSettings
 from flava.params import read_yaml
+from flava.report.claim_file import load_claims
 from flava.report.published import load_table_c1
 from flava.studies import Study, unavailable
 
@@ -54,6 +55,7 @@ def report_job(
         runs=dict(runs),
         imported=list(imported),
         stand_ins=stand_in_models(study),
+        other_splits=other_splits(study),
         earlier=dict(earlier),
         leaks=leaks,
         release=release,
@@ -69,6 +71,15 @@ def shown_columns(study: Study) -> dict[str, ColumnConfig]:
     printed = {column.name for column in load_table_c1(study.params / "paper").columns}
     shown = printed | set(study.config.columns)
     return {name: column for name, column in study.columns.items() if name in shown}
+
+
+def check_claims(study: Study) -> None:
+    """Refuses a claim on a column that no study can have, before anything is trained.
+
+    Raises:
+        ConfigError: names the file, the claim and the nearest column.
+    """
+    load_claims(study.params / "paper", study.columns)
 
 
 def release_mode(value: object) -> bool:
@@ -127,6 +138,13 @@ def stand_in_models(study: Study) -> dict[str, str]:
         return {}
     names = [name for name in study.config.columns if study.columns[name].arch == "clip_released"]
     return dict.fromkeys(names, released.stand_in)
+
+
+def other_splits(study: Study) -> dict[str, str]:
+    """Row -> how the scored split differs from the paper's, of the study's real test sets."""
+    real = [name for name, data in study.config.tasks.items() if data.stand_in is None]
+    cards = [study.tasks[name] for name in real]
+    return {row: card.other_split for card in cards if card.other_split for row in card.rows}
 
 
 def metric_files(study: Study) -> list[str]:

@@ -109,6 +109,12 @@ class TaskConfig(Strict):
     splits: str = Field(
         "", exclude=True, description="which official splits are trained on and scored"
     )
+    other_split: str = Field(
+        "",
+        exclude=True,
+        description="how the real set's scored split differs, or may, from the paper's; pages say "
+        "so, and grey the difference to the paper; empty: it is the paper's",
+    )
     chance: str = Field(
         "", exclude=True, description="what the best constant or random prediction reaches"
     )

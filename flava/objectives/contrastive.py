@@ -86,14 +86,14 @@ def ranks_held(rows: int, config: ContrastiveConfig, processes: int) -> int:
     """
     if config.ranks % processes:
         raise ConfigError(
-            f"contrastive.ranks is {config.ranks}, not a multiple of the {processes} processes "
-            "that train. Change contrastive.ranks or the number of processes."
+            f"contrastive_ranks is {config.ranks}, not a multiple of the {processes} processes "
+            "that train. Change contrastive_ranks or the number of processes."
         )
     held = config.ranks // processes
     if rows % held:
         raise ConfigError(
             f"A process holds {rows} rows, which {held} contrastive ranks cannot share evenly. "
-            "Make the batch size a multiple of contrastive.ranks, with contrastive_batch 'micro' "
+            "Make the batch size a multiple of contrastive_ranks, with contrastive_batch 'micro' "
             "each micro-batch."
         )
     return held

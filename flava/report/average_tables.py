@@ -129,7 +129,7 @@ def _css(comparison: Comparison, line: Line, key: str, delta: float) -> str:
     column = next(item for item in comparison.columns if item.name == line.column)
     domains = DOMAINS if key == MACRO else (key,)
     rows = [row for row in comparison.rows if row.domain in domains]
-    if column.stand_in or any(row.stand_in for row in rows):
+    if column.stand_in or any(row.other_data for row in rows):
         return "stand-in"
     return "up" if delta > 0 else "down"
 
@@ -150,7 +150,8 @@ def _wrong(comparison: Comparison, line: Line, key: str, cell: AverageCell) -> l
 def _notes(comparison: Comparison, wrong: Sequence[str]) -> str:
     notes = paragraph(
         "Percent. Under each score: the paper's as this table prints it, and our difference to "
-        f"it, which is grey where a row or the column is a stand-in. {error_note(comparison)}",
+        "it, which is grey where a row is a stand-in or has another split, or the column is a "
+        f"stand-in. {error_note(comparison)}",
         "small",
     )
     if wrong:

@@ -8,18 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from flava.config import ClaimConfig
-from flava.errors import ConfigError, unknown_name
-from flava.jobs import parse
-from flava.params import read_yaml
 from flava.report.averages import average, mean, rows_that_ran
 from flava.report.compare import Comparison, Estimate, std_error_of_mean
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import average_estimate, domains_of, printed_average
 
-FILE = "directions.yaml"
 CONFIDENCE = 0.95
 # Differences of printed numbers with two decimals: less than this has no sign.
 NO_DIFFERENCE = 0.005
@@ -35,7 +30,8 @@ class Direction:
     Attributes:
         sign: of the difference, as the paper's text claims it; None where it claims none.
         paper_all: the paper's difference over all its rows, from its printed averages.
-        paper_same: the paper's difference over `rows`.
+        paper_same: the paper's difference over `rows`: of its printed averages where these are all
+            of its rows, else of its cells, misplaced ones put right.
         by_seed: seed -> our difference between the two runs of that seed.
         std_error: of the mean of `by_seed` (paired); with one seed, of the two test sets' scores.
         error_source: 'seeds', 'test set' or 'none'.
@@ -85,30 +81,17 @@ class Direction:
         return self.ours * self.sign > 0
 
 
-def load_claims(folder: Path | str, comparison: Comparison) -> dict[str, ClaimConfig]:
-    """Reads `directions.yaml` of the folder of the paper's tables.
-
-    Raises:
-        ConfigError: the file is missing or malformed, or names a column that does not exist.
-    """
-    path = Path(folder) / FILE
-    known = [column.name for column in comparison.columns]
-    claims = {
-        key: parse(ClaimConfig, tree, f"{path}: {key}") for key, tree in read_yaml(path).items()
-    }
-    for key, claim in claims.items():
-        for name in (name for pair in claim.pairs for name in pair):
-            if name not in known:
-                raise ConfigError(unknown_name("column", name, known, f"{path}: {key}"))
-    return claims
-
-
 def judge_all(comparison: Comparison, claims: Mapping[str, ClaimConfig]) -> tuple[Direction, ...]:
-    """All claims, pair by pair and domain by domain, where the paper or this study has a number."""
+    """All claims, pair by pair and domain by domain, where the paper or this study has a number.
+
+    Pairs with a column that is neither the paper's nor this study's are another study's.
+    """
+    shown = {column.name for column in comparison.columns}
     found = (
         judge(comparison, key, claim, pair, domain)
         for key, claim in claims.items()
         for pair in claim.pairs
+        if shown.issuperset(pair)
         for domain in (*DOMAINS, MACRO)
     )
     return tuple(item for item in found if item.paper_all is not None or item.ours is not None)
@@ -136,6 +119,8 @@ def judge(
     error, source = _error(by_seed, *ours)
     sign = next((sign for name, sign in claim.claimed.items() if name == domain), None)
     quantile = t_quantile(len(by_seed)) if source == "seeds" else None
+    paper = _printed_difference(comparison, pair, domain)
+    same = paper if rows == names else _paper_difference(comparison, pair, rows)
     return Direction(
         key,
         claim.claim,
@@ -143,8 +128,8 @@ def judge(
         *pair,
         domain,
         sign,
-        _printed_difference(comparison, pair, domain),
-        _paper_difference(comparison, pair, rows) if by_seed else None,
+        paper,
+        same if by_seed else None,
         difference,
         by_seed,
         error,
@@ -196,8 +181,9 @@ def _error(
     error = std_error_of_mean(list(by_seed.values()))
     if error is not None:
         return error, "seeds"
-    errors = [item.std_error for item in (ours, baseline) if item and item.std_error is not None]
-    return (math.hypot(*errors), "test set") if by_seed and len(errors) == 2 else (None, "none")
+    errors = [item.test_error for item in (ours, baseline) if item]
+    known = [error for error in errors if error is not None]
+    return (math.hypot(*known), "test set") if by_seed and len(known) == 2 else (None, "none")
 
 
 def _printed_difference(comparison: Comparison, pair: tuple[str, str], domain: str) -> float | None:
@@ -209,7 +195,7 @@ def _paper_difference(
     comparison: Comparison, pair: tuple[str, str], rows: Mapping[str, tuple[str, ...]]
 ) -> float | None:
     first, second = (
-        mean(average(comparison.published.column(name), names) for names in rows.values())
+        mean(average(comparison.published.mended(name), names) for names in rows.values())
         for name in pair
     )
     return None if first is None or second is None else first - second

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from flava.errors import DataError
 from flava.jobs import ReportJob
@@ -28,20 +28,29 @@ class Estimate:
         """Seeds that ran."""
         return len(self.by_seed)
 
+    @property
+    def test_error(self) -> float | None:
+        """The error of the test set; None where it is another's, or unknown."""
+        return self.std_error if self.error_source == "test set" else None
+
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of one column: ours, the paper's, or why there is none."""
+    """One row of one column: ours, the paper's, or why there is none.
+
+    `misplaced` says so where the paper's printed number is another column's.
+    """
 
     ours: Estimate | None
     paper: float | None
     why_no_ours: str | None
     why_no_paper: str | None
+    misplaced: str | None = field(default=None, kw_only=True)
 
     @property
     def delta(self) -> float | None:
-        """Ours minus the paper's, percentage points."""
-        if self.ours is None or self.paper is None:
+        """Ours minus the paper's, percentage points; None where that is another column's."""
+        if self.ours is None or self.paper is None or self.misplaced:
             return None
         return self.ours.mean - self.paper
 
@@ -63,7 +72,10 @@ class ColumnInfo:
 
 @dataclass(frozen=True)
 class RowInfo:
-    """A row shown. `stand_in`, `chance`, `metric`, `n_examples` are known only where it ran."""
+    """A row shown. What follows `protocol` is known only where it ran.
+
+    `other_split` says how a real set's scored split differs from the paper's.
+    """
 
     name: str
     domain: str
@@ -73,6 +85,12 @@ class RowInfo:
     chance: float | None
     n_examples: int | None
     stand_in: str | None
+    other_split: str | None = None
+
+    @property
+    def other_data(self) -> bool:
+        """Whether other examples than the paper's are scored: a difference to it is grey."""
+        return self.stand_in is not None or self.other_split is not None
 
 
 @dataclass(frozen=True)
@@ -128,11 +146,11 @@ def compare(job: ReportJob, published: PublishedTable, scores: Sequence[Score]) 
         by_row.setdefault(score.row, []).append(score)
     paper_rows = {row.name: row for row in published.rows}
     rows = tuple(
-        _row_info(row.name, row.domain, row.protocol, by_row.get(row.name, []))
+        _row_info(job, row.name, row.domain, row.protocol, by_row.get(row.name, []))
         for row in published.rows
     )
     extra = tuple(
-        _row_info(name, lines[0].domain, None, lines)
+        _row_info(job, name, lines[0].domain, None, lines)
         for name, lines in by_row.items()
         if name not in paper_rows
     )
@@ -142,8 +160,13 @@ def compare(job: ReportJob, published: PublishedTable, scores: Sequence[Score]) 
             ours = [score for score in by_row.get(row.name, []) if score.column == column.name]
             printed = paper_rows[row.name].values if row.name in paper_rows else None
             ran = row.name in by_row
-            cells[row.name, column.name] = _cell(ours, column, ran, printed, published.title)
-    return Comparison(published, columns, rows, extra, cells, tuple(job.seeds), _records(scores))
+            cell = _cell(ours, column, ran, printed, published.title)
+            if (row.name, column.name) in published.misplaced:
+                right = published.misplaced[row.name, column.name]
+                cell = replace(cell, misplaced=_misplaced(right))
+            cells[row.name, column.name] = cell
+    ranked = replace(published, public=published.public | _trained_here(job, published))
+    return Comparison(ranked, columns, rows, extra, cells, tuple(job.seeds), _records(scores))
 
 
 def only(
@@ -221,13 +244,15 @@ def _columns(job: ReportJob, published: PublishedTable) -> tuple[ColumnInfo, ...
     return tuple(infos)
 
 
-def _row_info(name: str, domain: str, protocol: str | None, scores: Sequence[Score]) -> RowInfo:
+def _row_info(
+    job: ReportJob, name: str, domain: str, protocol: str | None, scores: Sequence[Score]
+) -> RowInfo:
     if not scores:
         return RowInfo(name, domain, protocol, None, None, None, None, None)
     one = scores[0]
-    return RowInfo(
-        name, domain, protocol, one.task, one.metric, one.chance, one.n_examples, one.stand_in
-    )
+    measured = (one.task, one.metric, one.chance, one.n_examples, one.stand_in)
+    split = None if one.stand_in else job.other_splits.get(name)
+    return RowInfo(name, domain, protocol, *measured, split)
 
 
 def _cell(
@@ -245,6 +270,17 @@ def _cell(
         None if ours else _why_no_ours(column, row_ran),
         None if paper is not None else _why_no_paper(column, printed, table),
     )
+
+
+def _trained_here(job: ReportJob, published: PublishedTable) -> frozenset[str]:
+    """Columns that the paper lacks and this study trains: on data that count as public."""
+    imported = {run.rpartition("-s")[0] for run in job.imported}
+    return frozenset(job.columns) - {column.name for column in published.columns} - imported
+
+
+def _misplaced(right: float | None) -> str:
+    own = "is lost" if right is None else f"is {right:.2f}"
+    return f"printed here, but it belongs one column further right; this column's own {own}"
 
 
 def _why_no_ours(column: ColumnInfo, row_ran: bool) -> str:

@@ -23,7 +23,7 @@ MAX_POINTS = 300
 
 def loss_curves(runs: Sequence[Run], comparison: Comparison) -> str:
     """A legend and one panel an objective; the seeds of a column share its line style."""
-    columns = list(dict.fromkeys(run.column for run in runs))
+    columns = list(dict.fromkeys(run.column for run in runs if run.losses))
     styles = {name: _style(index) for index, name in enumerate(columns)}
     objectives: dict[str, list[tuple[str, Curve]]] = {}
     for run in runs:
@@ -37,7 +37,12 @@ def loss_curves(runs: Sequence[Run], comparison: Comparison) -> str:
         f"{_panel(lines, styles)}</figure>"
         for objective, lines in objectives.items()
     )
-    return f'<ul class="keys">{keys}</ul><div class="curves">{panels}</div>'
+    shown = f'<ul class="keys">{keys}</ul><div class="curves">{panels}</div>' if keys else ""
+    without = dict.fromkeys(labels[run.column] for run in runs if run.imported)
+    return shown + "".join(
+        paragraph(f"{text(label)}: published weights, which have no losses here.")
+        for label in without
+    )
 
 
 def earlier_curves(losses: Mapping[str, Mapping[str, Curve]]) -> str:

@@ -18,8 +18,8 @@ from flava.errors import run_cli
 from flava.io import sha256_file, write_json
 from flava.jobs import ReportJob, load_job
 from flava.records import make_record
+from flava.report.claim_file import FILE, load_claims
 from flava.report.claims import (
-    FILE,
     HOLDS,
     NOT_RUN,
     REVERSED,
@@ -27,7 +27,6 @@ from flava.report.claims import (
     Direction,
     claimed,
     judge_all,
-    load_claims,
 )
 from flava.report.compare import ColumnInfo, Comparison, load_comparison
 from flava.report.html import DASH, number, quantity, signed, span, table, text
@@ -44,7 +43,7 @@ VERBS = {
     NOT_RUN: "did not run",
 }
 RULE = (
-    "The direction is the sign that the paper's text claims for an average, whatever its cells "
+    "The direction is the sign that the paper's text claims for an average, whatever its tables "
     "say. It holds (or is reversed) where our mean difference over seeds has that sign (or the "
     "other) and exceeds, in size, t times its paired standard error: t is the two-sided 95 % "
     "quantile of Student's t with one degree of freedom fewer than seeds. Otherwise, and always "
@@ -64,7 +63,7 @@ def main() -> None:
 
 def load_directions(job: ReportJob, comparison: Comparison) -> tuple[Direction, ...]:
     """All directions of a study."""
-    return judge_all(comparison, load_claims(job.published, comparison))
+    return judge_all(comparison, load_claims(job.published))
 
 
 def write_directions(job: ReportJob, output: Path) -> None:
@@ -167,10 +166,10 @@ def models_that_stand_in(columns: Iterable[ColumnInfo]) -> list[str]:
 
 
 def contradiction(direction: Direction) -> str:
-    """'the paper's own cells: -0.57' where they contradict its claim; else empty."""
+    """'the paper's own averages: -0.57' where they contradict its claim; else empty."""
     if not direction.cells_contradict or direction.paper_all is None:
         return ""
-    return f"against the claim, the paper's own cells: {signed(direction.paper_all)}"
+    return f"against the claim, the paper's own averages: {signed(direction.paper_all)}"
 
 
 def _cell(direction: Direction | None) -> str:
@@ -189,7 +188,7 @@ def _cell(direction: Direction | None) -> str:
 
 
 def _claim(direction: Direction) -> str:
-    """The sign that the text claims, and that the paper's cells contradict it where they do."""
+    """The sign that the text claims, and that the paper's averages contradict it where they do."""
     if direction.sign is None:
         return ""
     against = contradiction(direction)

@@ -89,11 +89,11 @@ def _ours(first: Estimate | None, second: Estimate | None) -> Estimate | None:
     error = std_error_of_mean(values)
     if error is not None:
         return Estimate(sum(values) / len(values), error, "seeds", by_seed)
-    if first.std_error is None or second.std_error is None:
+    if first.test_error is None or second.test_error is None:
         return Estimate(values[0], None, "none", by_seed)
     # First order: the two test errors are taken as independent.
     ratio = first.mean / second.mean
-    spread = 100 * math.hypot(first.std_error, ratio * second.std_error) / second.mean
+    spread = 100 * math.hypot(first.test_error, ratio * second.test_error) / second.mean
     return Estimate(values[0], spread, "test set", by_seed)
 
 

@@ -38,7 +38,8 @@ def headline(comparison: Comparison, name: str = "Averages") -> str:
         body.append([title, *cells])
     note = (
         "Percent. Under each score: the paper's average over the same rows and the difference to "
-        f"it, which is grey where a row or the column is a stand-in. {error_note(comparison)}"
+        "it, which is grey where a row is a stand-in or has another split, or the column is a "
+        f"stand-in. {error_note(comparison)}"
     )
     return table(head, body, "plain headline sort") + paragraph(note, "small")
 
@@ -61,7 +62,7 @@ def _cell(row: AverageRow, column: ColumnInfo, comparison: Comparison, name: str
     if cell.paper is None:
         return ours
     names = {name for part in row.rows.values() for name in part}
-    standing = any(item.stand_in for item in comparison.rows if item.name in names)
+    standing = any(item.other_data for item in comparison.rows if item.name in names)
     grey = standing or column.stand_in is not None
     paper = span("paper", f"<span class=word>paper </span>{number(cell.paper)}")
     if cell.delta is not None:

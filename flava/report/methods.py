@@ -101,9 +101,9 @@ def _cell(
 
 
 def _grey(comparison: Comparison, column: str, row: str) -> bool:
-    """Whether the column's model or the row's test set is a stand-in."""
+    """Whether the column's model or the row's test set is another than the paper's."""
     return any(c.stand_in for c in comparison.columns if c.name == column) or any(
-        r.stand_in for r in comparison.rows if r.name == row
+        r.other_data for r in comparison.rows if r.name == row
     )
 
 
@@ -112,7 +112,8 @@ def _note(comparison: Comparison) -> str:
         "Ours large, percent, on the lines that are columns of Table C.1; the other lines are the "
         "paper's alone, which took them from other papers. Where the paper prints two numbers, "
         "ours is the mean of the two, and the difference is to their mean. A grey difference is to "
-        f"a stand-in. {DASH}: a dash in the paper. <span class=best>Underlined</span>: best of the "
+        f"a stand-in or another split. {DASH}: a dash in the paper. "
+        "<span class=best>Underlined</span>: best of the "
         "multimodal approaches (BERT is none); <span class=best-public>bold</span>: best on public "
         "data; of the printed numbers, by the caption's rule; half a pair is not ranked. "
         f"{error_note(comparison)}",

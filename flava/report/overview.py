@@ -58,7 +58,7 @@ def claim_counts(items: Sequence[Direction]) -> dict[str, str]:
 
 
 def _remarks(comparison: Comparison, items: Sequence[Direction]) -> list[str]:
-    """Models that stand in, and where the paper's own cells contradict the claim."""
+    """Models that stand in, and where the paper's own averages contradict the claim."""
     names = {name for item in items for name in (item.column, item.baseline)}
     lines = models_that_stand_in(c for c in comparison.columns if c.name in names)
     against = [item for item in items if contradiction(item)]
@@ -69,7 +69,7 @@ def _remarks(comparison: Comparison, items: Sequence[Direction]) -> list[str]:
             if item.paper_all is not None
         )
         lines.append(
-            f"the paper's own cells contradict it in {len(against)} of "
+            f"the paper's own averages contradict it in {len(against)} of "
             f"{quantity(len(items), 'average')}: {shown}"
         )
     return lines

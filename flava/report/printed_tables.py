@@ -14,6 +14,7 @@ from pathlib import Path
 
 from flava.errors import ConfigError, DataError, unknown_name
 from flava.report.audit.printed import read_grid
+from flava.report.audit.sums import mend_shifts
 from flava.report.published import (
     DOMAINS,
     MACRO,
@@ -88,8 +89,23 @@ def load_published(folder: Path | str, table: str) -> PublishedTable:
     models = load_models(folder, table)
     public = frozenset(m.column for m in models.values() if m.column and m.public)
     table_c1 = load_table_c1(folder)
-    found = table_c1 if table == "table_c1" else _load_table_4(Path(folder), table_c1, models)
-    return replace(found, public=public)
+    if table == "table_c1":
+        misplaced = _misplaced(Path(folder) / "table_c1.csv")
+        return replace(table_c1, public=public, misplaced=misplaced)
+    return replace(_load_table_4(Path(folder), table_c1, models), public=public)
+
+
+def _misplaced(path: Path) -> dict[tuple[str, str], float | None]:
+    """Cells of Table C.1 that the audit finds under another column, with what belongs there."""
+    grid = read_grid(path, "Table C.1", lead=3)
+    mended = mend_shifts(grid).cells
+    names = [heading.partition(":")[2] for heading in grid.models]
+    return {
+        (row, name): right.value if right else None
+        for row, printed in grid.cells.items()
+        for name, cell, right in zip(names, printed, mended[row], strict=True)
+        if cell != right
+    }
 
 
 def _load_table_4(

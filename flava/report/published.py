@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flava.errors import DataError
@@ -47,6 +47,8 @@ class PublishedTable:
         title: of the table in the paper.
         macro_domains: those whose averages the printed macro average is the mean of.
         public: columns that were trained on public data, which the paper's bold type is about.
+        misplaced: (row, column) whose printed cell is another column's -> its own value; None where
+            that is lost.
     """
 
     columns: tuple[PublishedColumn, ...]
@@ -55,6 +57,7 @@ class PublishedTable:
     title: str = "Table C.1"
     macro_domains: tuple[str, ...] = ("nlp", "vision")
     public: frozenset[str] = frozenset()
+    misplaced: Mapping[tuple[str, str], float | None] = field(default_factory=dict)
 
     def row_names(self, domain: str | None = None) -> tuple[str, ...]:
         """Row names in print order, of one domain or of all."""
@@ -63,6 +66,11 @@ class PublishedTable:
     def column(self, name: str) -> Mapping[str, float | None]:
         """Row name -> value of a column; empty for a column that is not in the paper."""
         return {row.name: row.values[name] for row in self.rows if name in row.values}
+
+    def mended(self, name: str) -> Mapping[str, float | None]:
+        """As `column`, with misplaced cells put right: what numbers may be computed from."""
+        cells = self.column(name)
+        return {row: self.misplaced.get((row, name), value) for row, value in cells.items()}
 
 
 def load_table_c1(folder: Path | str) -> PublishedTable:

@@ -38,6 +38,11 @@ class Run:
     losses: Mapping[str, Curve]
 
     @property
+    def imported(self) -> bool:
+        """Whether its weights are published ones: nothing was trained."""
+        return self.record.step == "import"
+
+    @property
     def evaluate_seconds(self) -> float:
         """Wall seconds of all evaluation jobs."""
         return sum(record.wall_seconds for record in self.evaluations.values())

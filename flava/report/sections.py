@@ -28,7 +28,6 @@ UNTRAINED = (
     "Nothing was trained here: all models are published ones. Settings of training on these pages "
     "are the study's, but no run had them."
 )
-OWN_TEST_SETS = "Every row that ran uses the paper's own test set."
 
 
 def banner(job: ReportJob, comparison: Comparison) -> str:
@@ -55,8 +54,10 @@ def can_support(comparison: Comparison) -> str:
             f"{quantity(len(standing), 'row')} of {len(ran)} are stand-ins and cannot be held "
             "against the paper's numbers; on all rows, columns can be compared with one another."
         )
+        other = sum(row.other_split is not None for row in ran)
+        first += f" {other} more are not surely of the paper's split." if other else ""
     else:
-        first = "Every row that ran uses the paper's own test set."
+        first = _own_test_sets(comparison)
     if len(comparison.seeds) > 1:
         return f"{first} Standard errors are over {len(comparison.seeds)} seeds."
     return f"{first} One seed ran, so small differences between columns mean nothing."
@@ -66,7 +67,7 @@ def stand_ins(comparison: Comparison) -> str:
     """Column by column and row by row, what takes its model's or its test set's place."""
     models, rows = _models(comparison), stand_in_rows(comparison.rows + comparison.extra_rows)
     if not rows:
-        return models + paragraph(OWN_TEST_SETS)
+        return models + paragraph(_own_test_sets(comparison)) + _splits(comparison)
     body = [
         [
             text(row.name),
@@ -78,7 +79,34 @@ def stand_ins(comparison: Comparison) -> str:
         ]
         for row in rows
     ]
-    return models + table(["row", "stand-in", *FACTS], body, SORTABLE)
+    return models + table(["row", "stand-in", *FACTS], body, SORTABLE) + _splits(comparison)
+
+
+def _own_test_sets(comparison: Comparison) -> str:
+    """Said where no row is a stand-in."""
+    ran = [row for row in comparison.rows if row.task]
+    if not ran:
+        return "No row ran."
+    other = sum(row.other_split is not None for row in ran)
+    if not other:
+        return "Every row that ran uses the paper's own test set."
+    return (
+        f"Every row that ran uses the paper's data sets; {other} of {len(ran)} are not, or not "
+        "surely, scored on its split, and cannot be held against its numbers to the last point."
+    )
+
+
+def _splits(comparison: Comparison) -> str:
+    """The rows of real sets whose split is not, or not surely, the paper's; empty without any."""
+    found: dict[str, list[str]] = {}
+    for row in comparison.rows:
+        if row.other_split:
+            found.setdefault(row.other_split, []).append(row.name)
+    items = "".join(
+        f"<li>{text(', '.join(names))}: {text(label)}</li>" for label, names in found.items()
+    )
+    note = "Not, or not surely, the paper's split:"
+    return f'{paragraph(note)}<ul class="named">{items}</ul>' if items else ""
 
 
 def _models(comparison: Comparison) -> str:
@@ -99,7 +127,7 @@ def stand_in_list(comparison: Comparison) -> str:
     for row in stand_in_rows(rows):
         standing.setdefault(row.stand_in, []).append(row.name)
     if not standing:
-        return _models(comparison) + paragraph(OWN_TEST_SETS)
+        return _models(comparison) + paragraph(_own_test_sets(comparison)) + _splits(comparison)
     count = sum(len(names) for names in standing.values())
     items = "".join(
         f"<li>{text(', '.join(names))}: {text(label)}</li>" for label, names in standing.items()
@@ -107,7 +135,7 @@ def stand_in_list(comparison: Comparison) -> str:
     title = f"{count} of the {quantity(len(rows), 'row')} that ran: what takes the place of the "
     return _models(comparison) + (
         f"<details open><summary>{title}paper's test set</summary>"
-        f'<ul class="named">{items}</ul></details>'
+        f'<ul class="named">{items}</ul></details>{_splits(comparison)}'
     )
 
 
@@ -174,7 +202,10 @@ def cost(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
         [text(name), *(own("Cost", name, what, text(v)) if v else DASH for what, v in line.items())]
         for name, line in lines.items()
     ]
-    return paragraph(total_cost(runs, earlier)) + table(["run", *COST], body, SORTABLE)
+    head = ["run", *COST]
+    if any(run.imported for run in runs):
+        head[1] += " or import"
+    return paragraph(total_cost(runs, earlier)) + table(head, body, SORTABLE)
 
 
 def cost_line(record: Record, evaluate_seconds: float | None = None) -> dict[str, str]:
@@ -197,13 +228,19 @@ def cost_line(record: Record, evaluate_seconds: float | None = None) -> dict[str
 
 def total_cost(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
     """One sentence on the sum of all runs and what they start from."""
-    trained = [*earlier.values(), *(run.record for run in runs)]
-    train = sum(record.wall_seconds for record in trained)
+    imports = [run.record for run in runs if run.imported]
+    trained = [*earlier.values(), *(run.record for run in runs if not run.imported)]
     evaluate = sum(run.evaluate_seconds for run in runs)
     scored = [record for run in runs for record in run.evaluations.values()]
-    gpu = sum(record.gpu_hours for record in [*trained, *scored])
-    line = f"{quantity(len(runs), 'run')}: {duration(train)} of training and "
-    line += f"{duration(evaluate)} of evaluation, wall time added up"
+    gpu = sum(record.gpu_hours for record in [*trained, *imports, *scored])
+    parts = [
+        f"{duration(sum(record.wall_seconds for record in records))} of {what}"
+        for what, records in (("training", trained), ("importing published weights", imports))
+        if records
+    ]
+    parts.append(f"{duration(evaluate)} of evaluation")
+    shown = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+    line = f"{quantity(len(runs), 'run')}: {shown}, wall time added up"
     return f"{line}; {gpu:.1f} GPU hours." if gpu else f"{line}; no GPU."
 
 

@@ -36,11 +36,12 @@ SIGNS = {
     "": DASH,
 }
 NOTE = (
-    "Above: as printed. Below: the columns of this study, by computation. Datasets, size (pairs, "
-    "or images or texts where a column has no pairs) and licences are from the prepared corpora's "
-    "manifests, losses from the columns' configurations; a target modality is ticked where the "
-    "column has a score: V vision, CV&amp;L zero-shot retrieval, MV&amp;L a fine-tuned multimodal "
-    "task, L language. Whether data are public is told by their licences. \N{EN DASH}: no."
+    "Above: as printed. Below: the columns of this study, by computation. Datasets, size (of "
+    "each source the first that it counts: pairs, images, texts or documents) and licences "
+    "are from the prepared corpora's manifests, losses from the columns' configurations; a target "
+    "modality is ticked where the column has a score: V vision, CV&amp;L zero-shot retrieval, "
+    "MV&amp;L a fine-tuned multimodal task, L language. Whether data are public is told by their "
+    "licences. \N{EN DASH}: no."
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def write_index(job: ReportJob) -> None:
     runs = load_runs(job, comparison.records)
     earlier = load_earlier(job)
     directions = load_directions(job, comparison)
+    plan = load_job(PlanGraph, job.dag)
     folder = Path(job.output)
     body = [
         f"<h1>FLAVA, reproduced: {text(job.title)}</h1>",
@@ -58,9 +60,9 @@ def write_index(job: ReportJob) -> None:
         "<h2>Stand-ins</h2>",
         sections.stand_in_list(comparison),
         "<h2>How it was made</h2>",
-        pipeline(comparison, runs),
+        pipeline(plan, comparison, runs),
         "<h2>The plan</h2>",
-        dag(load_job(PlanGraph, job.dag)),
+        dag(plan),
         "<h2>Data</h2>",
         sections.data(load_sources(runs)),
         "<h2>Test examples in the pretraining data</h2>",
@@ -122,22 +124,26 @@ def commits(runs: Sequence[Run]) -> str:
     return "; ".join(shown) or "no run"
 
 
-def pipeline(comparison: Comparison, runs: Sequence[Run]) -> str:
-    """The way of the data, left to right, with this study's counts."""
+def pipeline(plan: PlanGraph, comparison: Comparison, runs: Sequence[Run]) -> str:
+    """The way of the data, left to right: the steps that the study's plan has, with its counts."""
     tasks = {row.task for row in comparison.rows + comparison.extra_rows if row.task}
-    train = sum(run.record.wall_seconds for run in runs)
     evaluate = sum(run.evaluate_seconds for run in runs)
     jobs = sum(len(run.evaluations) for run in runs)
     corpora = {kind for run in runs for kind in run.corpora}
-    steps = [
-        ("prepare", ", ".join(sorted(corpora)) or "no corpus"),
-        ("codebook", "image tokens of a discrete VAE"),
-        ("pretrain", f"{quantity(len(runs), 'run')}, {duration(train)}"),
-        ("evaluate", f"{quantity(len(tasks), 'task')}, {quantity(jobs, 'job')}, "
-         f"{duration(evaluate)}"),
-        ("collect", "one table of scores"),
-        ("report", "these pages"),
-    ]  # fmt: skip
+    rules = Counter[str]()
+    for stage in plan.stages:
+        rules.update(dict(stage.jobs))
+    done = f"{quantity(len(tasks), 'task')}, {quantity(jobs, 'job')}, {duration(evaluate)}"
+    steps = [("prepare", ", ".join(sorted(corpora)) or "no corpus")]
+    if rules["codebook"]:
+        steps.append(("codebook", "image tokens of a discrete VAE"))
+    if rules["init"]:
+        steps.append(("initialise", f"{quantity(rules['init'], 'encoder')} to start from"))
+    for step, imported in (("pretrain", False), ("import", True)):
+        if some := [run for run in runs if run.imported is imported]:
+            seconds = sum(run.record.wall_seconds for run in some)
+            steps.append((step, f"{quantity(len(some), 'run')}, {duration(seconds)}"))
+    steps += [("evaluate", done), ("collect", "one table of scores"), ("report", "these pages")]
     items = "".join(f"<li><b>{name}</b><span>{text(what)}</span></li>" for name, what in steps)
     return f'<ol class="flow">{items}</ol>'
 

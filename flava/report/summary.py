@@ -26,10 +26,12 @@ class AverageCell(Cell):
     """An average of one column.
 
     Attributes:
+        derived: the paper's number is the mean of three averages that are printed.
         paper_differs: the printed average does not follow from the printed cells.
         recomputed: what the paper's own cells give.
     """
 
+    derived: bool
     paper_differs: bool
     recomputed: float | None
 
@@ -67,7 +69,8 @@ def full_average(comparison: Comparison, key: str) -> AverageRow:
 def partial_average(comparison: Comparison, key: str) -> AverageRow | None:
     """Average over the rows that every column ran; None where that is all rows or none.
 
-    The paper's number beside it is the mean of the paper's cells over the same rows.
+    The paper's number beside it is the mean of the paper's cells over the same rows, misplaced ones
+    put right.
     """
     scores = [comparison.scores(column.name) for column in comparison.ran()]
     rows = {
@@ -92,7 +95,9 @@ def _average_row(
     cells = {}
     for column in comparison.columns:
         ours = average_estimate(comparison, column.name, rows)
-        cells_give = _nested(comparison.published.column(column.name), rows)
+        table = comparison.published
+        taken = table.column(column.name) if printed else table.mended(column.name)
+        cells_give = _nested(taken, rows)
         paper = printed_average(comparison, key, column.name) if printed else cells_give
         differs = paper is not None and (cells_give is None or abs(paper - cells_give) > ROUNDING)
         cells[column.name] = AverageCell(
@@ -100,6 +105,7 @@ def _average_row(
             paper,
             None if ours else _why_missing(comparison, column.name, rows),
             None if paper is not None else "the paper lacks some of these rows in this column",
+            printed and not _is_printed(comparison, key),
             differs,
             cells_give,
         )
@@ -158,11 +164,16 @@ def _nested(scores: Mapping[str, float | None], rows: Mapping[str, Sequence[str]
 def printed_average(comparison: Comparison, key: str, column: str) -> float | None:
     """The paper's average as printed; of three domains: the mean of the printed ones."""
     printed = comparison.published.printed_averages
-    if key == MACRO_TABLE_C1 or (key == MACRO and comparison.published.macro_domains == DOMAINS):
+    if key not in DOMAINS and _is_printed(comparison, key):
         return printed.get(MACRO, {}).get(column)
     domains = {domain: printed.get(domain, {}).get(column) for domain in DOMAINS}
     # Table C.1 does not print the mean of three; it follows from the averages it prints.
     return macro(domains) if key == MACRO else domains[key]
+
+
+def _is_printed(comparison: Comparison, key: str) -> bool:
+    """Table C.1 alone does not print the mean of three domains."""
+    return key != MACRO or comparison.published.macro_domains == DOMAINS
 
 
 def _why_missing(comparison: Comparison, column: str, rows: Mapping[str, Sequence[str]]) -> str:

@@ -23,7 +23,7 @@ AVERAGE_TITLES = DOMAIN_TITLES | {
     MACRO_TABLE_C1: "Macro, Table C.1's own",
 }
 MACRO_NOTES = {MACRO: "mean of three domains, ", MACRO_TABLE_C1: "mean of NLP and vision, "}
-STAND_IN_MARK = "\N{LOZENGE}"
+STAND_IN_MARK, SPLIT_MARK = "\N{LOZENGE}", "\N{SECTION SIGN}"
 NOT_RUN = "not run"
 NARROW = 5  # columns; with fewer, a table is not stretched over the page
 
@@ -90,17 +90,21 @@ def legend(comparison: Comparison) -> str:
         "this study minus the paper, percentage points.",
         error_note(comparison),
         f"{STAND_IN_MARK}: a stand-in for the paper's, of a row its test set, of a column its "
-        "model; the difference to the paper is grey, because it measures something else.",
+        "model; the difference to the paper is grey, because it measures something else. "
+        f"{SPLIT_MARK}: the paper's data set, but not, or not surely, the split that it scores: "
+        "grey too.",
         "Shaded columns and rows did not run (reasons below the table). "
         '<span class="none">not run</span>: the paper has a number, this study has none. '
         f"{DASH}: neither has; small {DASH}: the paper has none.",
         '<span class="best">Underlined</span>: the best of its row; <span class="best-public">bold'
-        "</span>: the best on public data. Ours and the paper's are marked apart, by the rule of "
+        "</span>: the best on public data, to which what this study trains belongs. Ours and the "
+        "paper's are marked apart, among all columns, shown here or not, by the rule of "
         "the paper's caption, which knows no errors.",
         "An average with a missing row is missing. Where only some rows ran, a second line "
         "averages the rows that every column with scores in the domain ran; the paper's number "
         "beside it is over the same rows.",
-        "\N{DOUBLE DAGGER}: as printed, but the paper's own cells do not give this average; the "
+        "\N{DOUBLE DAGGER}: an average that the paper's own cells do not give, or a cell that is "
+        "printed under another column than its own and has no difference. The "
         '<a href="audit.html">audit</a> lists what else in print disagrees with itself.',
     ]
     return f'<ul class="legend">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
@@ -153,12 +157,14 @@ def _row(comparison: Comparison, row: RowInfo, columns: Sequence[ColumnInfo]) ->
     mark = ""
     if row.stand_in:
         mark = " " + span("mark", STAND_IN_MARK, f"stand-in: {row.stand_in}")
+    elif row.other_split:
+        mark = " " + span("mark", SPLIT_MARK, f"split: {row.other_split}")
     facts = [row.metric.replace("_", " ") if row.metric else "not run"]
     if row.chance is not None:
         facts.append(f"chance {number(row.chance, 1)}")
     sub = span("sub", text(", ".join(facts)))
-    cells = {c.name: comparison.cells[row.name, c.name] for c in columns}
-    ran, grey = row.task is not None, bool(row.stand_in)
+    cells = {c.name: comparison.cells[row.name, c.name] for c in comparison.columns}
+    ran, grey = row.task is not None, row.other_data
     shown = _cells(comparison, columns, cells, row.name, ran, grey)
     css = "" if row.task else ' class="row-not-run"'
     head = f'<th scope="row">{text(row.name)}{mark}{sub}</th>'
@@ -173,7 +179,16 @@ def _cells(
     ran: bool,
     grey: bool,
 ) -> str:
-    """The cells of a row; ours is left out of a row that did not run: its heading says so."""
+    """The cells of a row; ours is left out of a row that did not run: its heading says so.
+
+    Args:
+        comparison: of the row.
+        columns: those that are shown.
+        cells: of all columns, which the best are marked among.
+        row: name.
+        ran: whether any column has a score of ours.
+        grey: whether other data than the paper's were scored.
+    """
     public = comparison.published.public
     ours = best_marks({name: c.ours.mean if c.ours else None for name, c in cells.items()}, public)
     paper = best_marks({name: cell.paper for name, cell in cells.items()}, public)
@@ -188,9 +203,8 @@ def _cells(
 
 def _ours(cell: Cell, comparison: Comparison, column: ColumnInfo, row: str, marks: str) -> str:
     if cell.ours is None:
-        printed = column.name in {item.name for item in comparison.published.columns}
         none = isinstance(cell, AverageCell) and cell.recomputed is None  # no such average
-        dash = printed and (cell.paper is None or none)
+        dash = cell.paper is None or none
         return span("ours none", DASH if dash else NOT_RUN, cell.why_no_ours)
     fewer, seeds = "", len(comparison.seeds)
     if cell.ours.n_seeds < seeds:
@@ -203,9 +217,12 @@ def _paper(cell: Cell, grey: bool, marks: str) -> str:
     if cell.paper is None:
         return span("paper", DASH, cell.why_no_paper)
     shown = span(f"paper {marks}".strip(), number(cell.paper), "the paper")
+    if cell.misplaced:
+        shown += span("paper", "\N{DOUBLE DAGGER}", cell.misplaced)
     if isinstance(cell, AverageCell) and cell.paper_differs:
         gives = "nothing" if cell.recomputed is None else number(cell.recomputed)
-        shown += span("paper", "\N{DOUBLE DAGGER}", f"printed; the paper's own cells give {gives}")
+        how = "from the printed averages" if cell.derived else "printed"
+        shown += span("paper", "\N{DOUBLE DAGGER}", f"{how}; the paper's own cells give {gives}")
     if cell.delta is None:
         return shown
     return f"{shown} {delta_span(cell.delta, grey)}"
@@ -235,11 +252,10 @@ def _average(
     hint: str | None = None,
 ) -> str:
     used = [row for row in comparison.rows for names in average.rows.values() if row.name in names]
-    grey = any(row.stand_in for row in used)
+    grey = any(row.other_data for row in used)
     ran = any(cell.ours for cell in average.cells.values()) or all(row.task for row in used)
-    shown = {column.name: average.cells[column.name] for column in columns}
     row = average_name(average.key, average.partial)
-    cells = _cells(comparison, columns, shown, row, ran, grey)
+    cells = _cells(comparison, columns, average.cells, row, ran, grey)
     head = f"{title}{span('sub', text(sub), hint)}"
     css = "average" if ran else "average row-not-run"
     domain = average.key if average.key in DOMAINS else "all"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 
@@ -11,6 +12,7 @@ from flava.report.compare import compare
 from flava.report.published import load_table_c1
 from flava.report.scores import load_scores
 from flava.report.summary import MACRO_TABLE_C1, full_average, partial_average
+from flava.report.tables import results_table
 from tests.report.fake_study import (
     NUMBERS,
     PAPER,
@@ -117,6 +119,18 @@ def test_printed_averages_that_do_not_follow_are_marked(tmp_path):
     ]
     assert cells["flava_dino"].paper == 78.19
     assert cells["flava_dino"].recomputed == pytest.approx(77.61, abs=0.01)
+
+
+def test_a_mean_of_printed_averages_is_not_called_printed(tmp_path):
+    """Table C.1 prints the mean of two domains; Table 4 that of three."""
+    lines = fake_scores(rows=("COLA", "DTD", "VQAv2"))
+    table = results_table(comparison_of(tmp_path, lines))
+    marks = re.findall(r'title="([^"]*own cells give[^"]*)"', table)
+    derived = [mark for mark in marks if mark.startswith("from the printed averages;")]
+    assert len(derived) == 3  # of columns 11, 12 and 13, whose NLP average it takes in
+    assert all(mark.startswith("printed;") for mark in marks if mark not in derived)
+    table_4 = compared(fake_job(tmp_path), "table_4")
+    assert not any(cell.derived for cell in full_average(table_4, "macro").cells.values())
 
 
 def test_rows_of_one_task_do_not_count_as_independent(tmp_path):

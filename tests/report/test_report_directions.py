@@ -17,9 +17,11 @@ from scipy.stats import t as student
 
 from flava.errors import ConfigError
 from flava.records import parse_record
-from flava.report.claims import claimed, judge_all, load_claims, t_quantile, verdict
+from flava.report.claim_file import load_claims
+from flava.report.claims import claimed, judge_all, t_quantile, verdict
 from flava.report.compare import load_comparison, std_error_of_mean
 from flava.report.directions import directions_table, load_directions, note, support
+from flava.report.figure import ratios
 from flava.report.html import text
 from flava.report.overview import claims_overview
 from flava.report.site import write_index
@@ -28,12 +30,14 @@ from tests.report.fake_study import (
     NUMBERS,
     PAPER,
     REPO,
+    TITLES,
     compared,
     fake_job,
     fake_scores,
     write_scores,
     write_study,
 )
+from workflow.plan import Plan
 
 PAIR = ["flava_mm", "flava_c"]
 SCORES = st.floats(0, 100, allow_nan=False)
@@ -103,6 +107,18 @@ def test_only_seeds_of_both_columns_are_paired(tmp_path):
     assert set(found.by_seed) == {0, 2}
 
 
+def test_an_error_over_seeds_is_not_called_the_test_sets(tmp_path):
+    """One seed is shared, and one column has three: no error of that one difference is known."""
+    lines = fake_scores(rows=("COLA",), columns=PAIR, seeds=(0, 1, 2))
+    lines = [x for x in lines if x["seed"] == 0 or x["column"] == "flava_mm"]
+    found = directions(tmp_path, lines, (0, 1, 2))["flava_mm", "flava_c", "nlp"]
+    assert set(found.by_seed) == {0}
+    assert (found.std_error, found.error_source) == (None, "none")
+    comparison = compared(fake_job(tmp_path, (0, 1, 2)))
+    (ratio,) = (r for r in ratios(comparison, ("flava_mm", "flava_c")) if r.row == "COLA")
+    assert (ratio.ours.std_error, ratio.ours.error_source) == (None, "none")
+
+
 @pytest.mark.parametrize(
     ("ours", "error", "seeds", "sign", "word"),
     [
@@ -156,7 +172,7 @@ def test_a_rise_that_the_paper_claims_and_its_cells_lack_holds(tmp_path):
     assert vision.paper_all == pytest.approx(-0.57)
     assert (vision.sign, vision.word, vision.cells_contradict) == (1, "holds", True)
     comparison = compared(fake_job(tmp_path, (0, 1, 2), dict.fromkeys(pair, 5)))
-    own = "the paper&#x27;s own cells: \N{MINUS SIGN}0.57"
+    own = "the paper&#x27;s own averages: \N{MINUS SIGN}0.57"
     table = directions_table(comparison, list(found.values())).replace("'", "&#x27;")
     assert own in table
     index = claims_overview(comparison, list(found.values()))
@@ -209,7 +225,7 @@ def load_comparison_of_all(tmp_path):
 def test_claims_are_those_of_the_issue_and_as_the_paper_says(tmp_path):
     comparison = load_comparison_of_all(tmp_path)
     number = {column.name: column.number for column in comparison.columns}
-    claims = load_claims(PAPER, comparison)
+    claims = load_claims(PAPER, number)
     pairs = {(number[a], number[b]) for claim in claims.values() for a, b in claim.pairs}
     wanted = {(4, 3), (7, 4), (10, 7), (12, 9), (5, 4), (6, 4), (8, 7), (9, 7), (11, 10)}
     wanted |= {(12, 10), (6, 5), (9, 8), (12, 11), (3, 13), (12, 13), (12, 14)}
@@ -235,12 +251,24 @@ def test_claims_are_those_of_the_issue_and_as_the_paper_says(tmp_path):
             ("flava_mm", "flava_c"),
             ("flava_dino", "flava_beit"),
             ("flava_dino", "clip_400m"),
+            ("flava_dino", "clip_pmd"),  # Table 5 has one vision score of it
+            ("flava_dino", "flava_mm"),  # Table 3: the best of all settings
+            ("flava_dino", "flava_c"),
+            ("flava_dino", "mim"),
+            ("flava_dino", "mlm"),
+            ("flava_dino", "flava_mm_dino"),  # no sentence compares them
         )
     }
     assert list(signs.values()) == [
         {"nlp", "vision", "multimodal"},
         {"vision", "multimodal"},
         {"nlp", "multimodal", "macro"},
+        {"nlp", "multimodal", "macro"},
+        {"nlp", "vision", "multimodal", "macro"},
+        {"nlp", "vision", "multimodal", "macro"},
+        {"vision"},
+        {"nlp"},
+        set(),
     ]
 
 
@@ -259,7 +287,7 @@ def test_claims_are_those_of_the_issue_and_as_the_paper_says(tmp_path):
 def test_malformed_claims_are_refused(tmp_path, text, says):
     (tmp_path / "directions.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=says):
-        load_claims(tmp_path, load_comparison_of_all(tmp_path))
+        load_claims(tmp_path, TITLES)
 
 
 def test_a_claim_of_ones_own(tmp_path):
@@ -276,6 +304,25 @@ def test_a_claim_of_ones_own(tmp_path):
     assert [d.domain for d in found] == ["nlp", "vision", "multimodal", "macro"]
     assert {d.word for d in found} == {"not claimed"}
     assert all(d.ours is not None and d.paper_all is None for d in found)
+    # A study without the column has nothing to say of it.
+    lines = fake_scores(seeds=seeds)
+    write_scores(tmp_path / "results.parquet", lines)
+    other = fake_job(tmp_path, seeds, published=str(tmp_path / "paper"))
+    assert load_directions(other, compared(other)) == ()
+
+
+def test_the_plan_refuses_a_claim_on_a_column_that_does_not_exist(tmp_path):
+    """Not the report, after all training; an entry of columns.yaml exists in every study."""
+    shutil.copytree(PAPER.parent, tmp_path / "params")
+    columns = tmp_path / "params/columns.yaml"
+    mine = "mine: {base: flava_mm, number: 20, title: Mine}\n"
+    columns.write_text(columns.read_text(encoding="utf-8") + mine, encoding="utf-8")
+    claims = tmp_path / "params/paper/directions.yaml"
+    claims.write_text("a: {claim: x, source: y, pairs: [[mine, flava_c]]}\n", encoding="utf-8")
+    assert Plan.load("smoke", params=str(tmp_path / "params")).name == "smoke"
+    claims.write_text("a: {claim: x, source: y, pairs: [[mime, flava_c]]}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"directions\.yaml: a: unknown column 'mime'"):
+        Plan.load("smoke", params=str(tmp_path / "params"))
 
 
 def test_directions_json_says_what_the_page_says(tmp_path):

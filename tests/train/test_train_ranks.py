@@ -196,7 +196,7 @@ def test_parameters_that_no_loss_uses_stay_when_sharded(
 def test_ranks_that_do_not_fit_are_refused_before_any_data_is_read(tree: Tree) -> None:
     tree["corpora"] = dict.fromkeys(tree["corpora"], "nowhere")
     run = RunConfig.model_validate(tree)
-    with pytest.raises(ConfigError, match=r"contrastive.ranks is 4, .* of the 8 processes"):
+    with pytest.raises(ConfigError, match=r"contrastive_ranks is 4, .* of the 8 processes"):
         PretrainRecipe(run, Ranks(0, 8, torch.device("cpu")))
     tree["pretrain"] |= {"accumulate": 4, "contrastive_batch": "micro"}
     run = RunConfig.model_validate(tree)

@@ -130,6 +130,14 @@ def test_a_study_above_the_limit_stops_before_anything_is_written(
         assert words in done.stderr
 
 
+def test_the_refusal_names_a_command_that_runs(in_copy: Path) -> None:
+    """A study with a budget has the budget in its name, and no file of that name."""
+    with pytest.raises(ConfigError, match=r"`python -m workflow\.cost mini --budget cpu` shows"):
+        check_budget(Plan.load("mini", "cpu"), 1e-6)
+    with pytest.raises(ConfigError, match=r"`python -m workflow\.cost paper` shows"):
+        check_budget(Plan.load("paper"), 1)
+
+
 def test_command_line_refuses_above_the_limit(root: Path, in_copy: Path) -> None:
     def run(limit: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "workflow.cost", "paper", "--budget-gpu-hours", limit]

@@ -1,0 +1,63 @@
+"""A study of published weights: its pages claim no step, no training and no curve that it lacks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from flava.jobs import ReportJob
+from flava.report import sections
+from flava.report.compare import load_comparison
+from flava.report.curves import loss_curves
+from flava.report.runs import load_earlier, load_runs
+from flava.report.site import pipeline, write_index
+from tests.report.fake_study import PAPER, fake_scores, write_import, write_json, write_study
+from workflow.graph import graph
+from workflow.plan import Plan
+
+COLUMNS = {"flava_mm": 7, "clip_400m": 14}
+RUN = "clip_400m-s0"
+
+
+def study(folder: Path, columns: dict[str, int]) -> ReportJob:
+    """Column 14 is imported, the others are trained."""
+    lines = fake_scores(columns=columns, root=folder)
+    job = write_study(folder, columns=columns, lines=lines, imported=[RUN])
+    write_import(folder, "clip_400m", 0)
+    return job
+
+
+def steps_of(content: str) -> list[str]:
+    flow = re.search(r'<ol class="flow">.*?</ol>', content, re.DOTALL)
+    assert flow is not None
+    return re.findall("<b>(.*?)</b>", flow[0])
+
+
+def test_the_way_of_the_data_has_the_plans_steps_alone(tmp_path: Path) -> None:
+    job = study(tmp_path, {"clip_400m": 14})
+    plan = graph(Plan.load("released", params=str(PAPER.parent)))
+    write_json(Path(job.dag), plan.model_dump())
+    write_index(job)
+    content = (tmp_path / "report/index.html").read_text(encoding="utf-8")
+    assert steps_of(content) == ["prepare", "import", "evaluate", "collect", "report"]
+    trained = study(tmp_path / "both", COLUMNS)
+    comparison = load_comparison(trained)
+    runs = load_runs(trained, comparison.records)
+    plan = graph(Plan.load("toy", params=str(PAPER.parent)))
+    steps = ["prepare", "codebook", "initialise", "pretrain", "import"]
+    assert steps_of(pipeline(plan, comparison, runs))[:5] == steps
+
+
+@pytest.mark.parametrize(("columns", "some"), [({"clip_400m": 14}, False), (COLUMNS, True)])
+def test_an_import_is_no_training(tmp_path: Path, columns: dict[str, int], some: bool) -> None:
+    job = study(tmp_path, columns)
+    comparison = load_comparison(job)
+    runs = load_runs(job, comparison.records)
+    cost = sections.total_cost(runs, load_earlier(job))
+    assert "5 s of importing published weights" in cost
+    assert ("of training" in cost) is some
+    curves = loss_curves(runs, comparison)
+    assert curves.count("<li>") == curves.count("<svg width") == int(some)
+    assert "14 CLIP: published weights, which have no losses here" in curves

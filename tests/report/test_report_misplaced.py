@@ -1,0 +1,74 @@
+"""Table C.1's RTE from column 11 on stands one column too far left: nothing is computed from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flava.report.claims import Direction
+from flava.report.compare import Comparison
+from flava.report.directions import load_directions
+from flava.report.printed_tables import load_published
+from flava.report.published import load_table_c1
+from flava.report.summary import full_average, partial_average
+from flava.report.tables import results_table
+from tests.report.fake_study import PAPER, compared, fake_job, fake_scores, write_scores
+
+COLUMNS = {"flava_no_init": 10, "flava_beit": 11, "flava_dino": 12, "clip_pmd": 13}
+ALL = load_table_c1(PAPER).row_names()
+NLP = ("COLA", "RTE", "STS-B")
+
+
+def study(folder: Path, rows: tuple[str, ...]) -> Comparison:
+    write_scores(folder / "results.parquet", fake_scores(rows=rows, columns=COLUMNS))
+    return compared(fake_job(folder, columns=COLUMNS))
+
+
+def directions(folder: Path, rows: tuple[str, ...]) -> dict[tuple[str, str, str], Direction]:
+    comparison = study(folder, rows)
+    found = load_directions(fake_job(folder, columns=COLUMNS), comparison)
+    return {(d.column, d.baseline, d.domain): d for d in found}
+
+
+def test_cells_under_another_column_are_found() -> None:
+    assert load_published(PAPER, "table_4").misplaced == {}
+    assert load_published(PAPER, "table_c1").misplaced == {
+        ("RTE", "flava_beit"): None,  # lost
+        ("RTE", "flava_dino"): 57.76,  # as in Table 4
+        ("RTE", "clip_pmd"): 53.07,
+    }
+
+
+def test_they_are_shown_as_printed_marked_and_without_a_difference(tmp_path: Path) -> None:
+    comparison = study(tmp_path, NLP)
+    cell = comparison.cells["RTE", "flava_dino"]
+    assert (cell.paper, cell.delta) == (53.07, None)
+    assert cell.misplaced is not None and "own is 57.76" in cell.misplaced
+    assert comparison.cells["RTE", "flava_no_init"].delta is not None
+    table = results_table(comparison)
+    line = table.partition('<th scope="row">RTE')[2].partition("</tr>")[0]
+    assert line.count("\N{DOUBLE DAGGER}") == 3
+    assert "own is lost" in line
+
+
+def test_averages_over_some_rows_take_a_columns_own_cell(tmp_path: Path) -> None:
+    part = partial_average(study(tmp_path, NLP), "nlp")
+    assert part is not None and part.rows == {"nlp": NLP}
+    assert part.cells["flava_dino"].paper == pytest.approx((50.65 + 57.76 + 85.67) / 3)
+    assert part.cells["flava_beit"].paper is None  # without its RTE there is none
+    # What print gives as an average, and what its cells as printed give, is told as before.
+    whole = full_average(study(tmp_path, NLP), "nlp").cells["flava_dino"]
+    assert (whole.paper, whole.recomputed) == (78.19, pytest.approx(77.61, abs=0.01))
+
+
+def test_differences_of_whole_averages_are_the_printed_ones(tmp_path: Path) -> None:
+    """From the printed cells, FLAVA's NLP would be 0.6 below that of its BEiT initialisation."""
+    found = directions(tmp_path, ALL)
+    dino = found["flava_dino", "flava_beit", "nlp"]
+    assert len(dino.rows) == dino.n_rows_paper
+    assert dino.paper_same == dino.paper_all == pytest.approx(78.19 - 77.40)
+    some = directions(tmp_path, NLP)
+    assert some["flava_dino", "flava_beit", "nlp"].paper_same is None
+    clip = some["flava_dino", "clip_pmd", "nlp"].paper_same
+    assert clip == pytest.approx((50.65 + 57.76 + 85.67 - 11.02 - 53.07 - 13.70) / 3)
