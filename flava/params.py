@@ -76,3 +76,16 @@ def merge(base: Tree, changes: Tree, replace: frozenset[str] = frozenset()) -> T
         deep = isinstance(value, dict) and isinstance(merged.get(key), dict) and key not in replace
         merged[key] = merge(merged[key], value) if deep else value
     return merged
+
+
+def check_name(name: str, kind: str, where: str) -> None:
+    """Refuses a name that cannot be part of a file's name in the DAG (Snakefile).
+
+    Raises:
+        ConfigError: other letters than a to z, digits and underscores.
+    """
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        raise ConfigError(
+            f"{where}: {kind} '{name}' must be named with small letters a to z, digits and "
+            "underscores alone: files are called by it."
+        )

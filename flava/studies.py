@@ -25,7 +25,7 @@ from flava.data.adapters import check_sources
 from flava.errors import ConfigError, unknown_name
 from flava.evaluate.adapters import check_adapter
 from flava.jobs import EvaluateTask, ImportJob, RunConfig, parse, with_own_checkpoints
-from flava.params import Tree, merge, read_yaml
+from flava.params import Tree, check_name, merge, read_yaml
 from flava.seeds import seed_list
 from flava.study_files import study_tree
 
@@ -46,6 +46,7 @@ def load_columns(path: Path) -> dict[str, ColumnConfig]:
         return dict(trees[name])
 
     for name in trees:
+        check_name(name, "column", str(path))
         # `data` is replaced as a whole, so that an entry shows all the data its column uses.
         tree = with_bases(name, entry, str(path), frozenset({"data"}))
         column = parse(ColumnConfig, tree, f"{path}: {name}")
@@ -302,6 +303,8 @@ def load_study(params: Path, name: str, budget: str | None = None, seeds: object
 def _check_study(study: Study, where: str) -> None:
     """Everything that ties the three files together."""
     config = study.config
+    for job in config.evaluate_jobs:
+        check_name(job, "evaluate job", where)
     for column in config.columns:
         if column not in study.columns:
             raise ConfigError(unknown_name("column", column, list(study.columns), where))

@@ -70,7 +70,7 @@ class MlmInitConfig(LoopConfig):
     validation_fraction: Fraction = Field(
         0.01, description="of the samples, held out; their MLM loss chooses the checkpoint (B.1)"
     )
-    validation_samples: PositiveInt = Field(4096, description="held-out samples read at most")
+    validation_samples: PositiveInt = Field(4096, description="samples held out at most")
     select_updates: PositiveInt = Field(5000, description="updates between validation losses")
     optim: MlmOptim = Field(default_factory=lambda: MlmOptim())
 

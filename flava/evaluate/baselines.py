@@ -37,7 +37,7 @@ from flava.evaluate.run import context_of, headed, score_task
 from flava.evaluate.scores import Score, score_predictions
 from flava.evaluate.taskdata import IntArray, LabelledTask, SoftLabels, Split, TaskSet
 from flava.io import read_json, sha256_file, sha256_json, write_json
-from flava.jobs import EvaluateJob
+from flava.jobs import EvaluateJob, RunConfig
 from flava.models import build
 from flava.records import DataUse, make_record
 from flava.studies import Study, load_study
@@ -200,7 +200,7 @@ def write_baselines(study: Study, column: str, seed: int, names: list[str], outp
         DataError: data are missing, or the study's tokenizers were not made yet.
     """
     started = time.time()
-    job = untrained(study, column, seed)
+    job, run = untrained(study, column, seed), study.run_config(column, seed)
     unknown = sorted(set(names) - set(job.tasks))
     if unknown:
         raise ConfigError(
@@ -213,7 +213,7 @@ def write_baselines(study: Study, column: str, seed: int, names: list[str], outp
         with headed(job, name):
             data = load_task(name, job.tasks[name].task, job.tasks[name].data)
             uses[name] = task_use(data)
-        made_from = _identity(job, name, uses[name])
+        made_from = _identity(job, name, uses[name], run)
         if done.get(name, {}).get("made_from") == made_from:
             print(f"{name}: already in {output}", file=sys.stderr, flush=True)
             continue
@@ -236,11 +236,11 @@ def _written(output: Path) -> dict[str, dict[str, object]]:
     return tasks
 
 
-def _identity(job: EvaluateJob, name: str, use: DataUse) -> str:
+def _identity(job: EvaluateJob, name: str, use: DataUse, run: RunConfig) -> str:
     """Hash of all that a task's baselines follow from, but the code."""
-    alone = job.model_copy(update={"tasks": {name: job.tasks[name]}})
-    tokenizer = sha256_file(job.tokenizer_path)
-    return sha256_json([alone.model_dump(mode="json"), use.sha256, tokenizer])
+    alone = job.model_copy(update={"tasks": {name: job.tasks[name]}}).model_dump(mode="json")
+    models = [run.arch, *(part and part.model_dump(mode="json") for part in (run.flava, run.clip))]
+    return sha256_json([alone, use.sha256, sha256_file(job.tokenizer_path), models])
 
 
 def _tell(baseline: str, score: Score) -> None:

@@ -48,8 +48,10 @@ def _read(name: str, task: TaskConfig, data: TaskData, path: Path) -> TaskSet:
 
 
 def official_counts(task: TaskConfig, split: str | None) -> dict[str, int]:
-    """Official examples of each split: those of the release that the study's `split` names."""
-    return task.split_counts.get(split, task.counts) if split else task.counts
+    """Official examples of each split, of the release that the study's `split` names, and of the
+    parts that splits are drawn from."""
+    counts = task.split_counts.get(split, task.counts) if split else task.counts
+    return {**task.drawn_from, **counts}
 
 
 def check_counts(

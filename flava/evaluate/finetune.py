@@ -152,7 +152,7 @@ def _train(
                 predictions = predict(model, validation, metric, config)
                 state.consider(update, METRICS[metric](predictions, validation.targets))
                 model.train()
-            state.after(update, requests)
+            state.after(update, requests, last=update == config.updates)
     best = state.best
     if best.weights:
         model.load_state_dict(best.weights)

@@ -117,10 +117,14 @@ class FinetuneState:
             weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
             self.best = Best(score, update, weights)
 
-    def after(self, update: int, requests: SaveRequests) -> None:
-        """Saves where it is due, or where a scheduler's warning asks for it, which it obeys."""
+    def after(self, update: int, requests: SaveRequests, last: bool) -> None:
+        """Saves where it is due, or where a scheduler's warning asks for it, which it obeys.
+
+        The `last` update is always saved: a task that is done is not trained again while the job's
+        other tasks are.
+        """
         asked = requests.pending()
-        if asked or update % self.every == 0:
+        if asked or last or update % self.every == 0:
             self.save(update)
         if asked:
             requests.answer()

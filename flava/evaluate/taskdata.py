@@ -122,6 +122,7 @@ class LabelledTask:
             is trained on each (STL10 has ten). Empty: all of `train` is the one.
         classes: class or answer names in target order; empty for regression.
         notes: what a reader of the result should know, e.g. rows skipped.
+        drawn_from: part of a release -> its examples, where the splits are drawn from them.
     """
 
     train: Split
@@ -130,14 +131,15 @@ class LabelledTask:
     validation: Split | None = None
     folds: tuple[IntArray, ...] = ()
     notes: dict[str, str | int] = field(default_factory=dict)
+    drawn_from: dict[str, int] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Examples of each split as read, and how many folds `train` has, if any."""
+        """Examples of each split as read and of what they were drawn from, and folds, if any."""
         folds = {"folds": len(self.folds)} if self.folds else {}
         held = {} if self.validation is None else {"validation": len(self.validation)}
         scored = {name: len(split) for name, split in self.tests.items()}
-        return {"train": len(self.train), **folds, **held, **scored}
+        return {**self.drawn_from, "train": len(self.train), **folds, **held, **scored}
 
     @property
     def trains(self) -> list[Split]:

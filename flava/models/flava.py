@@ -147,9 +147,10 @@ class Flava(nn.Module):
         """MMM and ITM from one pass over masked image and masked text."""
         mask_BP, attention_BL = field(batch, "patch_mask_BP"), field(batch, "text_attention_BL")
         counted_B = counted_rows(batch)
-        labels_BS = fusion_targets(
-            mask_BP, field(batch, "image_tokens_BP"), field(batch, "text_labels_BL"), counted_B
-        )
+        # Without `mmm_image` a corpus needs no image tokens, and no patch's label is read.
+        no_tokens_BP = torch.zeros_like(mask_BP, dtype=torch.long)
+        tokens_BP = field(batch, "image_tokens_BP") if "mmm_image" in wanted else no_tokens_BP
+        labels_BS = fusion_targets(mask_BP, tokens_BP, field(batch, "text_labels_BL"), counted_B)
         first_text = FIRST_PATCH + mask_BP.shape[1]
         read_BS = labels_BS.ne(IGNORE)
         if "mmm_image" not in wanted:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from flava.config import Sharding
 from flava.errors import TrainingError
 from flava.train.sharding import local
 
+# Rank 0 alone writes files and scores; NCCL gives the others ten minutes to wait for it.
+PATIENCE = timedelta(hours=1)
 BUCKET_ELEMENTS = 1 << 24  # 64 MB of fp32: the extra memory of one gradient all-reduce
 
 
@@ -47,8 +50,8 @@ class Ranks:
 def joined_ranks(sharding: Sharding = "none") -> Iterator[Ranks]:
     """Joins the ranks named by RANK, WORLD_SIZE, LOCAL_RANK and MASTER_*; leaves them at the end.
 
-    Without these variables the process is alone. NCCL on CUDA, gloo on CPU. On one rank there is
-    nothing to shard.
+    Without these variables the process is alone. NCCL for tensors on CUDA, gloo for those on the
+    CPU. On one rank there is nothing to shard.
 
     Raises:
         TrainingError: the variables are not whole numbers in range, or there are too few GPUs.
@@ -61,7 +64,8 @@ def joined_ranks(sharding: Sharding = "none") -> Iterator[Ranks]:
         )
     device = _device(_number("LOCAL_RANK", 0))
     if world_size > 1:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        backends = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backends, timeout=PATIENCE)
     try:
         yield Ranks(rank, world_size, device, sharding == "fsdp" and world_size > 1)
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from flava.errors import DataError
 from flava.io import sha256_file
@@ -56,6 +57,16 @@ def token_records(image_tokens: Mapping[str, str]) -> list[Path]:
 def selection_records(selection: str | None) -> list[Path]:
     """Record of the selection set in this folder; none without one."""
     return [] if selection is None else [Path(selection) / "record.json"]
+
+
+def selection_hashes(selection: str | None) -> dict[str, Any]:
+    """SHA-256 of the arrays of the selection set in this folder; none without one.
+
+    Raises:
+        DataError: the record is missing or malformed.
+    """
+    records = selection_records(selection)
+    return {str(path): load_record(path).extra["arrays_sha256"] for path in records}
 
 
 def _hash(path: Path) -> str:

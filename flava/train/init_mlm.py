@@ -84,14 +84,14 @@ class MlmRecipe(EncoderRecipe):
             )
         ranges_S2 = pack(corpus.lines.offsets, options.text_length - 2)
         held = max(1, round(options.validation_fraction * len(ranges_S2)))
+        held = min(held, options.validation_samples)
         if held >= len(ranges_S2):
             raise DataError(
                 f"{job.texts} gives {len(ranges_S2)} samples of {options.text_length} tokens, and "
                 f"{held} of them are held out, so none is left to train on. Give more text."
             )
         mixed = np.random.default_rng([job.seed, len(ranges_S2)]).permutation(len(ranges_S2))
-        held_out = np.sort(mixed[:held])[: options.validation_samples]
-        parts = (np.sort(mixed[held:]), held_out)
+        parts = (np.sort(mixed[held:]), np.sort(mixed[:held]))
         made = [
             TextBatches(job.seed, job.masking, tokenizer, corpus, ranges_S2[rows]) for rows in parts
         ]

@@ -138,11 +138,13 @@ class PretrainRecipe(Recipe):
         check_equal(self.model.state_dict(), load_model(directory).state_dict(), directory)
 
     def inputs(self) -> dict[str, Any]:
-        """Hashes of manifests, tokenizer, image tokens and initial encoders."""
+        """Hashes of manifests, tokenizer, image tokens, initial encoders and the selection set."""
         run = self.run
         files = [*identity.manifests(run.corpora), Path(run.tokenizer_path)]
         hashes: dict[str, Any] = identity.file_hashes(files)
         hashes |= identity.token_hashes(run.image_tokens)
+        if self.select_updates:
+            hashes |= identity.selection_hashes(run.selection)
         return hashes | identity.model_hashes(init_records(run.init))
 
     def parents(self) -> list[Path]:

@@ -19,9 +19,10 @@ from flava.data.toy.layouts_b import LAYOUTS
 from flava.data.toy.vision_tasks import VISION_TASKS
 from flava.data.video_split import by_video
 from flava.errors import ConfigError, DataError
-from flava.evaluate.datasets import load_task
+from flava.evaluate.datasets import check_counts, load_task
 from flava.evaluate.formats import eurosat, kitti
 from flava.evaluate.formats.tables import table
+from flava.studies import load_tasks
 from tests.evaluate.fakes import data_config, task_config, write, write_zip
 
 PACKED = {"sst": "rendered-sst2.zip", "country211": "country211.zip"}
@@ -464,5 +465,8 @@ def test_clevr_takes_2000_and_500(tmp_path):
         )
         write_zip(tmp_path / f"CLEVR_v1.0/images/{split}.zip", {f"{i}.png": b"" for i in range(n)})
     task = load("clevr", tmp_path)
-    assert task.counts == {"train": 2000, "test": 500}
+    assert task.counts == {"train scenes": 2100, "val scenes": 700, "train": 2000, "test": 500}
     assert task.classes == [f"{n} objects" for n in range(3, 11)]
+    card = load_tasks(Path("params/tasks.yaml"))["clevr"]
+    with pytest.raises(DataError, match="train scenes: 2100 found, 70000 expected"):
+        check_counts("clevr", card, tmp_path, task.counts)

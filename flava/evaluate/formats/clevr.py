@@ -42,7 +42,10 @@ def load(path: Path, data: TaskData) -> LabelledTask:
         for split in ("train", "val")
     )
     return LabelledTask(
-        train=train, tests={"test": test}, classes=[f"{n} objects" for n in classes]
+        train=train,
+        tests={"test": test},
+        classes=[f"{n} objects" for n in classes],
+        drawn_from={f"{split} scenes": len(found) for split, found in counts.items()},
     )
 
 

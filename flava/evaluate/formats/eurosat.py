@@ -45,4 +45,5 @@ def load(path: Path, data: TaskData) -> LabelledTask:
         train=members_split(source, train),
         tests={"test": members_split(source, test)},
         classes=list(classes),
+        drawn_from={"pictures": sum(len(members) for members in classes.values())},
     )

@@ -77,6 +77,8 @@ def distance_class(text: str, where: str) -> int:
             if len(cells) != CELLS:
                 raise ValueError
             distance = float(cells[13])
+            if not math.isfinite(distance):
+                raise ValueError
         except ValueError:
             raise DataError(
                 f"{where}, line {number}: expected {CELLS} cells of a KITTI object, got '{line}'."

@@ -173,7 +173,10 @@ def _by_key(members: Members, suffix: str, where: Path) -> Iterator[dict[str, st
     for name in members.names:
         end = PurePosixPath(name).suffix.lower()
         kind = "picture" if end in PICTURES else end
-        found.setdefault(name[: len(name) - len(end)], {})[kind] = name
+        key = name[: len(name) - len(end)]
+        files = found.setdefault(key, {})
+        require(kind not in files, f"{where}: '{key}' has two of a {kind}. Get the tar anew.")
+        files[kind] = name
     for key, files in found.items():
         whole = "picture" in files and suffix in files
         require(whole, f"{where}: '{key}' lacks its picture or its {suffix}. Get the tar anew.")
