@@ -204,6 +204,7 @@ BAD_COLUMNS = {
         r"columns.yaml: flava_mm: key 'data.pairs.objectives.0'.*'global_contrastive'",
     ),
     "no data": ({"data": {}}, r"flava_mm: no data"),
+    "no objectives": ({"data": {"pairs": {"objectives": []}}}, r"flava_mm: data.pairs has no obj"),
     "unknown base": ({"base": "flava_x"}, r"unknown base column 'flava_x'"),
     "cycle": ({"base": "flava_mm"}, r"flava_mm -> flava_mm are each other's base"),
     "unknown kind": ({"data": {"pears": {"objectives": ["mim"]}}}, r"key 'data.pears.*'pairs'"),
@@ -216,6 +217,16 @@ def test_bad_column_is_refused(params: Path, case: str) -> None:
     edit(params / "columns.yaml", lambda t: t["flava_mm"].update(change))
     with pytest.raises(ConfigError, match=message):
         load_columns(params / "columns.yaml")
+
+
+def test_names_that_no_file_can_have_are_refused(params: Path) -> None:
+    edit(params / "columns.yaml", lambda t: t.update({"My-Col": {"base": "flava_mm"}}))
+    with pytest.raises(ConfigError, match=r"columns.yaml: column 'My-Col' must be named with small"):
+        load_columns(params / "columns.yaml")
+    edit(params / "columns.yaml", lambda t: t.pop("My-Col"))
+    edit(params / "toy.yaml", lambda t: t["evaluate_jobs"].update(GLUE=["sst2"]))
+    with pytest.raises(ConfigError, match=r"toy.yaml: evaluate job 'GLUE' must be named"):
+        load_study(params, "toy")
 
 
 def test_every_adapter_is_a_function() -> None:

@@ -79,6 +79,13 @@ def test_what_was_written_is_not_evaluated_again(smoke, monkeypatch, tmp_path):
     write_baselines(study, "flava_mm", 1, ["mnist"], output)  # another seed
     assert evaluated == ["mnist", "cola", "cola", "mnist"]
     assert sorted(read_json(output)["tasks"]) == ["cola", "mnist"]
+    wider = study.run_config("flava_mm", 1)
+    assert wider.flava is not None
+    wider = wider.model_copy(update={"flava": wider.flava.model_copy(update={"image_size": 8})})
+    monkeypatch.setattr(Study, "run_config", lambda *_: wider)
+    monkeypatch.setattr(baselines, "scores_of", lambda *_: evaluated.append("again") or iter(()))
+    write_baselines(study, "flava_mm", 1, ["mnist"], output)
+    assert evaluated[-1] == "again"
 
 
 def test_a_foreign_file_is_not_overwritten(smoke, monkeypatch, tmp_path):

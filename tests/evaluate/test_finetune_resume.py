@@ -137,10 +137,11 @@ def test_other_examples_are_refused(world, tmp_path):  # noqa: F811
         test.write_text(kept)
 
 
-def test_a_finished_fine_tuning_is_not_repeated(world, tmp_path, monkeypatch):  # noqa: F811
+@pytest.mark.parametrize("every", [30, 7])  # of 30
+def test_a_finished_fine_tuning_is_not_repeated(world, tmp_path, monkeypatch, every):  # noqa: F811
     values = job(world, tmp_path / "scores.json", only=["hateful_memes", "sst2"]).model_dump()
     for task in values["tasks"].values():
-        task["finetune"]["checkpoint_updates"] = 30  # all of them
+        task["finetune"]["checkpoint_updates"] = every
     found, _ = interrupted(EvaluateJob.model_validate(values), tmp_path, 35, "SIGKILL")
     updates = []
     rate = finetune.rate

@@ -248,7 +248,20 @@ def remove(path: Path, name: str) -> None:
             tar.addfile(member, io.BytesIO(content))
 
 
+def doubled(path: Path, name: str, other: str) -> None:
+    with tarfile.open(path) as tar:
+        kept = [(m, tar.extractfile(m).read()) for m in tar]
+    with tarfile.open(path, "w") as tar:
+        for member, content in kept:
+            tar.addfile(member, io.BytesIO(content))
+            if member.name == name:
+                member.name = other
+                tar.addfile(member, io.BytesIO(content))
+
+
 WEB_BAD = {
+    "two pictures": (lambda r: doubled(r / "test/0.tar", "s0000001.png", "s0000001.jpg"),
+        r"test/0.tar: 's0000001' has two of a picture"),
     "label missing": (lambda r: remove(r / "test/0.tar", "s0000001.cls"),
         r"test/0.tar: 's0000001' lacks its picture or its .cls"),
     "picture missing": (lambda r: remove(r / "test/0.tar", "s0000001.png"),

@@ -93,7 +93,10 @@ def test_drawn_splits_are_fixed_and_apart(written, monkeypatch):
     if name == "eurosat":
         test = first.tests["test"]
         assert not set(first.train.images.names) & set(test.images.names)
-        assert len(first.train) + len(test) == 180
+        assert len(first.train) + len(test) == 180 == first.counts["pictures"]
+        card = load_tasks(Path("params/tasks.yaml"))["eurosat"]
+        with pytest.raises(DataError, match="pictures: 180 found, 27000 expected"):
+            check_counts("eurosat", card, path, first.counts)
         monkeypatch.setattr(eurosat, "A_CLASS", 9)
         fewer = load(name, path)
         assert np.bincount(fewer.train.targets).tolist() == [6] * 8
@@ -304,7 +307,9 @@ def test_distance_of_the_nearest_vehicle(objects, expected):
     assert kitti.distance_class(text, "x") == expected
 
 
-@pytest.mark.parametrize("line", ["Car 0 0", label_line("Car", 5).replace(" 5 ", " near ")])
+@pytest.mark.parametrize(
+    "line", ["Car 0 0", *(label_line("Car", 5).replace(" 5 ", f" {d} ") for d in ("near", "nan"))]
+)
 def test_bad_label_lines(line):
     with pytest.raises(DataError, match=r"a.txt, line 2: expected 15 cells of a KITTI object"):
         kitti.distance_class(label_line("Van", 4) + "\n" + line, "a.txt")

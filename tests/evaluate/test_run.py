@@ -238,6 +238,7 @@ def test_collect_refuses(outputs, tmp_path, change, message):
         lambda v: v["scores"][0]["details"].update(C=1.0),
         lambda v: v["scores"].pop(),
         lambda v: v.update(column="other"),
+        lambda v: v["record"]["extra"].pop(KEY),
     ],
 )
 def test_collect_refuses_scores_that_were_changed(outputs, tmp_path, change):

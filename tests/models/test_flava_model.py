@@ -186,6 +186,16 @@ def test_clip_has_only_the_contrastive_loss():
         Clip(SMALL_CLIP).losses(pair_batch(SMALL, 2, 8), ["itm"], ONE_RANK)
 
 
+@pytest.mark.parametrize("objectives", [["itm"], ["mmm_text", "itm"], ["mmm_text"]])
+def test_image_tokens_are_needed_for_mmm_image_alone(model: Flava, objectives: list[str]):
+    whole = pair_batch(SMALL, 4, 10, [1, 1, 0, 1])
+    without = replace(whole, image_tokens_BP=None)
+    expected, found = (model.losses(b, objectives, ONE_RANK) for b in (whole, without))
+    assert {k: v.item() for k, v in found.items()} == {k: v.item() for k, v in expected.items()}
+    with pytest.raises(DataError, match="no image_tokens_BP"):
+        model.losses(without, [*objectives, "mmm_image"], ONE_RANK)
+
+
 def test_batch_without_what_a_loss_needs_is_refused(model: Flava):
     pairs = pair_batch(SMALL, 2, 8)
     with pytest.raises(DataError, match="kind 'texts' has no patch_mask_BP"):

@@ -128,6 +128,11 @@ def test_held_out_samples_are_not_trained_on_and_keep_their_masks(mlm_tree: Tree
     ours = {tuple(row) for row in recipe.train_batches.ranges_S2.tolist()}
     held = {tuple(row) for row in recipe.held_out.ranges_S2.tolist()}
     assert held and not held & ours
+    mlm_tree["recipe"]["validation_samples"] = 3
+    few = MlmRecipe(load_job(MlmJob, write(mlm_tree)), ALONE)
+    drawn = [tuple(row) for row in few.held_out.ranges_S2.tolist()]
+    assert len(drawn) == 3 and len(few.train_batches) == len(ours) + len(held) - 3
+    assert drawn != sorted(held)[:3]  # of the whole corpus, not its first
     recipe.model.eval()
     with torch.no_grad():
         first, again = recipe.score(), recipe.score()

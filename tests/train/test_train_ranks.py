@@ -14,8 +14,8 @@ import torch
 from train_helpers import Tree, clean_log, job, read_log, run_jobs, run_ranks
 
 from flava.config import LoopConfig
-from flava.errors import ConfigError
-from flava.io import read_json, write_json
+from flava.errors import CheckpointError, ConfigError
+from flava.io import read_json, sha256_file, write_json
 from flava.jobs import RunConfig
 from flava.models import load_model
 from flava.records import load_record, make_record
@@ -170,7 +170,9 @@ def test_zero_shot_selection_chooses_alike(tree: Tree, write_run: Write, tmp_pat
     np.save(folder / "zero_shot_pixels.npy", rng.integers(0, 255, (7, 16, 16, 3), np.uint8))
     np.save(folder / "zero_shot_labels.npy", rng.integers(0, 3, 7))
     np.save(folder / "prompts_wordpiece.npy", rng.integers(5, 60, (3, 2, 6)))
-    write_json(folder / "record.json", make_record("selection", {}, time.time()))
+    hashes = {path.stem: sha256_file(path) for path in folder.glob("*.npy")}
+    record = make_record("selection", {}, time.time(), extra={"arrays_sha256": hashes})
+    write_json(folder / "record.json", record)
     tree |= {"selection": str(folder)}
     tree["pretrain"]["select_updates"] = 3
     trees = [moved(tree, tmp_path / name) for name in ("none", "fsdp")]
@@ -178,6 +180,11 @@ def test_zero_shot_selection_chooses_alike(tree: Tree, write_run: Write, tmp_pat
     assert run_jobs(jobs) == [[0], [0, 0]]
     one, two = (load_record(Path(t["output"]) / "record.json").extra for t in trees)
     assert one["selection_scores"] == two["selection_scores"] and len(one["selection_scores"]) > 2
+    record.extra["arrays_sha256"]["zero_shot_labels"] = "0" * 64
+    write_json(folder / "record.json", record)
+    (Path(trees[0]["output"]) / "record.json").unlink()
+    with pytest.raises(CheckpointError, match="of other data"):
+        pretrain(write_run(trees[0]))
     assert one["selected_update"] == two["selected_update"]
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torch import distributed as dist
 from torch import nn
 from train_helpers import Source, run_ranks
 
 from flava.data.batch import Batch
 from flava.errors import TrainingError
+from flava.train import distributed
 from flava.train.curves import plot_curves
 from flava.train.distributed import Ranks, joined_ranks
 from flava.train.log import TrainingLog
@@ -53,6 +55,7 @@ def test_micro_batches_count_by_their_terms() -> None:
 def test_ranks_count_by_their_terms(tmp_path: Path) -> None:
     code = """
 import torch
+from torch import distributed as dist
 from torch import nn
 from flava.data.batch import Batch
 from flava.errors import DataError
@@ -107,6 +110,7 @@ def test_a_gradient_that_is_not_finite_stops_too() -> None:
 def test_gradients_of_four_ranks_are_means_and_unused_stay_none(tmp_path: Path) -> None:
     code = """
 import torch
+from torch import distributed as dist
 from torch import nn
 from flava.data.batch import Batch
 from flava.train import distributed
@@ -135,6 +139,7 @@ with joined_ranks() as ranks:
 def test_all_ranks_stop_at_one_ranks_nan(tmp_path: Path) -> None:
     code = """
 import torch
+from torch import distributed as dist
 from torch import nn
 from flava.data.batch import Batch
 from flava.errors import TrainingError
@@ -225,3 +230,15 @@ def test_curves_of_equal_rows_are_equal_files(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     with Image.open(tmp_path / "a.png") as image:
         assert image.width == 1200  # three panels across
+
+
+def test_ranks_on_gpus_can_sum_what_lies_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores and diagnostics are summed from the CPU: NCCL alone refuses them."""
+    asked: list[str] = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(distributed, "_device", lambda _: torch.device("cuda", 0))
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, **_: asked.append(backend))
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
+    with joined_ranks():
+        pass
+    assert asked == ["cpu:gloo,cuda:nccl"]
