@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
+from flava.config.base import Sharding
 from flava.data.adapters import IMAGES, PAIRS, TEXTS
 from flava.errors import ConfigError
 from flava.evaluate.adapters import READERS
@@ -18,6 +20,7 @@ from flava.lazy import function
 from flava.options import options
 from flava.params import read_yaml
 from flava.studies import load_columns, load_study
+from workflow.resources import RuleResources
 
 
 @pytest.fixture
@@ -221,7 +224,7 @@ def test_bad_column_is_refused(params: Path, case: str) -> None:
 
 def test_names_that_no_file_can_have_are_refused(params: Path) -> None:
     edit(params / "columns.yaml", lambda t: t.update({"My-Col": {"base": "flava_mm"}}))
-    with pytest.raises(ConfigError, match=r"columns.yaml: column 'My-Col' must be named with small"):
+    with pytest.raises(ConfigError, match=r"columns.yaml: column 'My-Col' must be named"):
         load_columns(params / "columns.yaml")
     edit(params / "columns.yaml", lambda t: t.pop("My-Col"))
     edit(params / "toy.yaml", lambda t: t["evaluate_jobs"].update(GLUE=["sst2"]))
@@ -352,3 +355,14 @@ def test_numbers_with_exponents_are_numbers(tmp_path: Path) -> None:
 
 def test_options_page_is_in_sync(root: Path) -> None:
     assert (root / "docs/options.md").read_text() == options(), "run `make docs`"
+
+
+def test_options_page_has_every_key_with_its_meaning_and_allowed_values() -> None:
+    lines = [line for line in options().splitlines() if line.startswith("| `")]
+    assert lines and not [line for line in lines if line.endswith("|  |")]
+    gather = next(line for line in lines if line.startswith("| `gather`"))
+    assert "allowed: `global`, `global_full`, `local`, `none`, `openclip_2021` |" in gather
+    resources = next(line for line in lines if line.startswith("| `resources`"))
+    assert all(f"`{key}`" in resources for key in RuleResources.model_fields)
+    assert all(f"`{value}`" in resources for value in get_args(Sharding))
+    assert "## ContrastiveConfig" not in options()  # resolved from other keys

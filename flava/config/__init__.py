@@ -61,6 +61,7 @@ from flava.config.tasks import FinetuneConfig, ProbeConfig, TaskConfig, TaskData
 from flava.config.training import (
     ContrastiveConfig,
     LoopConfig,
+    LossScaleConfig,
     MaskingConfig,
     OptimConfig,
     PretrainConfig,
@@ -95,6 +96,7 @@ __all__ = [
     "Layout",
     "LeakConfig",
     "LoopConfig",
+    "LossScaleConfig",
     "MaskingConfig",
     "Metric",
     "MlmInit",

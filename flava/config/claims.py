@@ -44,7 +44,9 @@ class StatedHigher(Strict):
 
     pairs: list[tuple[str, str]] = Field(min_length=1, description="columns of Table C.1")
     averages: list[Average] = Field(default_factory=list)
-    rows: list[str] | Literal["all"] = Field(default_factory=list, description="of Table C.1")
+    rows: list[str] | Literal["all"] = Field(
+        default_factory=list, description="of Table C.1, or all"
+    )
 
     @model_validator(mode="after")
     def _some(self) -> Self:
@@ -69,9 +71,9 @@ class StatedRatio(Strict):
 class StatedLines(Strict):
     """A line of Table 5 is said to be above others; dashes are not compared."""
 
-    line: int
+    line: int = Field(description="number of the line, as printed")
     over: list[int] = Field(min_length=1, description="the other lines")
-    headings: list[str] = Field(min_length=1)
+    headings: list[str] = Field(min_length=1, description="columns that are compared")
 
 
 class StatementConfig(Strict):

@@ -63,7 +63,7 @@ class TokenizerConfig(Strict):
 class ToyWorldConfig(Strict):
     """Sizes of the generated toy world."""
 
-    seed: NonNegativeInt = 0
+    seed: NonNegativeInt = Field(0, description="of all that is drawn")
     image_size: PositiveInt = Field(32, description="pixels a side")
     pairs: PositiveInt = Field(20000, description="captioned scenes for pretraining")
     large_pairs: NonNegativeInt = Field(
@@ -99,6 +99,6 @@ class DataConfig(Strict):
 class SamplingConfig(Strict):
     """Sampling probabilities of the three corpora (Table A.2)."""
 
-    pairs: Fraction = 0.70
-    images: Fraction = 0.15
-    texts: Fraction = 0.15
+    pairs: Fraction = Field(0.70, description="of updates")
+    images: Fraction = Field(0.15, description="of updates")
+    texts: Fraction = Field(0.15, description="of updates")

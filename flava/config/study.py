@@ -69,10 +69,10 @@ class ReleasedFlava(Strict):
 class StudyConfig(Strict):
     """One study: sizes, budgets, data, columns, seeds and rows."""
 
-    name: str
-    title: str
+    name: str = Field(description="of its folders in data/, results/ and checkpoints/")
+    title: str = Field(description="of its report")
     scale: str = Field(description="one line on size and data, printed on every table")
-    columns: list[str]
+    columns: list[str] = Field(description="names of columns.yaml to run")
     seeds: list[NonNegativeInt] = Field(
         min_length=1, description="one run a column and seed; `seeds=N` on the command line: N"
     )
@@ -98,7 +98,9 @@ class StudyConfig(Strict):
     bootstrap_resamples: PositiveInt = Field(200, description="for standard errors")
     resources: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
-        description="rule -> ranks, threads, nodes, time, …; not part of identity",
+        description="rule -> `ranks`, `threads`, `sharding` (`none`, `fsdp`), `nodes`, "
+        "`gpus_per_node`, `time`, `mem`, `partition`, `account`, `qos`, `constraint`, and "
+        "`columns`: column -> the same (docs/cluster.md); not part of identity",
     )
 
     @model_validator(mode="after")

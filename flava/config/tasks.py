@@ -20,13 +20,13 @@ from flava.config.base import (
 class FinetuneConfig(Strict):
     """Fine-tuning hyper-parameters of one task (fairseq's GLUE settings; supplement B.2)."""
 
-    learning_rate: PositiveFloat
-    batch_size: PositiveInt
-    updates: PositiveInt
-    warmup_updates: NonNegativeInt
-    weight_decay: NonNegativeFloat = 0.1
-    beta2: Fraction = 0.98
-    eps: PositiveFloat = 1e-6
+    learning_rate: PositiveFloat = Field(description="largest, after the warm-up")
+    batch_size: PositiveInt = Field(description="examples an update")
+    updates: PositiveInt = Field(description="of the optimiser")
+    warmup_updates: NonNegativeInt = Field(description="of `updates`, the rate rising linearly")
+    weight_decay: NonNegativeFloat = Field(0.1, description="of AdamW")
+    beta2: Fraction = Field(0.98, description="of AdamW")
+    eps: PositiveFloat = Field(1e-6, description="of AdamW")
     dropout: Dropout = Field(0.1, description="of the head")
     encoder_dropout: Dropout = Field(
         0.0, description="attention and residual dropout of the encoders (fairseq's GLUE: 0.1)"
@@ -85,7 +85,7 @@ class ProbeConfig(Strict):
 class TaskConfig(Strict):
     """One of the 35 tasks: what it measures and by which protocol."""
 
-    title: str
+    title: str = Field(description="as the paper names it")
     domain: Domain
     family: Literal["linear_probe", "glue", "multimodal", "retrieval", "zero_shot"]
     rows: list[str] = Field(description="row names of table_c1.csv it fills")
@@ -148,8 +148,8 @@ class TaskData(Strict):
     adapter: str = Field(description="a name of flava.evaluate.adapters")
     path: str = Field(description="file or folder; may begin with $FLAVA_DATA")
     stand_in: str | None = Field(None, description="what takes the row's place; none: the real set")
-    train_limit: PositiveInt | None = None
-    test_limit: PositiveInt | None = None
+    train_limit: PositiveInt | None = Field(None, description="of a stand-in: at most so many")
+    test_limit: PositiveInt | None = Field(None, description="of a stand-in: at most so many")
     prompts: str | None = Field(None, description="zero-shot: file of class names and templates")
     images: str | None = Field(None, description="image zip, tar or folder, where apart from path")
     split: str | None = Field(

@@ -180,7 +180,7 @@ def test_zero_shot_selection_chooses_alike(tree: Tree, write_run: Write, tmp_pat
     assert run_jobs(jobs) == [[0], [0, 0]]
     one, two = (load_record(Path(t["output"]) / "record.json").extra for t in trees)
     assert one["selection_scores"] == two["selection_scores"] and len(one["selection_scores"]) > 2
-    record.extra["arrays_sha256"]["zero_shot_labels"] = "0" * 64
+    record["extra"]["arrays_sha256"]["zero_shot_labels"] = "0" * 64
     write_json(folder / "record.json", record)
     (Path(trees[0]["output"]) / "record.json").unlink()
     with pytest.raises(CheckpointError, match="of other data"):
