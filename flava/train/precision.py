@@ -1,4 +1,4 @@
-"""Autocast, and the dynamic loss scale that fp16 needs (Section 3.4: "full FP16 precision except the layer norm")."""
+"""Autocast, and the dynamic loss scale that fp16 needs (Section 3.4: FP16 but for layer norms)."""
 
 from __future__ import annotations
 
