@@ -105,12 +105,12 @@ class TaskConfig(Strict):
         default_factory=dict,
         description="counts by the `split` that a study names, where a set has several releases",
     )
-    # Read by people only: left out of a job's configuration, so that no edit re-plans a job.
     drawn_from: dict[str, PositiveInt] = Field(
         default_factory=dict,
         description="part of a release -> its official number of examples, where the splits are "
         "drawn from them; refused where a real set has others",
     )
+    # Read by people only: left out of a job's configuration, so that no edit re-plans a job.
     splits: str = Field(
         "", exclude=True, description="which official splits are trained on and scored"
     )
