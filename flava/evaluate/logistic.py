@@ -24,7 +24,7 @@ from flava.evaluate.logistic_problem import (
     cross_entropy,
 )
 from flava.evaluate.newton import Newton, slope
-from flava.evaluate.warm_start import start_from
+from flava.evaluate.warm_start import SUFFICIENT, start_from
 
 TOLERANCE = 3e-7  # predicted relative decrease of the last step; what is left is a part of that
 COARSE = 1e-3  # relative decrease down to which float32 is exact enough
@@ -32,7 +32,6 @@ NEAR = 0.05  # relative decrease of the last step below which the next is solved
 ENOUGH_FAR, ENOUGH_NEAR = 1.0, 0.2  # see Newton.step
 HALVINGS = 30
 LEAST = 1e-12  # relative decrease that float64 does not resolve
-SUFFICIENT = 0.1  # share of the predicted decrease that a step must bring
 
 
 def fit(

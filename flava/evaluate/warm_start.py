@@ -89,7 +89,8 @@ def derivatives(problem: Problem, shares_K: Tensor, logits_KNP: Tensor) -> tuple
     for rows in chunks(len(problem.labels_N)):
         labels_B, logits_KBP = problem.labels_N[rows], logits_KNP[:, rows]
         others_BP, _ = other_probabilities(mixed(shares_K, logits_KBP), labels_B)
-        ahead_KBP = logits_KBP - logits_KBP[:, torch.arange(len(labels_B)), labels_B, None]
+        own_KB1 = labels_B[None, :, None].expand(len(logits_KBP), -1, 1)
+        ahead_KBP = logits_KBP - logits_KBP.gather(2, own_KB1)
         mean_KB = torch.linalg.vecdot(others_BP, ahead_KBP).double()
         slope_K += mean_KB.sum(dim=1)
         for one, weighted_BP in enumerate(others_BP * ahead_KBP):
