@@ -1,6 +1,6 @@
 """Functions named as `module:function`, whose modules are imported when they are needed.
 
-Registries name them so: planning checks names without importing torch. `workflow/fingerprint.py`
+Registries name them so: planning checks names without importing torch. `flava/fingerprint.py`
 follows such a name as it does an import.
 """
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from flava.fingerprint import fingerprint
 from flava.jobs import (
     CodebookJob,
     CollectJob,
@@ -31,7 +32,6 @@ from flava.studies import Study, load_study
 from workflow.configs import write_configs
 from workflow.encoders import EncoderRun, encoder_runs
 from workflow.evaluation import evaluate_jobs
-from workflow.fingerprint import fingerprint
 from workflow.graph import graph
 from workflow.leaks import hash_jobs, leaks_job
 from workflow.modules import IMPORT_FILES, MODULES, RUN_FILES

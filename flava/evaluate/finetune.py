@@ -127,7 +127,8 @@ def _train(
         weight_decay=config.weight_decay,
         fused=True,
     )
-    state = FinetuneState(context.saving, model, optimizer, config.checkpoint_updates)
+    every, total = config.checkpoint_updates, config.updates
+    state = FinetuneState(context.saving, model, optimizer, every, total)
     done = state.restore()
     order = bucketed_batches(train.lengths_N, config.batch_size, context.seed)
     read = partial(micro_batches, train, config.accumulate)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from flava.evaluate.features import device
+from flava.fingerprint import training_sha256
 from flava.records import Earlier
 
 if TYPE_CHECKING:
@@ -57,12 +58,14 @@ class FinetuneState:
     Args:
         saving: where to; None: nothing is kept.
         every: updates from one checkpoint to the next.
+        total: updates of the whole run.
     """
 
     def __init__(
-        self, saving: Saving | None, model: nn.Module, optimizer: Optimizer, every: int
+        self, saving: Saving | None, model: nn.Module, optimizer: Optimizer, every: int, total: int
     ) -> None:
         # Imported here because probes need none of it, and it takes half a second.
+        from flava.train.aside import settle
         from flava.train.checkpoint import Checkpoints
 
         self.model, self.optimizer, self.every = model, optimizer, every
@@ -71,8 +74,10 @@ class FinetuneState:
         self.seconds, self.begun = 0.0, time.monotonic()
         if saving is not None:
             self.earlier = saving.earlier
-            identity = saving.config_sha256, saving.data_sha256
+            code = training_sha256("flava.evaluate.finetune")
+            identity = saving.config_sha256, saving.data_sha256, code
             self.checkpoints = Checkpoints(saving.folder, *identity, keep=1)
+            settle(self.checkpoints, total)
 
     def restore(self) -> int:
         """Takes over the newest whole checkpoint, if any; returns the number of updates done.

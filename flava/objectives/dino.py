@@ -96,6 +96,10 @@ class Center(nn.Module):
         _over_ranks(total, dist.ReduceOp.SUM)
         mean_K = (total[:-1] / total[-1]).float()
         self.center_K.mul_(self.momentum).add_(mean_K, alpha=1 - self.momentum)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets the outputs since the last call of `update`."""
         self.sum_K.zero_()
         self.count.zero_()
 

@@ -12,7 +12,7 @@ from flava.jobs import ReportJob, load_job
 from flava.report.notebook import Rendering, render_all
 
 if TYPE_CHECKING:
-    # What notebooks call: a page is made anew when it changes (workflow/fingerprint.py reads this).
+    # What notebooks call: a page is made anew when it changes (flava/fingerprint.py reads this).
     # This process calls none of it, and does not spend the time to import it.
     from flava.report import (  # noqa: F401
         average_tables,

@@ -84,14 +84,14 @@ class Best:
             module.load_state_dict(weights[name])
 
     def clean(self) -> None:
-        """Removes weights that no kept checkpoint names.
+        """Removes weights that no kept checkpoint names, and what killed processes half wrote.
 
         Each of the `keep` checkpoints names the best weights of its time, so that many stay: where
         the newest checkpoint is damaged, an older one and its weights take over.
         """
         ours = [path for path in self.folder.glob("best-*.pt") if path <= self._path(self.update)]
         kept = sorted(ours)[-self.keep :]
-        for path in self.folder.glob("best-*.pt"):
+        for path in [*self.folder.glob("best-*.pt"), *self.folder.glob(".best-*.tmp")]:
             if path not in kept:
                 path.unlink(missing_ok=True)
 

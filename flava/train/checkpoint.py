@@ -16,7 +16,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,12 +38,13 @@ NAME = re.compile(r"update-(\d{9})\.json")
 class Mark(Strict):
     """Content of `update-<n>.json`."""
 
-    format: int = 2
+    format: int = 3
     update: NonNegativeInt
     sha256: str
     shards: dict[str, str] = Field(default_factory=dict, description="file -> sha256")
     config_sha256: str
     data_sha256: str
+    code_sha256: str = Field("unknown", description="of what trained last; format 2 has none")
 
 
 class Found(NamedTuple):
@@ -52,6 +53,7 @@ class Found(NamedTuple):
     update: int
     state: dict[str, Any]
     shards: Shards | None
+    code_sha256: str
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,15 @@ class Checkpoints:
         folder: where the checkpoints are.
         config_sha256: hash of the resolved configuration.
         data_sha256: hash of the manifests, tokenizer and image tokens that are read.
+        code_sha256: hash of the code that trains now. An unfinished run may be continued by other
+            code; what becomes of a finished one is said in `flava.train.aside`.
         keep: how many of the newest stay.
     """
 
     folder: Path
     config_sha256: str
     data_sha256: str
+    code_sha256: str
     keep: int
 
     def save(
@@ -100,6 +105,7 @@ class Checkpoints:
             shards=hashes,
             config_sha256=self.config_sha256,
             data_sha256=self.data_sha256,
+            code_sha256=self.code_sha256,
         )
         text = canonical_json(content.model_dump(mode="json"))
         write_synced(mark, lambda path: path.write_text(text, encoding="utf-8"))
@@ -141,6 +147,13 @@ class Checkpoints:
     def present(self) -> bool:
         """Whether there is any checkpoint, so that `load_newest` gives one or raises."""
         return bool(self._updates())
+
+    def newest_mark(self) -> Mark | None:
+        """What the newest checkpoint says of itself; None where there is none, or a damaged one."""
+        for update in self._updates()[:1]:
+            with suppress(_DamagedError):
+                return _read_mark(self._paths(update)[1])
+        return None
 
     def clean(self) -> None:
         """Removes checkpoints beyond `keep` and what killed processes left half written."""
@@ -225,7 +238,7 @@ class Checkpoints:
             state: dict[str, Any] = torch.load(tensors, map_location="cpu", weights_only=True)
         except (RuntimeError, pickle.UnpicklingError) as error:
             raise _DamagedError(f"{tensors}: {str(error).splitlines()[0]}") from None
-        return Found(update, state, Shards(folder) if mark.shards else None)
+        return Found(update, state, Shards(folder) if mark.shards else None, mark.code_sha256)
 
     def _check_identity(self, mark: Mark, path: Path) -> None:
         for what, theirs, ours in (

@@ -157,6 +157,11 @@ class DinoRecipe(Recipe):
             self.center.update()
         self._done = update + 1
 
+    def after_skipped(self, update: int) -> None:
+        """Keeps the outputs of an update that changed nothing out of the centre."""
+        self.center.clear()
+        self._done = update + 1
+
     @property
     def diagnostics(self) -> Sequence[str]:
         """Measures of the last update, the two schedules of the teacher, and k-NN accuracy."""

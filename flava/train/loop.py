@@ -17,8 +17,10 @@ from tqdm import tqdm
 
 from flava.config import LoopConfig, Sharding
 from flava.errors import ConfigError, TrainingError
+from flava.fingerprint import training_sha256
 from flava.io import sha256_json
 from flava.prefetch import prefetched, reading_threads
+from flava.train.aside import settle
 from flava.train.best import Best
 from flava.train.checkpoint import Checkpoints
 from flava.train.distributed import Ranks, gather_objects, joined_ranks, scale_gradients
@@ -51,9 +53,13 @@ def run(make_recipe: Callable[[Ranks], Recipe], sharding: Sharding = "none") -> 
             recipe.checkpoints,
             sha256_json(recipe.job.model_dump(mode="json")),
             sha256_json(recipe.inputs()),
+            training_sha256(f"flava.train.{recipe.step}"),
             recipe.settings.keep_checkpoints,
         )
         with checkpoints.locked(ranks.first):
+            if ranks.first:
+                settle(checkpoints, len(recipe.schedule()))
+            gather_objects(None)  # no rank looks before
             if not checkpoints.present():
                 recipe.initialise()
             Training(recipe, ranks, checkpoints).run()
@@ -95,6 +101,7 @@ class Training:
             # until it is true again
             self.log_path.with_name("record.json").unlink(missing_ok=True)
             self.checkpoints.clean()
+            self.best.clean()
             self.log.write(self.log_path)
         ahead = reading_threads(self.ranks.device, self.ranks.world_size)
         updates = progress(done, self.total, self.recipe.step, self.ranks)
@@ -108,9 +115,10 @@ class Training:
                 now = time.perf_counter()
                 self.log.add(str(self.kinds[update]), step, seconds=now - clock)
                 clock = now
-                self._after(update + 1, updates)
-                if update + 1 < self.total and requests.pending():
-                    self.state.save(self.checkpoints, update + 1, self.ranks)
+                saved = self._after(update + 1, updates)
+                if requests.pending():
+                    if not saved:
+                        self.state.save(self.checkpoints, update + 1, self.ranks)
                     requests.answer()
         self._finish()
 
@@ -140,6 +148,8 @@ class Training:
                 scale_gradients(self.parameters, min(1.0, limit / (step.grad_norm + 1e-6)))
             self.optimizer.step()
             recipe.after_update(update, self.total)
+        else:
+            recipe.after_skipped(update)
         self.optimizer.zero_grad(set_to_none=True)
         self.scale.update(step.overflow, update)
         return step
@@ -149,8 +159,8 @@ class Training:
         set_rates(self.optimizer, rate, self.recipe.weight_decay(update, self.total))
         return rate
 
-    def _after(self, finished: int, updates: tqdm[int]) -> None:
-        """Scores, log and checkpoint after `finished` updates."""
+    def _after(self, finished: int, updates: tqdm[int]) -> bool:
+        """Scores, log and checkpoint after `finished` updates; whether there is a checkpoint."""
         due = self.best.due(finished, self.total)
         if due:
             self.best.consider(finished)
@@ -163,10 +173,12 @@ class Training:
                 updates.set_postfix(loss=f"{row['loss']:.4f}", lr=f"{rate:.2e}")
             if self.ranks.first:
                 self.log.append_last(self.log_path)
-        if due or finished % self.options.checkpoint_updates == 0:
+        save = due or finished % self.options.checkpoint_updates == 0
+        if save:
             self.state.save(self.checkpoints, finished, self.ranks)
             if self.ranks.first:
                 self.best.clean()
+        return save
 
     def _finish(self) -> None:
         facts: dict[str, Any] = {"data_of_rank": gather_objects(self.recipe.report())}

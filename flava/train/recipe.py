@@ -155,6 +155,9 @@ class Recipe(ABC):
     def after_update(self, update: int, total: int) -> None:  # noqa: B027 - optional
         """After the optimiser, e.g. the teacher's moving average."""
 
+    def after_skipped(self, update: int) -> None:  # noqa: B027 - optional
+        """In place of the last two where fp16 overflowed: drops what the update's batches left."""
+
     @property
     def diagnostics(self) -> Sequence[str]:
         """Names of further columns of log.csv."""

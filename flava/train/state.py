@@ -12,7 +12,7 @@ from torch.optim import AdamW
 
 from flava.records import Earlier
 from flava.train.best import Best
-from flava.train.checkpoint import Checkpoints
+from flava.train.checkpoint import Checkpoints, Found
 from flava.train.distributed import Ranks
 from flava.train.log import TrainingLog
 from flava.train.precision import LossScale
@@ -69,7 +69,7 @@ class RunState:
         self.scale.load_state(state["loss_scale"])
         self.earlier.add(self.log.seconds, state.get("account"))
         if ranks.first:
-            print(_message(found.update, checkpoints, state["ranks"], ranks), file=sys.stderr)
+            print(_message(found, checkpoints, state["ranks"], ranks), file=sys.stderr)
         return found.update
 
     def _tree(self, ranks: Ranks) -> Tree:
@@ -125,8 +125,10 @@ def _leaves(state: Tree) -> Iterator[tuple[str, dict[str, Tensor], str]]:
                 yield f"{part}/{owner}/{name}", tensors, name
 
 
-def _message(update: int, checkpoints: Checkpoints, earlier: int, ranks: Ranks) -> str:
-    text = f"continuing after update {update} from {checkpoints.folder}"
+def _message(found: Found, checkpoints: Checkpoints, earlier: int, ranks: Ranks) -> str:
+    text = f"continuing after update {found.update} from {checkpoints.folder}"
+    if found.code_sha256 != checkpoints.code_sha256:
+        text += ", which other code has trained until here (the record will name its commit)"
     if earlier != ranks.world_size:
         noun = "rank" if ranks.world_size == 1 else "ranks"
         text += (

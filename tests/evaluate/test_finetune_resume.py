@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from flava.errors import CheckpointError
-from flava.evaluate import finetune
+from flava.evaluate import finetune, finetune_state
 from flava.evaluate.run import run
 from flava.io import read_json, write_json
 from flava.jobs import EvaluateJob
@@ -137,12 +137,27 @@ def test_other_examples_are_refused(world, tmp_path):  # noqa: F811
         test.write_text(kept)
 
 
-@pytest.mark.parametrize("every", [30, 7])  # of 30
-def test_a_finished_fine_tuning_is_not_repeated(world, tmp_path, monkeypatch, every):  # noqa: F811
-    values = job(world, tmp_path / "scores.json", only=["hateful_memes", "sst2"]).model_dump()
+def test_edited_code_repeats_a_finished_fine_tuning(world, tmp_path, monkeypatch):  # noqa: F811
+    found, _ = interrupted(finished_first(world, tmp_path, 30), tmp_path, 35, "SIGKILL")
+    updates = []
+    rate = finetune.rate
+    monkeypatch.setattr(finetune, "rate", lambda *of: (updates.append(of), rate(*of))[1])
+    monkeypatch.setattr(finetune_state, "training_sha256", lambda module: module)
+    run(found)
+    assert len(updates) == 60
+
+
+def finished_first(root: Path, folder: Path, every: int) -> EvaluateJob:
+    """Two tasks of 30 updates each, saved `every` so many."""
+    values = job(root, folder / "scores.json", only=["hateful_memes", "sst2"]).model_dump()
     for task in values["tasks"].values():
         task["finetune"]["checkpoint_updates"] = every
-    found, _ = interrupted(EvaluateJob.model_validate(values), tmp_path, 35, "SIGKILL")
+    return EvaluateJob.model_validate(values)
+
+
+@pytest.mark.parametrize("every", [30, 7])  # of 30
+def test_a_finished_fine_tuning_is_not_repeated(world, tmp_path, monkeypatch, every):  # noqa: F811
+    found, _ = interrupted(finished_first(world, tmp_path, every), tmp_path, 35, "SIGKILL")
     updates = []
     rate = finetune.rate
     monkeypatch.setattr(finetune, "rate", lambda *of: (updates.append(of), rate(*of))[1])

@@ -15,6 +15,7 @@ import nbformat
 import pytest
 
 from flava.errors import ConfigError, DataError
+from flava.fingerprint import fingerprint
 from flava.jobs import ReportJob
 from flava.report import html
 from flava.report.compare import load_comparison
@@ -36,7 +37,6 @@ from tests.report.fake_study import (
     write_json,
     write_study,
 )  # fmt: skip
-from workflow.fingerprint import fingerprint
 
 NOTEBOOKS = sorted((REPO / "notebooks").glob("*.py"))
 NOTEBOOK = REPO / "notebooks" / "table_c1.py"

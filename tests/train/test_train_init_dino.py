@@ -264,6 +264,33 @@ def test_a_collapse_stops_the_run(dino_tree: Tree, change: Tree, message: str) -
     assert not (Path(dino_tree["output"]) / "record.json").exists()
 
 
+def test_a_skipped_update_leaves_the_centre_alone(dino_tree: Tree) -> None:
+    """The centre moves by the batches of updates that changed the weights, after others too."""
+    centres = []
+    for skipped in (True, False):
+        recipe = make(dino_tree)
+        if skipped:
+            recipe.losses(recipe.batch(0, 0), 0)
+            recipe.after_skipped(0)
+        recipe.losses(recipe.batch(1, 0), 1)
+        recipe.after_update(1, 12)
+        centres.append(recipe.center.center_K)
+    assert torch.equal(*centres) and centres[0].abs().max() > 0
+
+
+def test_a_skipped_update_is_logged_under_its_own_number(dino_tree: Tree) -> None:
+    dino_tree["recipe"] |= {
+        "precision": "fp16", "log_updates": 1, "loss_scale": {"initial": 2.0**40},
+    }  # fmt: skip
+    pretrain_image(write(dino_tree))
+    rows = read_log(dino_tree)
+    assert rows[0]["skipped"] == "1"
+    job = DinoJob.model_validate(dino_tree)
+    for update, row in enumerate(rows):
+        expected = teacher_temperature(update, job.recipe)
+        assert float(row["teacher_temperature"]) == pytest.approx(expected, rel=1e-6)
+
+
 def test_sinkhorn_takes_the_place_of_the_centre(dino_tree: Tree) -> None:
     dino_tree["recipe"] |= {"centering": "sinkhorn"}
     pretrain_image(write(dino_tree))

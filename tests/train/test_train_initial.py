@@ -83,8 +83,12 @@ def test_an_init_replaces_its_encoder_and_leaves_all_other_random_weights(
     assert {name.split(".")[0] for name in differing(plain, with_text)} == {"text_encoder"}
 
 
-def test_a_run_records_its_inits_and_refuses_checkpoints_of_others(
-    run_tree: Tree, write_run: Write, sources: dict[str, Tree], tmp_path: Path
+def test_a_run_records_its_inits_and_is_trained_anew_from_others(
+    run_tree: Tree,
+    write_run: Write,
+    sources: dict[str, Tree],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     tree = run_tree | {"init": {"image": sources["dino"], "text": sources["mlm"]}}
     config = write_run(tree)
@@ -96,8 +100,10 @@ def test_a_run_records_its_inits_and_refuses_checkpoints_of_others(
     encoder_folder(
         tmp_path / "inits", FlavaConfig.model_validate(tree["flava"]), "image", "dino", 9
     )
-    with pytest.raises(CheckpointError, match="of other data"):
-        pretrain(config)
+    pretrain(config)
+    assert "are of other data: they are kept in aside-" in capsys.readouterr().err
+    other = load_record(Path(tree["output"]) / "record.json")
+    assert other.extra["model_sha256"] != record.extra["model_sha256"]
 
 
 def test_an_init_of_another_size_is_refused(

@@ -19,7 +19,7 @@ from flava.errors import CheckpointError, ConfigError, DataError, TrainingError
 from flava.io import read_json, sha256_file, sha256_json
 from flava.models import Flava, load_model
 from flava.records import load_record
-from flava.train import finish
+from flava.train import finish, loop
 from flava.train.best import Best
 from flava.train.checkpoint import Checkpoints
 from flava.train.pretrain import pretrain
@@ -85,6 +85,30 @@ def test_a_finished_run_is_written_again_from_its_last_checkpoint(
     pretrain(config)
     assert {p.name: p.read_bytes() for p in (output / "model").iterdir()} == before
     assert (output / "log.csv").read_bytes() == log
+
+
+def test_a_finished_run_is_trained_anew_by_edited_code(
+    run_tree: Tree,
+    write_run: Write,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And written again once the edit is undone."""
+    config, output = write_run(run_tree), Path(run_tree["output"])
+    with monkeypatch.context() as earlier:
+        earlier.setattr(checkout, "AT_START", checkout.Code("1" * 40, False))
+        pretrain(config)
+    first = (output / "model/model.safetensors").read_bytes()
+    with monkeypatch.context() as edited:
+        edited.setattr(loop, "training_sha256", lambda module: sha256_json([module, "edited"]))
+        pretrain(config)
+    assert "of other code: they are kept in aside-" in capsys.readouterr().err
+    assert load_record(output / "record.json").earlier_commits == []
+    assert (output / "model/model.safetensors").read_bytes() == first
+    with monkeypatch.context() as untrained:
+        untrained.setattr(loop, "compute_gradients", None)
+        pretrain(config)
+    assert load_record(output / "record.json").earlier_commits == ["1" * 40]
 
 
 def test_code_that_an_earlier_process_ran_is_in_the_record(
@@ -259,17 +283,22 @@ def test_a_checkpoint_of_another_configuration_is_refused(run_tree: Tree, write_
     assert (Path(run_tree["output"]) / "record.json").read_bytes() == record
 
 
-def test_a_checkpoint_of_other_data_is_refused(
+def test_other_data_refuse_an_unfinished_run_and_train_a_finished_one_anew(
     run_tree: Tree, write_run: Write, study: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(study / "texts", tmp_path / "texts")
     run_tree["corpora"]["texts"] = str(tmp_path / "texts")
     config = write_run(run_tree)
     pretrain(config)
-    path = tmp_path / "texts" / "manifest.json"
+    path, record = tmp_path / "texts/manifest.json", Path(run_tree["output"]) / "record.json"
     manifest = read_json(path)
-    manifest["sources"][0]["version"] = "2"
-    path.write_text(json.dumps(manifest))
+    for version in ("2", "3"):
+        manifest["sources"][0]["version"] = version
+        path.write_text(json.dumps(manifest))
+        if version == "2":
+            pretrain(config)
+            assert load_record(record).manifests[str(path)].sha256 == sha256_file(path)
+            max(Path(run_tree["checkpoints"]).glob("update-*.json")).unlink()
     with pytest.raises(CheckpointError, match=r"update-0000.*of other data"):
         pretrain(config)
 
@@ -282,9 +311,9 @@ def test_weights_that_are_not_finite_in_a_checkpoint_stop_the_run(
     folder = Path(run_tree["checkpoints"])
     marks = sorted(folder.glob("update-*.json"))
     mark = read_json(marks[0])
-    store = Checkpoints(folder, mark["config_sha256"], mark["data_sha256"], keep=2)
+    store = Checkpoints(folder, mark["config_sha256"], mark["data_sha256"], mark["code_sha256"], 2)
     marks[1].unlink()
-    update, state, _ = store.load_newest() or (0, {}, None)
+    update, state, *_ = store.load_newest() or (0, {})
     for tensor in state["modules"]["model"].values():
         tensor.fill_(math.nan)
     store.save(update, state)

@@ -112,20 +112,21 @@ def test_two_ranks_killed_and_continued_are_bit_equal(
     assert clean_log(whole) == clean_log(broken)
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(("ranks", "update"), [(1, 6), (2, 6), (1, 9), (2, 9)])
 def test_asked_in_the_middle_of_an_update_it_saves_at_once(
-    run_tree: Tree, write_run: Write, tmp_path: Path, ranks: int
+    run_tree: Tree, write_run: Write, tmp_path: Path, ranks: int, update: int
 ) -> None:
+    """The last of nine updates too: the export may take longer than a scheduler waits."""
     run_tree["pretrain"] |= {"pair_updates": 9, "checkpoint_updates": 1000}
     run_tree["pretrain"] |= {"select_updates": None, "log_updates": 4}
     run_tree["contrastive"]["ranks"] = ranks
     whole, broken = moved(run_tree, tmp_path / "whole"), moved(run_tree, tmp_path / "broken")
-    jobs = [job(write_run(broken), ranks, "ask:6"), job(write_run(whole), ranks)]
+    jobs = [job(write_run(broken), ranks, f"ask:{update}"), job(write_run(whole), ranks)]
     codes = run_jobs(jobs)
     assert codes[0][0] == 75 and codes[1] == [0] * ranks
     # The interrupted update is whole: the request waits for its end.
     names = sorted(path.name for path in Path(broken["checkpoints"]).glob("update-*.json"))
-    assert names == ["update-000000006.json"]
+    assert names == [f"update-{update:09d}.json"]
     assert run_jobs([job(write_run(broken), ranks)]) == [[0] * ranks]
     assert weights(whole) == weights(broken)
     assert clean_log(whole) == clean_log(broken)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flava.errors import ConfigError
-from workflow.fingerprint import NOT_PART, fingerprint
+from flava.fingerprint import NOT_PART, fingerprint
 from workflow.launching import Launching
 from workflow.plan import MODULES, Plan
 from workflow.resources import resolve
@@ -285,7 +285,7 @@ def test_every_step_has_a_fingerprint_of_its_own_module(step: str) -> None:
 
 
 def test_fingerprint_follows_imports_and_ignores_comments(tmp_path, monkeypatch) -> None:
-    from workflow import fingerprint as module
+    from flava import fingerprint as module
 
     (tmp_path / "flava").mkdir()
     (tmp_path / "flava/__init__.py").write_text("")
@@ -332,7 +332,7 @@ def test_every_file_of_the_package_is_in_a_fingerprint(root: Path) -> None:
 
 
 def test_fingerprint_follows_files_beside_a_module(tmp_path, monkeypatch) -> None:
-    from workflow import fingerprint as module
+    from flava import fingerprint as module
 
     (tmp_path / "flava/looks/dark").mkdir(parents=True)
     for name in ("__init__.py", "a.py", "names.txt", "other.txt", "looks/dark/page.html"):

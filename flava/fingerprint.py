@@ -3,6 +3,7 @@
 A rule takes the fingerprint file as `input:`. Snakemake compares inputs by content, so a change
 of code re-plans the steps that run it, while a comment, a docstring or a git commit does not. The
 files beside a module that it names (a list of classes, a style sheet, templates) count as its code.
+A checkpoint says by the fingerprint which code left it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from flava.io import sha256_file
+from flava.io import sha256_file, sha256_json
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMED_FUNCTION = re.compile(r"(flava(?:\.\w+)+):\w+")  # flava/lazy.py imports it
@@ -27,6 +28,7 @@ NOT_PART = frozenset(
         "flava.config",
         "flava.errors",
         "flava.explain",
+        "flava.fingerprint",
         "flava.io",
         "flava.jobs",
         "flava.params",
@@ -35,15 +37,40 @@ NOT_PART = frozenset(
         "flava.study_files",
     }
 )
+# Of no consequence for the weights that a run trains: what prepares data, since a run is of its
+# data's hashes, and what keeps, plots and exports the weights.
+NOT_TRAINING = frozenset(
+    {
+        "flava.data.adapters",
+        "flava.data.commands",
+        "flava.data.sources",
+        "flava.train.aside",
+        "flava.train.checkpoint",
+        "flava.train.command",
+        "flava.train.curves",
+        "flava.train.finish",
+        "flava.train.interrupt",
+        "flava.train.log",
+        "flava.train.shards",
+    }
+)
 
 
-def fingerprint(module: str) -> dict[str, str]:
-    """Module -> SHA-256 of its code, over `module` and all of `flava` that it imports; and path ->
-    SHA-256 of each other file that they read from the package."""
+def fingerprint(module: str, without: frozenset[str] = NOT_PART) -> dict[str, str]:
+    """The code that a module runs.
+
+    Args:
+        module: full name.
+        without: modules and packages that are left out, with all that they alone import.
+
+    Returns:
+        Module -> SHA-256 of its code, over `module` and all of `flava` that it imports; and path ->
+        SHA-256 of each other file that they read from the package.
+    """
     pending, found = [module], dict[str, str]()
     while pending:
         name = pending.pop()
-        if name in found or _not_part(name):
+        if name in found or any(name == each or name.startswith(f"{each}.") for each in without):
             continue
         path = _path(name)
         if path is None:
@@ -58,8 +85,15 @@ def fingerprint(module: str) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _not_part(module: str) -> bool:
-    return any(module == name or module.startswith(f"{name}.") for name in NOT_PART)
+def training_sha256(module: str) -> str:
+    """SHA-256 of the code that decides which weights `module` trains.
+
+    Raises:
+        ValueError: there is no such module.
+    """
+    if _path(module) is None:
+        raise ValueError(f"There is no module {module} whose code could be read.")
+    return sha256_json(fingerprint(module, NOT_PART | NOT_TRAINING))
 
 
 def _path(module: str) -> Path | None:
