@@ -85,6 +85,22 @@ REFUSED = {
         lambda t: t.update(columns=["flava_cc"]),
         r"unknown column 'flava_cc'. Did you mean 'flava_c'\?",
     ),
+    "no column": (
+        lambda t: t.update(columns=[]),
+        r"toy\.yaml: key 'columns': it is empty: name at least one column of columns\.yaml\.",
+    ),
+    "a column twice": (
+        lambda t: t["columns"].append("mim"),
+        r"toy\.yaml: key 'columns': it names mim more than once: keep one\.",
+    ),
+    "nothing to evaluate": (
+        lambda t: t.update(evaluate_jobs={}),
+        r"toy\.yaml: key 'evaluate_jobs': it is empty: name tasks",
+    ),
+    "an evaluate job without tasks": (
+        lambda t: t["evaluate_jobs"].update(more=[]),
+        r"toy\.yaml: key 'evaluate_jobs': job 'more' is empty: name tasks",
+    ),
     "wrong type": (
         lambda t: t["pretrain"].update(batch_size="many"),
         r"key 'pretrain.batch_size': .*integer \(given: 'many'\)",
