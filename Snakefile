@@ -1,5 +1,6 @@
 # One DAG from raw data to the paper's tables. Targets and includes only.
 import atexit
+import os
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -7,11 +8,10 @@ from snakemake.utils import min_version
 
 from flava.errors import FlavaError
 from workflow.choice import chosen
-from workflow.configs import LOCK
+from workflow.configs import begin
 from workflow.cost import announce, is_dry_run
 from workflow.estimate import check_budget
 from workflow.launching import Launching
-from workflow.lock import hold
 from workflow.plan import Plan
 
 min_version("9.0")
@@ -34,12 +34,12 @@ except FlavaError as error:
 config["study_shown"] = plan.name  # for workflow/report/workflow.rst
 
 PY = sys.executable
-LAUNCH = f"{PY} -m workflow.launch --settings {launching.path}"
+LAUNCH = f"{PY} -m workflow.launch --settings {launching.path} --parent {os.getpid()}"
 
 
 onstart:
     try:
-        hold(LOCK, plan.name)
+        begin(plan.name, plan.configs())
     except FlavaError as error:
         raise WorkflowError(str(error)) from None
     announce(plan, launching.settings)

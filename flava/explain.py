@@ -9,10 +9,15 @@ from pydantic import BaseModel, ValidationError
 
 from flava.errors import unknown_name
 
+SHOWN = 5
+
 
 def describe(error: ValidationError, cls: type[BaseModel], where: str) -> str:
-    """One paragraph that names `where`, every bad key, what is wrong and what is allowed."""
-    return " ".join(_sentence(dict(item), cls, where) for item in error.errors()[:5])
+    """One paragraph that names `where`, up to 5 bad keys, what is wrong and what is allowed."""
+    items = error.errors()
+    told = " ".join(_sentence(dict(item), cls, where) for item in items[:SHOWN])
+    left = len(items) - SHOWN
+    return f"{told} And {left} more: mend these first." if left > 0 else told
 
 
 def _sentence(item: dict[str, Any], cls: type[BaseModel], where: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,11 @@ def _refuse_doubles(loader: _Loader, node: yaml.MappingNode) -> None:
         if key_node.tag == MERGE:
             continue
         key = loader.construct_object(key_node, deep=True)
+        where = f"{node.start_mark.name}, line {key_node.start_mark.line + 1}"
+        if not isinstance(key, Hashable):
+            raise ConfigError(f"{where}: a list or mapping is no key. Write a name before ':'.")
         if key in seen:
-            line = key_node.start_mark.line + 1
-            raise ConfigError(
-                f"{node.start_mark.name}, line {line}: key '{key}' is given twice. Keep one."
-            )
+            raise ConfigError(f"{where}: key '{key}' is given twice. Keep one.")
         seen.add(key)
 
 
@@ -60,8 +61,12 @@ def read_yaml(path: Path) -> Tree:
             tree = yaml.load(file, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing. Restore it, or name another.") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    # What else YAML raises: no UTF-8, numbers and dates that are none, deep nesting.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{path} is not valid YAML: {error}. Mend that place; other files of params/ show how "
+            "keys are written."
+        ) from None
     if not isinstance(tree, dict):
         raise ConfigError(
             f"{path} must be a mapping of keys to values. Write lines of the form `key: value`."

@@ -197,9 +197,10 @@ class Study:
         study = config.name
         weights = {kind: getattr(config.sampling, _corpus(kind)) for kind in column.data}
         total = sum(weights.values())
-        if column.data and not total > 0:
-            raise ConfigError(f"study '{study}': sampling gives column '{name}' no data at all.")
         corpora = sorted({_corpus(kind) for kind in column.data})
+        if column.data and not total > 0:
+            keys = ", ".join(f"sampling.{kind}" for kind in corpora)
+            raise ConfigError(f"study '{study}': {keys}: 0 for all of column '{name}'. Raise one.")
         token_corpora = sorted(
             {
                 _corpus(k)

@@ -85,6 +85,22 @@ REFUSED = {
         lambda t: t.update(columns=["flava_cc"]),
         r"unknown column 'flava_cc'. Did you mean 'flava_c'\?",
     ),
+    "no column": (
+        lambda t: t.update(columns=[]),
+        r"toy\.yaml: key 'columns': it is empty: name at least one column of columns\.yaml\.",
+    ),
+    "a column twice": (
+        lambda t: t["columns"].append("mim"),
+        r"toy\.yaml: key 'columns': it names mim more than once: keep one\.",
+    ),
+    "nothing to evaluate": (
+        lambda t: t.update(evaluate_jobs={}),
+        r"toy\.yaml: key 'evaluate_jobs': it is empty: name tasks",
+    ),
+    "an evaluate job without tasks": (
+        lambda t: t["evaluate_jobs"].update(more=[]),
+        r"toy\.yaml: key 'evaluate_jobs': job 'more' is empty: name tasks",
+    ),
     "wrong type": (
         lambda t: t["pretrain"].update(batch_size="many"),
         r"key 'pretrain.batch_size': .*integer \(given: 'many'\)",
@@ -268,6 +284,37 @@ def test_key_given_twice_is_refused(params: Path) -> None:
     path.write_text(path.read_text() + "\nname: other\n")
     with pytest.raises(ConfigError, match=r"line \d+: key 'name' is given twice"):
         load_study(params, "toy")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"? [1]\n: 2\n", r"x\.yaml, line 1: a list or mapping is no key\. Write a name"),
+        (b"a: 1\n{b}: 2\n", r"x\.yaml, line 2: a list or mapping is no key\."),
+        (b"caf\xe9: 1\n", r"x\.yaml is not valid YAML: .*utf-8.*\. Mend that place"),
+        (b"a: 2020-13-45\n", r"x\.yaml is not valid YAML: month must be .*\. Mend that place"),
+        (b"a: " + b"[" * 5000, r"x\.yaml is not valid YAML: .*recursion.*\. Mend that place"),
+        (b"a: [1\n", r"(?s)x\.yaml is not valid YAML: .*line 2, column 1\. Mend that place"),
+    ],
+)
+def test_what_is_no_yaml_is_named(tmp_path: Path, text: bytes, message: str) -> None:
+    (tmp_path / "x.yaml").write_bytes(text)
+    with pytest.raises(ConfigError, match=message):
+        read_yaml(tmp_path / "x.yaml")
+
+
+def test_of_many_bad_keys_the_rest_are_counted(params: Path) -> None:
+    edit(params / "toy.yaml", lambda t: t["flava"].update({f"no_{i}": 1 for i in range(8)}))
+    with pytest.raises(ConfigError, match=r"unknown key 'no_4'.*\. And 3 more: mend these first\."):
+        load_study(params, "toy")
+
+
+def test_sampling_that_gives_a_column_nothing_names_its_keys(params: Path) -> None:
+    edit(params / "toy.yaml", lambda t: t.update(sampling={"pairs": 0.0}))
+    study = load_study(params, "toy")
+    says = r"study 'toy': sampling\.pairs: 0 for all of column 'flava_c'\. Raise one\."
+    with pytest.raises(ConfigError, match=says):
+        study.run_config("flava_c", 0)
 
 
 def test_unknown_study_and_budget_name_the_nearest(root: Path) -> None:

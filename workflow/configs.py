@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from flava.io import canonical_json, write_json
-from workflow.lock import BusyError, holder
+from workflow.lock import BusyError, hold, holder
 
 LOCK = ".snakemake/driver.lock"
+WRITING = ".snakemake/configs.lock"
 
 
 def write_configs(study: str, files: Mapping[str, Any]) -> None:
@@ -17,15 +21,48 @@ def write_configs(study: str, files: Mapping[str, Any]) -> None:
     Raises:
         BusyError: another Snakemake runs the study and would read the changed ones as its own.
     """
-    changed = [path for path, value in files.items() if not _holds(path, value)]
-    if changed and holder(LOCK) == study:
-        raise BusyError(
-            f"Another Snakemake runs study '{study}' in this folder, with other settings: "
-            f"{changed[0]} would change under it. Wait for it, stop it, or plan with its settings: "
-            "the same --config values and params/."
-        )
-    for path in changed:
-        write_json(path, files[path])
+    if not _changed(files):
+        return
+    with _alone():
+        changed = _changed(files)
+        if changed and holder(LOCK) == study:
+            raise BusyError(
+                f"Another Snakemake runs study '{study}' in this folder, with other settings: "
+                f"{changed[0]} would change under it. Wait for it, stop it, or plan with its "
+                "settings: the same --config values and params/."
+            )
+        for path in changed:
+            write_json(path, files[path])
+
+
+def begin(study: str, files: Mapping[str, Any]) -> None:
+    """Takes the lock for the run of `study` whose configurations `write_configs` has written.
+
+    Raises:
+        BusyError: another Snakemake runs, or planned with other settings since: its configurations
+            are there, and this one's jobs were chosen by them.
+    """
+    with _alone():
+        hold(LOCK, study)
+        if changed := _changed(files):
+            raise BusyError(
+                f"Another Snakemake planned study '{study}' in this folder with other settings "
+                f"while this one started: it has changed {changed[0]}. Start this one again."
+            )
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Nobody else writes configurations or begins a run meanwhile."""
+    Path(WRITING).parent.mkdir(parents=True, exist_ok=True)
+    with open(WRITING, "a", encoding="utf-8") as file:
+        with suppress(OSError):  # a file system without locks: `hold` says so
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _changed(files: Mapping[str, Any]) -> list[str]:
+    return [path for path, value in files.items() if not _holds(path, value)]
 
 
 def _holds(path: str, value: Any) -> bool:

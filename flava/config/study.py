@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from flava.config.base import Strict
 from flava.config.data import DataConfig, SamplingConfig, SourceConfig
@@ -102,6 +102,23 @@ class StudyConfig(Strict):
         "`gpus_per_node`, `time`, `mem`, `partition`, `account`, `qos`, `constraint`, and "
         "`columns`: column -> the same (docs/cluster.md); not part of identity",
     )
+
+    @field_validator("columns")
+    @classmethod
+    def _some_once(cls, columns: list[str]) -> list[str]:
+        if not columns:
+            raise ValueError("it is empty: name at least one column of columns.yaml")
+        if twice := sorted({name for name in columns if columns.count(name) > 1}):
+            raise ValueError(f"it names {', '.join(twice)} more than once: keep one")
+        return columns
+
+    @field_validator("evaluate_jobs")
+    @classmethod
+    def _some_tasks(cls, jobs: dict[str, list[str]]) -> dict[str, list[str]]:
+        if not jobs or not all(jobs.values()):
+            empty = ", ".join(f"job '{name}'" for name, tasks in jobs.items() if not tasks)
+            raise ValueError(f"{empty or 'it'} is empty: name tasks, or nothing is scored there")
+        return jobs
 
     @model_validator(mode="after")
     def _no_seed_twice(self) -> StudyConfig:

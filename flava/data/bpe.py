@@ -14,6 +14,7 @@ from itertools import chain
 import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
+from flava.data.lines import BAD_TEXT
 from flava.data.paths import expand
 from flava.data.tokenizer import BPE_SPECIALS
 from flava.errors import ConfigError, DataError
@@ -73,7 +74,7 @@ def from_published(vocab_file: str) -> tokenizers.Tokenizer:
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             lines = file.read().split("\n")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except BAD_TEXT as error:
         raise DataError(f"{path} is not a gzip file of BPE merges ({error}).") from None
     lines = lines[1 : PUBLISHED_MERGES + 1]  # the first line is a header; the rest is not used
     if len(lines) < PUBLISHED_MERGES:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flava.data.archive import IMAGE_SUFFIXES, MAX_FILE_BYTES, check_name
+from flava.data.lines import BAD_JSON
 from flava.errors import DataError, MissingFileError
 
 OPEN_SHARDS = 8
@@ -117,8 +118,10 @@ class Img2Dataset:
             where = f"{members.path}, {name}"
             try:
                 value = json.loads(members.read(name))
-            except ValueError as error:
+            except BAD_JSON as error:
                 raise DataError(f"{where} is not JSON ({error}).") from None
+            if not isinstance(value, dict):
+                raise DataError(f"{where}: expected a JSON object, a row of img2dataset.")
             rows.append(
                 _row({"key": name.removesuffix(".json"), "status": "success", **value}, where)
             )

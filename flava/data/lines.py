@@ -15,6 +15,8 @@ from flava.errors import DataError
 CHECK_SOURCE = "Check the 'path' and 'split' of the data source."
 # What json.loads raises: also for numbers of thousands of digits, and for deep nesting.
 BAD_JSON = (ValueError, RecursionError)
+# What reading a text raises that is cut off, badly compressed or not UTF-8.
+BAD_TEXT = (UnicodeDecodeError, EOFError, OSError, zlib.error)
 
 
 def open_text(path: Path, how_to_get: str = CHECK_SOURCE) -> IO[str]:
@@ -32,20 +34,27 @@ def open_text(path: Path, how_to_get: str = CHECK_SOURCE) -> IO[str]:
     return path.open(encoding="utf-8-sig", newline="\n")
 
 
-def numbered_lines(path: Path, how_to_get: str = CHECK_SOURCE) -> Iterator[tuple[int, str]]:
-    """Numbered lines that are not blank, without their line end; only newline ends a line.
+def all_lines(path: Path, how_to_get: str = CHECK_SOURCE) -> Iterator[tuple[int, str]]:
+    """Numbered lines, blank ones too, without their line end; only newline ends a line.
 
     Raises:
         DataError: the file is missing, damaged or not UTF-8; says after which line.
     """
     number = 0
-    with open_text(path, how_to_get) as file:
-        try:
+    try:
+        with open_text(path, how_to_get) as file:
             for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield number, line.rstrip("\r\n")
-        except (UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
-            raise DataError(f"{path} cannot be read after line {number} ({error}).") from None
+                yield number, line.rstrip("\r\n")
+    except BAD_TEXT as error:
+        raise DataError(
+            f"{path} cannot be read after line {number} ({error}). It is cut off, damaged or not "
+            "UTF-8 text: get it again."
+        ) from None
+
+
+def numbered_lines(path: Path, how_to_get: str = CHECK_SOURCE) -> Iterator[tuple[int, str]]:
+    """The lines of `all_lines` that are not blank. Raises as it."""
+    return ((number, line) for number, line in all_lines(path, how_to_get) if line.strip())
 
 
 def tab_fields(path: Path, allowed: tuple[int, ...]) -> Iterator[tuple[int, list[str]]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flava.config import SourceConfig
-from flava.data.lines import json_lines, numbered_lines, open_text
+from flava.data.lines import BAD_JSON, BAD_TEXT, json_lines, numbered_lines, open_text
 from flava.data.paths import expand
 from flava.errors import DataError
 
@@ -54,8 +54,10 @@ def _articles(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     with open_text(path) as file:
         try:
             value = json.load(file)
-        except (ValueError, EOFError, OSError) as error:
-            raise DataError(f"{path} is not JSON ({error}).") from None
+        except (*BAD_JSON, *BAD_TEXT) as error:
+            raise DataError(
+                f"{path} is not JSON ({error}). Get it again, or take it out."
+            ) from None
     if not isinstance(value, dict):
         raise DataError(f"{path}: expected a JSON object, one article a file.")
     yield str(path), value

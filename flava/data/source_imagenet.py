@@ -16,6 +16,7 @@ from flava.data.sources import Image
 from flava.errors import DataError
 
 TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+GET_AGAIN = "Download it again."
 DEVKIT = ("", "data", "ILSVRC2012_devkit_t12/data")
 
 
@@ -47,23 +48,33 @@ def _train(path: Path) -> Iterator[Image]:
         )
     if outer.is_file():
         for name, file in _tar_files(outer):
-            yield from _class_tar(name.removesuffix(".tar"), file, outer)
+            yield from _class_tar(name.removesuffix(".tar"), file, f"{outer}, {name}")
         return
     for tar in inner:
         with tar.open("rb") as opened:
-            yield from _class_tar(tar.stem, opened, tar)
+            yield from _class_tar(tar.stem, opened, str(tar))
 
 
-def _class_tar(wnid: str, file: IO[bytes], where: Path) -> Iterator[Image]:
+def _class_tar(wnid: str, file: IO[bytes], where: str) -> Iterator[Image]:
     for name, image in _tar_files(where, file):
         if name.lower().endswith(IMAGE_SUFFIXES):
-            yield Image(f"train/{wnid}/{name}", image.read(), wnid)
+            yield Image(f"train/{wnid}/{name}", _read(image, where, name), wnid)
 
 
-def _tar_files(path: Path, file: IO[bytes] | None = None) -> Iterator[tuple[str, IO[bytes]]]:
-    """Regular members of a tar, by the last part of their name, in its order."""
+def _read(file: IO[bytes], where: Path | str, name: str) -> bytes:
     try:
-        with tarfile.open(path, "r:") if file is None else tarfile.open(fileobj=file) as tar:
+        return file.read()
+    except (tarfile.TarError, OSError) as error:
+        raise DataError(f"{where}: '{name}' cannot be read ({error}). {GET_AGAIN}") from None
+
+
+def _tar_files(path: Path | str, file: IO[bytes] | None = None) -> Iterator[tuple[str, IO[bytes]]]:
+    """Regular members of a tar, by the last part of their name, in its order.
+
+    `file` is the opened tar where `path` only says which.
+    """
+    try:
+        with tarfile.open(path if file is None else None, "r:", file) as tar:
             for member in tar:
                 opened = tar.extractfile(member) if member.isreg() else None
                 if opened is None:
@@ -72,7 +83,7 @@ def _tar_files(path: Path, file: IO[bytes] | None = None) -> Iterator[tuple[str,
                     raise DataError(f"{path}: '{member.name}' has {member.size} bytes: too many.")
                 yield member.name.rsplit("/", 1)[-1], opened
     except (tarfile.TarError, OSError) as error:
-        raise DataError(f"{path} is not a readable tar archive ({error}).") from None
+        raise DataError(f"{path} is not a readable tar archive ({error}). {GET_AGAIN}") from None
 
 
 def _val(path: Path) -> Iterator[Image]:
@@ -92,7 +103,7 @@ def _val_files(path: Path) -> Iterator[tuple[str, bytes]]:
     tar = path / "ILSVRC2012_img_val.tar"
     if tar.is_file():
         for name, file in _tar_files(tar):
-            yield name, file.read()
+            yield name, _read(file, tar, name)
         return
     archive = Archive(path / "val")
     for name in archive.images():

@@ -13,7 +13,15 @@ from pathlib import Path
 from flava.config import SourceConfig
 from flava.data.archive import Archive
 from flava.data.img2dataset import Img2Dataset, shard_paths
-from flava.data.lines import list_field, matching_files, open_text, tab_fields, text_field
+from flava.data.lines import (
+    BAD_TEXT,
+    all_lines,
+    list_field,
+    matching_files,
+    open_text,
+    tab_fields,
+    text_field,
+)
 from flava.data.paths import expand
 from flava.data.sources import Captioned
 from flava.errors import DataError
@@ -86,8 +94,7 @@ def sbu(source: SourceConfig) -> Iterator[Captioned]:
 
 def _text_lines(path: Path) -> list[str]:
     """All lines, blank ones too: two files are joined by line number."""
-    with open_text(path) as lines:
-        return [line.rstrip("\r\n") for line in lines]
+    return [line for _, line in all_lines(path)]
 
 
 def cc3m_tsv(source: SourceConfig) -> Iterator[Captioned]:
@@ -134,7 +141,7 @@ def _wit_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 if len(fields) != len(header):
                     raise DataError(f"{where}: {len(fields)} fields, expected {len(header)}.")
                 yield reader.line_num, dict(zip(header, fields, strict=True))
-        except (csv.Error, UnicodeDecodeError, EOFError, OSError) as error:
+        except (csv.Error, *BAD_TEXT) as error:
             raise DataError(
                 f"{path} cannot be read after line {reader.line_num} ({error})."
             ) from None

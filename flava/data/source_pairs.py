@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from flava.config import SourceConfig
 from flava.data.archive import Archive, first_existing
-from flava.data.lines import numbered_lines
+from flava.data.lines import json_lines, list_field, numbered_lines, text_field
 from flava.data.paths import expand
 from flava.data.sources import Captioned
 from flava.errors import DataError
@@ -117,12 +116,6 @@ def captions_jsonl(source: SourceConfig) -> Iterator[Captioned]:
         DataError: the file is missing or a line is malformed (file and line are named).
     """
     path = expand(source.path)
-    for number, line in numbered_lines(path):
-        try:
-            entry = json.loads(line)
-            file, captions = entry["file"], entry["captions"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise DataError(f"{path}, line {number}: not a caption entry ({error}).") from None
-        if not isinstance(file, str) or not isinstance(captions, list):
-            raise DataError(f"{path}, line {number}: 'file' is a text, 'captions' a list.")
+    for where, entry in json_lines(path):
+        file, captions = text_field(entry, "file", where), list_field(entry, "captions", where)
         yield Captioned(file, file, [str(caption) for caption in captions])

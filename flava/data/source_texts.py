@@ -6,9 +6,11 @@ import csv
 import html
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from flava.config import SourceConfig
+from flava.data.lines import all_lines, numbered_lines
 from flava.data.paths import expand
 from flava.errors import DataError
 
@@ -31,9 +33,9 @@ def text_lines(source: SourceConfig) -> Iterator[str]:
     *.txt are read in the order of their names.
     """
     for path in _files(expand(source.path), "*.txt"):
-        blank = any(not line.strip() for line in _stream(path))
+        blank = any(not line.strip() for _, line in all_lines(path))
         document: list[str] = []
-        for line in _stream(path):
+        for _, line in all_lines(path):
             if line.strip():
                 document.append(line.strip())
             if document and (not blank or not line.strip()):
@@ -41,16 +43,6 @@ def text_lines(source: SourceConfig) -> Iterator[str]:
                 document = []
         if document:
             yield "\n".join(document)
-
-
-def _stream(path: Path) -> Iterator[str]:
-    """Lines of a file that may be larger than memory."""
-    _check_file(path)
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            yield from file
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error}).") from None
 
 
 def wikitext(source: SourceConfig) -> Iterator[str]:
@@ -62,7 +54,7 @@ def wikitext(source: SourceConfig) -> Iterator[str]:
     if path.is_dir():
         path = _first(path, f"{source.split}.txt", f"wiki.{source.split}.tokens")
     article: list[str] = []
-    for line in _read(path).split("\n"):
+    for _, line in all_lines(path):
         if _HEADING.match(line) and article:
             yield "\n".join(article)
             article = []
@@ -81,7 +73,7 @@ def ag_news_csv(source: SourceConfig) -> Iterator[str]:
     """
     path = expand(source.path)
     path = _first(path, f"{source.split}.csv") if path.is_dir() else path
-    reader = csv.reader(_read(path).splitlines(), strict=True)
+    reader = csv.reader((f"{line}\n" for _, line in all_lines(path)), strict=True)
     try:
         for row in reader:
             if len(row) != 3:
@@ -104,7 +96,7 @@ def gutenberg(source: SourceConfig) -> Iterator[str]:
         DataError: the START or END line of the book is missing.
     """
     for path in _files(expand(source.path), "*.txt"):
-        lines = _read(path).split("\n")
+        lines = [line for _, line in all_lines(path)]
         start = next((i for i, line in enumerate(lines) if _START.match(line)), None)
         end = next((i for i, line in enumerate(lines) if _END.match(line)), None)
         if start is None or end is None:
@@ -122,19 +114,19 @@ def glue_sentences(source: SourceConfig) -> Iterator[str]:
     """
     path = expand(source.path)
     path = _first(path, f"{source.split}.tsv") if path.is_dir() else path
-    lines = _read(path).rstrip("\n").split("\n")
-    header = lines[0].split("\t")
+    lines = numbered_lines(path)
+    first = next(lines, (1, ""))
+    header = first[1].split("\t")
     names = next((names for names in GLUE_COLUMNS if set(names) <= set(header)), None)
     if names is None and len(header) != 4:
         raise DataError(f"{path}, line 1: no sentence column of a GLUE task in {header}.")
     # CoLA has no header: its sentence is the last of four fields.
     columns = [3] if names is None else [header.index(name) for name in names]
-    for number, line in enumerate(lines, 1):
+    for number, line in chain([first], lines) if names is None else lines:
         fields = line.split("\t")
         if len(fields) <= max(columns):
             raise DataError(f"{path}, line {number}: {len(fields)} fields, expected {len(header)}.")
-        if names is None or number > 1:
-            yield "\n".join(fields[column].strip() for column in columns)
+        yield "\n".join(fields[column].strip() for column in columns)
 
 
 def captions(source: SourceConfig) -> Iterator[str]:
@@ -146,19 +138,6 @@ def captions(source: SourceConfig) -> Iterator[str]:
     adapter = "flickr8k_tokens" if tokens else "karpathy"
     for texts in read_captions(source.model_copy(update={"adapter": adapter, "limit": None})):
         yield from (text.strip() for text in texts)
-
-
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise DataError(f"{path} is missing. Check the 'path' and 'split' of the data source.")
-
-
-def _read(path: Path) -> str:
-    _check_file(path)
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error}).") from None
 
 
 def _files(path: Path, pattern: str) -> list[Path]:

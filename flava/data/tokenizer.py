@@ -92,11 +92,19 @@ class Tokenizer:
     def with_specials(
         self, first: Sequence[int], second: Sequence[int] | None, max_length: int
     ) -> list[int]:
-        """As `pair`, from ids."""
+        """As `pair`, from ids.
+
+        Raises:
+            ConfigError: `max_length` has room for the special tokens alone.
+        """
         middle = [self.sep_id] if second is not None and self.kind == "wordpiece" else []
         room = max_length - 2 - len(middle)
         if room < 1:
-            raise ConfigError(f"a text length of {max_length} leaves no room for a token")
+            raise ConfigError(
+                f"A text length of {max_length} leaves no room for a token beside the "
+                f"{2 + len(middle)} special ones. Raise flava.max_text_length (CLIP: "
+                "clip.context_length), or the text length that was asked for."
+            )
         keep_a, keep_b = _longest_first(len(first), len(second or ()), room)
         b = list(second or ())[:keep_b]
         return [self.cls_id, *first[:keep_a], *middle, *b, self.sep_id]

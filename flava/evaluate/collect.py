@@ -82,10 +82,15 @@ def read_scores(path: str, study: str) -> list[dict[str, Any]]:
     if not value["scores"]:
         raise DataError(f"{path} has an empty list of scores. Evaluate that job again.")
     if value.get("record") is None:
-        raise DataError(f"{path} has scores without a record of where they came from. Refused.")
+        raise DataError(
+            f"{path} has scores without a record of where they came from. Evaluate that job again."
+        )
     check_scores(value, parse_record(value["record"], path), path)
     if value.get("study") != study:
-        raise DataError(f"{path} belongs to study '{value.get('study')}', not '{study}'.")
+        raise DataError(
+            f"{path} belongs to study '{value.get('study')}', not '{study}'. Delete it: this study "
+            "evaluates its own runs."
+        )
     origin = {
         "record": str(Path(path).as_posix()),
         "record_sha256": sha256_json(value["record"]),

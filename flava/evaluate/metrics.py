@@ -79,7 +79,10 @@ def auroc(scores_N: FloatArray, labels_N: IntArray) -> float:
     positives = int(np.sum(labels_N == 1))
     negatives = len(labels_N) - positives
     if not positives or not negatives:
-        raise DataError("AUROC needs examples of both classes; the labels have only one.")
+        raise DataError(
+            f"AUROC needs examples of both classes; all {len(labels_N)} labels are of one. Look at "
+            "the files under the task's `path`, or raise its `train_limit` or `test_limit`."
+        )
     rank_sum = float(np.sum(_ranks(scores_N)[labels_N == 1]))
     return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
 

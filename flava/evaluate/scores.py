@@ -38,7 +38,11 @@ def percent(fraction: float) -> float:
         TrainingError: it is not finite.
     """
     if not np.isfinite(fraction):
-        raise TrainingError("A score is not finite: the model's outputs are broken.")
+        raise TrainingError(
+            "A score is not finite: the model's outputs are broken. Look for the update at which "
+            "the losses in the log.csv of its run stop being sound, and train it again, e.g. with "
+            "a lower learning rate."
+        )
     return round(100 * float(fraction), 4)
 
 

@@ -62,7 +62,10 @@ def write_selection(job: SelectionJob) -> None:
 def _zero_shot(job: SelectionJob, spec: EvaluateTask, facts: dict[str, Any]) -> dict[str, Array]:
     task = load_task(job.names["zero_shot"], spec.task, spec.data)
     if not isinstance(task, ZeroShotTask):
-        raise ConfigError("selection.zero_shot must be a task of family 'zero_shot'.")
+        raise ConfigError(
+            f"study '{job.study}': selection.zero_shot must be a task of family 'zero_shot'; "
+            f"'{job.names['zero_shot']}' is of family '{spec.task.family}'. Name another task."
+        )
     test = task.test.limited(job.limit)
     prompts = [template.replace("{}", name) for name in task.classes for template in task.templates]
     arrays = {"zero_shot_pixels": _pixels(test, job), "zero_shot_labels": test.labels()}
@@ -82,7 +85,11 @@ def _labelled(
 ) -> dict[str, Array]:
     task = load_task(job.names[kind], spec.task, spec.data)
     if not isinstance(task, LabelledTask) or not task.classes:
-        raise ConfigError(f"selection.{kind} must be a classification task with training examples.")
+        raise ConfigError(
+            f"study '{job.study}': selection.{kind} must be a classification task with training "
+            f"examples; '{job.names[kind]}', of family '{spec.task.family}', has none or no "
+            "classes. Name another task."
+        )
     halves = {"train": task.train, "test": next(iter(task.tests.values()))}
     arrays: dict[str, Array] = {}
     facts[kind] = {"classes": len(task.classes)}

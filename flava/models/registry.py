@@ -14,9 +14,9 @@ def build(arch: str, config: FlavaConfig | ClipConfig) -> Flava | Clip:
     Raises:
         ConfigError: unknown architecture, or a configuration of another one.
     """
-    if arch == "clip_released":
+    if arch in ("clip_released", "flava_released"):
         raise ConfigError(
-            "Architecture 'clip_released' is never trained here: its weights are published. "
+            f"Architecture '{arch}' is never trained here: its weights are published. "
             "Load them with flava.models.load_model."
         )
     if arch == "flava" and isinstance(config, FlavaConfig):

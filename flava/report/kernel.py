@@ -85,7 +85,8 @@ def execute(
         )
         return executed
     except papermill.exceptions.PapermillExecutionError as error:
-        raise NotebookError(f"cell {error.cell_index}: {error.ename}: {error.evalue}") from None
+        reason = f"cell {error.cell_index}: {error.ename}: {error.evalue}".rstrip(". \n")
+        raise NotebookError(f"{reason}.") from None
     except CellTimeoutError:
         raise NotebookError(f"a cell ran longer than {timeout_seconds} s.") from None
     except DeadKernelError:

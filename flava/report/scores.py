@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from flava.errors import DataError
+from flava.errors import DataError, unknown_name
 from flava.report.published import DOMAINS
 
 
@@ -66,7 +66,8 @@ def _score(line: dict[str, Any], path: Path) -> Score:
     if value is None:
         raise DataError(f"{where}: the value {line['value']} is not finite. Look at that run.")
     if line["domain"] not in DOMAINS:
-        raise DataError(f"{where}: unknown domain '{line['domain']}'.")
+        unknown = unknown_name("domain", str(line["domain"]), list(DOMAINS), where)
+        raise DataError(f"{unknown} Evaluate that run again.")
     optional = {name: _number(line[name]) for name in ("std_error", "chance")}
     return Score(**{**line, **optional, "value": value, "stand_in": line["stand_in"] or None})
 
@@ -87,7 +88,9 @@ def _check(scores: Sequence[Score], study: str, path: Path) -> None:
             raise DataError(f"{where} is of study '{score.study}', not '{study}'. Collect again.")
         key = (score.column, score.seed, score.row)
         if key in seen:
-            raise DataError(f"{where} comes twice for column '{key[0]}', seed {key[1]}.")
+            raise DataError(
+                f"{where} comes twice for column '{key[0]}', seed {key[1]}. Collect again."
+            )
         seen.add(key)
         label = (score.stand_in, score.chance, score.metric, score.domain)
         if labels.setdefault(score.row, label) != label:

@@ -191,7 +191,8 @@ def _cells(
     """
     public = comparison.published.public
     ours = best_marks({name: c.ours.mean if c.ours else None for name, c in cells.items()}, public)
-    paper = best_marks({name: cell.paper for name, cell in cells.items()}, public)
+    own = {name: None if cell.misplaced else cell.paper for name, cell in cells.items()}
+    paper = best_marks(own, public)
     shown = []
     for column in columns:
         cell = cells[column.name]

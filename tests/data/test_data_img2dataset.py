@@ -95,6 +95,14 @@ def test_bad_keys_are_refused(tmp_path: Path, key: str) -> None:
         list(read_pairs(source("img2dataset", tmp_path / "out")))
 
 
+@pytest.mark.parametrize("text", ["[1]", "[" * 100_000, "{"])
+def test_a_sidecar_that_is_no_row_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "00000").mkdir()
+    (tmp_path / "00000" / "x.json").write_text(text)
+    with pytest.raises(DataError, match=r"00000, x\.json"):
+        list(read_pairs(source("img2dataset", tmp_path)))
+
+
 def test_damage_is_named(tmp_path: Path) -> None:
     write_img2dataset(tmp_path, LINKS)
     (tmp_path / "00001.tar").write_bytes(b"no tar" * 200)

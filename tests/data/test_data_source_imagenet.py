@@ -110,3 +110,29 @@ def test_bad_input(tmp_path: Path) -> None:
     (tmp_path / "ILSVRC2012_img_train.tar").write_bytes(b"no tar")
     with pytest.raises(DataError, match=r"ILSVRC2012_img_train\.tar is not a readable tar"):
         list(read_images(source("imagenet", tmp_path)))
+
+
+@pytest.mark.parametrize("layout", ["tar", "class tars"])
+def test_a_train_tar_that_is_cut_off(tmp_path: Path, layout: str) -> None:
+    write_train(tmp_path, layout)
+    alone = tmp_path / "train" / "n02119789.tar"
+    path, header = (tmp_path / "ILSVRC2012_img_train.tar", 512) if layout == "tar" else (alone, 0)
+    with tarfile.open(path) as tar:
+        end = tar.getmembers()[-1].offset_data + header + 40  # within the last image
+    path.write_bytes(path.read_bytes()[:end])
+    with pytest.raises(DataError, match=r"n02119789\.tar.* \(unexpected end of data\)\. Download"):
+        list(read_images(source("imagenet", tmp_path)))
+
+
+def test_validation_images_that_are_cut_off(tmp_path: Path) -> None:
+    write_devkit(tmp_path, TRUTH)
+    path = tmp_path / "ILSVRC2012_img_val.tar"
+    with tarfile.open(path, "w") as tar:
+        for seed, name in enumerate(VAL):
+            add_member(tar, name, png(seed))
+    with tarfile.open(path) as tar:
+        end = tar.getmembers()[-1].offset_data + 40
+    path.write_bytes(path.read_bytes()[:end])
+    where = r"ILSVRC2012_img_val\.tar: 'ILSVRC2012_val_00000003\.JPEG' cannot be read"
+    with pytest.raises(DataError, match=where):
+        list(read_images(source("imagenet", tmp_path, split="val")))

@@ -68,6 +68,11 @@ def test_sbu_text_files(folder: Path) -> None:
     captions.write_text("one\n")
     with pytest.raises(DataError, match=r"_urls\.txt: 3 URLs, 1 captions"):
         list(read_pairs(source("sbu", folder)))
+    captions.write_bytes(b"caf\xe9\n")
+    with pytest.raises(
+        DataError, match=r"_captions\.txt cannot be read after line 0 .*get it again"
+    ):
+        list(read_pairs(source("sbu", folder)))
 
 
 def test_cc3m(folder: Path) -> None:

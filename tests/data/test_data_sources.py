@@ -136,6 +136,19 @@ def test_text_lines(tmp_path: Path) -> None:
     assert documents == ["one", "two", "three\nfour", "five"]
 
 
+def test_only_newline_ends_a_line(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"one\rand more\r\ntwo\x0band more\n")
+    documents = list(read_texts(source("text_lines", tmp_path / "a.txt")))
+    assert documents == ["one\rand more", "two\x0band more"]
+    (tmp_path / "train.tsv").write_bytes(b"sentence\tlabel\r\ngood\rfilm\t1\r\n\nbad film\t0\n")
+    assert list(read_texts(source("glue_sentences", tmp_path))) == ["good\rfilm", "bad film"]
+    (tmp_path / "train.csv").write_bytes('"1","a\u2028b","c\nd"\r\n"2","e","f"\n'.encode())
+    assert list(read_texts(source("ag_news_csv", tmp_path))) == ["a b\nc d", "e\nf"]
+    (tmp_path / "wiki.train.tokens").write_bytes(b" = A = \n one\r = two = \n")
+    article = "= A =\none\r = two ="
+    assert list(read_texts(source("wikitext", tmp_path))) == [article]
+
+
 def test_captions_jsonl(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_bytes(png(1))
@@ -143,6 +156,12 @@ def test_captions_jsonl(tmp_path: Path) -> None:
     file.write_text('{"file": "a.png", "captions": ["one", "two"]}\n')
     item = next(read_pairs(source("captions_jsonl", file)))
     assert (item.key, item.captions) == ("a.png", ["one", "two"])
+    file.write_text('{"file": "a.png", "captions": "one"}\n')
+    with pytest.raises(DataError, match=r"captions\.jsonl, line 1: a list 'captions' is missing"):
+        list(read_pairs(source("captions_jsonl", file)))
+    file.write_text("[" * 100_000)
+    with pytest.raises(DataError, match=r"captions\.jsonl, line 1: not valid JSON"):
+        list(read_pairs(source("captions_jsonl", file)))
     file.write_text('{"file": "a.png", "captions": ["one"]}\n{"file": "a.png"\n')
     with pytest.raises(DataError, match=r"captions\.jsonl, line 2"):
         list(read_pairs(source("captions_jsonl", file)))

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from flava.errors import DataError
+from flava.errors import DataError, TrainingError
 from flava.evaluate import metrics
 from flava.evaluate.bootstrap import bootstrap_std
+from flava.evaluate.scores import percent
 from flava.evaluate.taskdata import SoftLabels
 
 CLASSES = st.integers(2, 6)
@@ -75,7 +76,7 @@ def test_auroc(case, seed):
     scores = case[0]
     labels = np.random.default_rng(seed).integers(0, 2, len(scores))
     if len(set(labels)) == 1:
-        with pytest.raises(DataError, match="both classes"):
+        with pytest.raises(DataError, match=r"both classes; all \d+ labels .* `test_limit`\."):
             metrics.auroc(scores, labels)
     else:
         assert metrics.auroc(scores, labels) == pytest.approx(
@@ -107,6 +108,11 @@ def test_chance_is_the_best_constant_prediction():
     assert metrics.chance_level("auroc", np.array([0, 1])) == 0.5
     ones = np.array([1, 1, 0])
     assert metrics.chance_level("accuracy_f1", ones) == pytest.approx((2 / 3 + 0.8) / 2)
+
+
+def test_a_score_that_is_not_finite_says_where_to_look():
+    with pytest.raises(TrainingError, match=r"not finite: .*log\.csv of its run .*train it again"):
+        percent(float("nan"))
 
 
 def test_bootstrap_matches_the_binomial_error_and_is_seeded():

@@ -204,13 +204,13 @@ def test_collect(outputs, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda v: v.pop("record"), "scores without a record"),
+        (lambda v: v.pop("record"), r"scores without a record of .*\. Evaluate that job again\."),
         (lambda v: v["record"].pop("seed"), "is not a valid record: seed"),
         (
             lambda v: v["scores"].append(copy.deepcopy(v["scores"][0])),
             "'DTD' of flava-s0 occurs mo",
         ),
-        (lambda v: v.update(study="other"), "belongs to study 'other', not 'tiny'"),
+        (lambda v: v.update(study="other"), r"belongs to study 'other', not 'tiny'\. Delete it"),
         (lambda v: v.update(scores=[]), "has an empty list of scores"),
         (lambda v: v.update(scores={}), "has no list of scores"),
         (lambda v: v["scores"][0].update(value="high"), "a score is malformed: value"),

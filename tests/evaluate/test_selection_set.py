@@ -145,8 +145,12 @@ def test_braces_of_a_template_are_text_as_in_the_evaluation(
 
 def test_a_task_of_another_family_is_refused(world: Path, tmp_path: Path) -> None:  # noqa: F811
     specs = tasks(world)
-    with pytest.raises(ConfigError, match="must be a task of family 'zero_shot'"):
+    says = r"study '\w+': selection\.zero_shot must be .*; '\w+' is of family 'linear_probe'\. Name"
+    with pytest.raises(ConfigError, match=says):
         write_selection(selection_job(world, tmp_path, zero_shot=specs["colours"]))
+    says = r"study '\w+': selection\.images must be .*; '\w+', of family 'zero_shot', has none"
+    with pytest.raises(ConfigError, match=says):
+        write_selection(selection_job(world, tmp_path, images=specs["zero"]))
     assert not (tmp_path / "record.json").exists()
 
 

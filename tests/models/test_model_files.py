@@ -251,6 +251,7 @@ def test_save_model_takes_only_models(tmp_path: Path):
         ("flavour", SMALL, "Did you mean 'flava'"),
         ("clip", SMALL, "was given a FlavaConfig"),
         ("clip_released", SMALL_CLIP, "never trained here"),
+        ("flava_released", SMALL, "'flava_released' is never trained here"),
     ],
 )
 def test_build_refuses(arch: str, config, message: str):

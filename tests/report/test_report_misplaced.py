@@ -52,6 +52,15 @@ def test_they_are_shown_as_printed_marked_and_without_a_difference(tmp_path: Pat
     assert "own is lost" in line
 
 
+def test_they_are_no_best_of_their_row(tmp_path: Path) -> None:
+    """Columns 8 and 11 print the same RTE, the highest of all: column 11's is column 12's."""
+    table = results_table(study(tmp_path, NLP))
+    line = table.partition('<th scope="row">RTE')[2].partition("</tr>")[0]
+    cells = line.split("<td")[1:]
+    assert "57.76" in cells[7] and "57.76" in cells[10]
+    assert [n for n, cell in enumerate(cells, 1) if 'class="paper best' in cell] == [8]
+
+
 def test_averages_over_some_rows_take_a_columns_own_cell(tmp_path: Path) -> None:
     part = partial_average(study(tmp_path, NLP), "nlp")
     assert part is not None and part.rows == {"nlp": NLP}

@@ -261,7 +261,7 @@ def test_names_of_the_page_before_are_gone(tmp_path):
         Rendering(tmp_path / f"{name}.py", tmp_path / f"{name}.html", {"config": "x"})
         for name in ("first", "second")
     ]
-    with pytest.raises(NotebookError, match=r"second.py: .*NameError: name 'left'"):
+    with pytest.raises(NotebookError, match=r"second.py: .*NameError: name 'left'.*defined\. See "):
         render_all(pages)
     assert (tmp_path / "first.html").is_file() and not (tmp_path / "second.html").exists()
     assert (tmp_path / "second.failed.ipynb").is_file()
@@ -306,6 +306,7 @@ def test_failing_cell_keeps_the_partial_notebook(tmp_path):
     done = render_command(tmp_path, "--notebook", NOTEBOOK, "--output", output)
     assert done.returncode == NotebookError.exit_code
     assert "DataError" in done.stderr and "results.parquet is missing" in done.stderr
+    assert re.search(r"[^.]\. See \S+\.failed\.ipynb\.$", done.stderr.strip())
     partial = nbformat.read(output.with_suffix(".failed.ipynb"), as_version=4)
     assert any(o.output_type == "error" for c in partial.cells for o in c.get("outputs", []))
     assert not output.exists() and not output.with_suffix(".ipynb").exists()

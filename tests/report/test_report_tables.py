@@ -23,6 +23,8 @@ from flava.report.printed_tables import load_published, read_table
 from flava.report.runs import Source, load_runs, load_sources
 from flava.report.settings import sampling_table, settings_table
 from flava.report.signs import signs_table
+from flava.report.summary import full_average
+from flava.report.tables import results_table
 from flava.studies import load_study
 from tests.report.fake_study import (
     NUMBERS,
@@ -76,6 +78,32 @@ def test_marks_are_the_captions_rule() -> None:
     assert best_marks(values, {"b", "d"}) == {"a": "best", "c": "best"}
     assert best_marks(values, {"a", "b"}) == {"a": "best best-public", "c": "best"}
     assert best_marks({"a": 1.0, "b": None}, {"a"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("table", "marked"),
+    [
+        (
+            "table_c1",
+            {"nlp": [11, 12, 13], "macro": [11, 12, 13], "macro_table_c1": [1, 2, 11, 12, 13]},
+        ),
+        ("table_4", {"nlp": [10], "macro": [1, 2, 10]}),
+    ],
+)
+def test_averages_that_do_not_follow_are_those_of_the_documentation(
+    tmp_path: Path, table: str, marked: dict[str, list[int]]
+) -> None:
+    """docs/report.md, under Averages, counts columns as Table C.1 does."""
+    comparison = all_rows(tmp_path, table)
+    number = {column.name: column.number for column in load_published(PAPER, "table_c1").columns}
+    found = {}
+    for key in ("nlp", "vision", "multimodal", "macro", "macro_table_c1"):
+        if key != "macro_table_c1" or table == "table_c1":
+            cells = full_average(comparison, key).cells
+            found[key] = sorted(number[n] for n, cell in cells.items() if cell.paper_differs)
+    assert {key: columns for key, columns in found.items() if columns} == marked
+    expected = sum(map(len, marked.values())) + len(comparison.published.misplaced)
+    assert results_table(comparison).count(f">{DAGGER}<") == expected
 
 
 def test_table_3_names_the_numbers_under_another_heading(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from flava.io import read_json, write_json
 from flava.records import make_record
 from tests.slurm.cluster import wait_until
 from tests.slurm.processes import session_of
+from tests.workflow.smoke import Project
 from workflow.launch import __main__ as module
 from workflow.launch.errors import LaunchError
 from workflow.launch.step import Step
@@ -135,6 +137,34 @@ def test_command_line_error_is_one_paragraph(root: Path) -> None:
     assert result.returncode == 3
     assert result.stderr.startswith("error: missing.json is missing.")
     assert "Traceback" not in result.stderr
+
+
+def test_a_launcher_whose_snakemake_is_dead_already_does_not_start(
+    root: Path, config: str, tmp_path: Path
+) -> None:
+    snakemake = subprocess.Popen(["true"])
+    snakemake.wait()
+    result = run(root, "pretrain", "--config", config, "--parent", str(snakemake.pid))
+    assert result.returncode == 6
+    assert f"(process {snakemake.pid}) has ended" in result.stderr
+    alive = run(root, "pretran", "--config", config, "--parent", str(os.getpid()))
+    assert alive.returncode == 2 and "unknown step 'pretran'" in alive.stderr
+
+
+def test_every_rule_names_the_snakemake_that_waits(root: Path, tmp_path: Path) -> None:
+    project = Project.copy(root, tmp_path)
+    command = [sys.executable, "-m", "snakemake", "-n", "-p", "--config", "study=smoke"]
+    process = subprocess.Popen(
+        command,
+        cwd=project.path,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said, _ = process.communicate(timeout=300)
+    launched = re.findall(r"workflow\.launch .*--parent (\d+)", said)
+    assert launched and set(launched) == {str(process.pid)}
 
 
 def test_bad_settings_are_refused(root: Path, config: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,9 +11,39 @@ from pathlib import Path
 
 import pytest
 
+from flava.io import read_json
 from tests.workflow.smoke import Project
 from workflow.lock import BusyError, hold
 
+# Another Snakemake plans with other settings between this one's plan and its first job.
+BETWEEN = """
+import sys
+import workflow.configs as configs
+begin = configs.begin
+def late(study, files):
+    import subprocess
+    other = [sys.executable, "-m", "snakemake", "-n", "--config", "study=smoke", "seeds=2"]
+    assert subprocess.run(other, capture_output=True).returncode == 0
+    begin(study, files)
+configs.begin = late
+sys.argv[1:] = ["--config", "study=smoke"]
+from snakemake.cli import main
+main()
+"""
+# Runs until it reads a line.
+RACE = """
+import sys
+from workflow.configs import begin, write_configs
+from workflow.lock import BusyError
+files = {"results/x/a.json": int(sys.argv[1])}
+try:
+    write_configs("x", files)
+    begin("x", files)
+    print("runs", flush=True)
+    input()
+except BusyError as error:
+    print(error, flush=True)
+"""
 HOLD = "import sys, workflow.lock as l; l.hold(*sys.argv[1:]); print('held', flush=True); input()"
 
 
@@ -63,3 +94,38 @@ def test_configurations_of_a_running_study_stay(root: Path, tmp_path: Path) -> N
         assert "Another Snakemake is at work in this folder" in said
         assert "Traceback" not in said
     assert project.snakemake("-n", seeds="2").returncode == 0
+
+
+def test_a_run_whose_configurations_were_changed_while_it_started_is_refused(
+    root: Path, tmp_path: Path
+) -> None:
+    project = Project.copy(root, tmp_path)
+    late = project.python("-c", BETWEEN)
+    said = late.stdout + late.stderr
+    assert late.returncode != 0 and "with other settings while this one started" in said
+    assert "Traceback" not in said
+    assert not (project.path / "data").exists()  # no job ran
+
+
+def test_of_four_that_start_at_one_time_one_runs_at_most(root: Path, tmp_path: Path) -> None:
+    """... and it runs its own configurations."""
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACE, str(number)],
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(4)
+    ]
+    said = [racer.stdout.readline() for racer in racers if racer.stdout is not None]
+    for racer in racers:
+        racer.communicate("\n")
+    ran = [number for number, line in enumerate(said) if line == "runs\n"]
+    refused = [line for line in said if line.startswith("Another Snakemake ")]
+    assert len(ran) <= 1 and len(ran) + len(refused) == 4
+    if ran:
+        assert read_json(tmp_path / "results/x/a.json") == ran[0]

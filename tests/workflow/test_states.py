@@ -90,6 +90,9 @@ NO_SACCT: Answer = (127, "", "No such file or directory: 'sacct'")
         ((0, RECORDED["running"]["scontrol"], ""), NO_SACCT, "RUNNING"),
         (UNKNOWN, (0, RECORDED["timeout"]["sacct"], ""), "TIMEOUT"),
         (UNKNOWN, NO_SACCT, "GONE"),
+        (UNKNOWN, (1, "", "Slurm accounting storage is disabled"), "GONE"),
+        (UNKNOWN, (1, "", "Problem talking to the database"), "SILENT"),
+        (UNKNOWN, (127, "", "Command 'sacct' timed out after 60.0 seconds"), "SILENT"),
         (UNKNOWN, (0, "", ""), "GONE"),
         # The accounting lags behind a controller that has forgotten the job.
         (UNKNOWN, (0, RECORDED["running"]["sacct"], ""), "GONE"),
@@ -113,6 +116,21 @@ def test_who_is_believed(
 
     monkeypatch.setattr(slurm, "ask", ask)
     assert Slurm(ClusterConfig(kind="slurm"), tmp_path).state("7").state == state
+
+
+def test_an_accounting_that_never_answers_of_a_forgotten_job_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def ask(*command: str) -> subprocess.CompletedProcess[str]:
+        broken = (1, "", "Problem talking to the database")
+        code, out, err = broken if command[0] == "sacct" else UNKNOWN
+        return subprocess.CompletedProcess(command, code, out, err)
+
+    monkeypatch.setattr(slurm, "ask", ask)
+    scheduler = Slurm(ClusterConfig(kind="slurm"), tmp_path)
+    looks = [scheduler.state("7").state for _ in range(slurm.ACCOUNTING_LOOKS)]
+    assert looks == ["SILENT"] * (slurm.ACCOUNTING_LOOKS - 1) + ["GONE"]
+    assert Slurm(ClusterConfig(kind="slurm"), tmp_path).cancel("7")  # it runs nowhere
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,22 @@ def test_waiting_again_after_a_requeue_counts_anew(tmp_path: Path) -> None:
     assert scheduler.cancelled == []
 
 
+def test_a_silent_moment_does_not_end_the_waiting(tmp_path: Path) -> None:
+    scheduler = FakeScheduler()
+    case = Case(tmp_path, scheduler, Budgets(pending_hours=0.2))
+    scheduler.scripts = [[*[PENDING, SILENT] * 30, case.finish()]]  # 30 minutes
+    with pytest.raises(LaunchError, match=r"waited 0\.2 hours in the queue"):
+        case.run()
+    assert scheduler.cancelled == ["1"]
+    (tmp_path / "other").mkdir()
+    scheduler = FakeScheduler()
+    case = Case(tmp_path / "other", scheduler, Budgets(pending_hours=0.2))
+    # In silence it may have started: it is not cancelled before the next answer.
+    scheduler.scripts = [[*[PENDING] * 12, *[SILENT] * 30, case.finish()]]
+    case.run()
+    assert scheduler.cancelled == []
+
+
 def test_budgets_end_a_living_job(tmp_path: Path) -> None:
     scheduler = FakeScheduler(scripts=[[running(run, 60) for run in range(5)]])
     with pytest.raises(LaunchError, match="requeued 3 times; the budget is 2 requeues"):
@@ -421,6 +437,17 @@ def test_lost_job_is_followed_by_a_new_one(tmp_path: Path) -> None:
     scheduler.scripts = [[GONE], [case.finish()]]
     case.run()
     assert list(scheduler.names) == ["1", "2"]
+
+
+def test_a_lost_job_of_this_machine_is_not_laid_to_slurm(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scheduler = FakeScheduler(kind="local")
+    case = Case(tmp_path, scheduler)
+    scheduler.scripts = [[RUNNING, GONE], [case.finish()]]
+    case.run()
+    told = capsys.readouterr().err
+    assert "Its processes are gone" in told and "SLURM" not in told
 
 
 def test_a_record_of_another_configuration_is_no_success(tmp_path: Path) -> None:

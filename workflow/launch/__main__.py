@@ -76,13 +76,22 @@ def launch(
     Supervisor(step, request, cluster, scheduler, outputs, folder, Clock()).run()
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int | None) -> None:
     """Ends this process when Snakemake dies, so that no second launcher starts beside it (Linux).
 
     A job on a cluster goes on; one on this machine ends.
+
+    Raises:
+        LaunchError: `parent` is not there any more: it died before the kernel was asked.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL("libc.so.6", use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL("libc.so.6", use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if parent is not None and os.getppid() != parent and not Path(f"/proc/{parent}").exists():
+        raise LaunchError(
+            f"The Snakemake that started this step (process {parent}) has ended. "
+            "The same command starts both again."
+        )
 
 
 def main() -> None:
@@ -92,12 +101,13 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="resolved configuration (JSON)")
     parser.add_argument("--outputs", nargs="*", default=[], help="files that the step must leave")
     parser.add_argument("--settings", help="a profile's cluster.yaml; none: this machine")
+    parser.add_argument("--parent", type=int, help="process without which this one ends")
     parser.add_argument("--folder", default="logs/jobs", help="the jobs' logs, flat")
     parser.add_argument("--ranks", type=int, help="processes, one a GPU or core")
     parser.add_argument("--threads", type=int, help="cores of each rank")
     parser.add_argument("--sharding", choices=get_args(Sharding), help="of the weights")
     arguments = parser.parse_args()
-    _die_with_parent()
+    _die_with_parent(arguments.parent)
     given = {name: getattr(arguments, name) for name in ("ranks", "threads", "sharding")}
     for name in ("ranks", "threads"):
         if given[name] is not None and given[name] < 1:

@@ -59,7 +59,10 @@ def judge(
     if state.ended and not missing:
         return Verdict("done")
     ended = state.ended
-    verdict = _ended(state, reports, missing) if ended else _living(state, ticket, budgets)
+    if ended:
+        verdict = _ended(state, reports, missing, ticket.cluster)
+    else:
+        verdict = _living(state, ticket, budgets)
     if verdict.kind is None:
         return verdict
     limit = getattr(budgets, verdict.kind)
@@ -103,7 +106,9 @@ def _too_dear(ticket: Ticket, budgets: Budgets) -> str:
     return f"It used {ticket.gpu_hours:.2f} GPU-hours; the budget is {budgets.gpu_hours:g}."
 
 
-def _ended(state: JobState, reports: Sequence[Report | None], missing: str) -> Verdict:
+def _ended(
+    state: JobState, reports: Sequence[Report | None], missing: str, cluster: str
+) -> Verdict:
     for rank, report in enumerate(reports):
         if report and final(report):
             return Verdict("give up", f"Rank {rank} failed: {report.message}")
@@ -132,7 +137,8 @@ def _ended(state: JobState, reports: Sequence[Report | None], missing: str) -> V
         return Verdict("again", f"Rank {rank} failed: {report.message}.", "failures")
     if state.state == "COMPLETED":
         return Verdict("again", f"It ended well, but {missing}.", "failures")
-    why = "SLURM does not know it any more" if state.state == "GONE" else "A rank died"
+    gone = "SLURM does not know it any more" if cluster == "slurm" else "Its processes are gone"
+    why = gone if state.state == "GONE" else "A rank died"
     return Verdict("again", f"{why}, and {missing}.", "failures")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,10 @@ LATER = re.compile(
     r"|zero bytes|try again|communication|slow down|controller",
     re.IGNORECASE,
 )
+FORGOTTEN = "Invalid job id"  # the controller's word for a job that it does not know (any more)
+# What sacct says where there is none, or no accounting to ask.
+NO_ACCOUNTING = re.compile(r"no such file|storage is disabled", re.IGNORECASE)
+ACCOUNTING_LOOKS = 20  # that a forgotten job gets: 6 minutes at 30 seconds a look
 # Of the job that the driver runs in, if it does; what finds the cluster stays.
 KEPT = frozenset({"SLURM_CONF", "SLURM_TIME_FORMAT", "SLURM_CLUSTERS"})
 OUTER = ("SLURM_", "SLURMD_", "SRUN_", "SUBMITIT_")
@@ -35,6 +40,7 @@ class Slurm:
 
     def __init__(self, cluster: ClusterConfig, folder: Path) -> None:
         self.cluster, self.folder = cluster, folder
+        self._unanswered: Counter[str] = Counter()
 
     def submit(self, step: Step, request: Request, name: str) -> str:
         """Submits one job of `request.ranks` ranks; returns its id.
@@ -67,9 +73,13 @@ class Slurm:
         shown = ask("scontrol", "--details", "--oneliner", "show", "job", job)
         if shown.returncode == 0:
             return from_scontrol(shown.stdout)
-        forgotten = "Invalid job id" in shown.stderr
+        forgotten = FORGOTTEN in shown.stderr
         options = ["--duplicates", "--allocations", "--parsable2", "--noheader"]
         told = ask("sacct", *options, f"--format={SACCT_FIELDS}", f"--jobs={job}")
+        if forgotten and told.returncode and not NO_ACCOUNTING.search(told.stderr):
+            # It may answer at the next look; one that never does must not be waited for for ever.
+            self._unanswered[job] += 1
+            return SILENT if self._unanswered[job] < ACCOUNTING_LOOKS else GONE
         found = from_sacct(told.stdout) if told.returncode == 0 else GONE
         if found.state == "GONE" or (forgotten and not found.ended):
             return GONE if forgotten else SILENT
@@ -93,7 +103,8 @@ class Slurm:
 
     def cancel(self, job: str) -> bool:
         """Cancels a job; one that has ended stays as it is. False: SLURM did not answer."""
-        if ask("scancel", job).returncode == 0:
+        told = ask("scancel", job)
+        if told.returncode == 0 or FORGOTTEN in told.stderr:
             return True
         state = self.state(job)
         return state.ended or state.state == "GONE"

@@ -218,8 +218,9 @@ class Supervisor:
                 self._leave(self.clock.pending)
             state, now = self.scheduler.state(self.job), self.clock.now()
             silent_since = (silent_since or now) if state.state == "SILENT" else None
-            waits_since = (waits_since or now) if state.waits else None
             if silent_since is None:
+                # Silence tells nothing of the queue: what was waited before it counts on.
+                waits_since = (waits_since or now) if state.waits else None
                 held = self._tell_hold(state, held)
                 self._note(state, self.job)
                 verdict = self._judge(state)
@@ -284,7 +285,7 @@ class Supervisor:
         self, state: JobState, now: float, waits_since: float | None, silent_since: float | None
     ) -> None:
         hours = self.budgets.pending_hours
-        if waits_since is not None and now - waits_since > 3600 * hours:
+        if state.waits and waits_since is not None and now - waits_since > 3600 * hours:
             self._cancel_or_stop(self.job)
             self._close("failed")
             why = f"It waited {hours:g} hours in the queue (`pending_hours`): cancelled."
