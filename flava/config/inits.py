@@ -76,12 +76,16 @@ class MlmInitConfig(LoopConfig):
 
 
 class BeitOptim(OptimConfig):
-    """BEiT-B on ImageNet-1k (unilm `beit/README.md`)."""
+    """BEiT-B on ImageNet-1k (unilm `beit/README.md`, and the defaults of its script).
+
+    beta2 is that of BEiT's Appendix; the script's default, which its published command does not
+    change, is 0.98.
+    """
 
     learning_rate: PositiveFloat = Field(1.5e-3, description="peak (BEiT)")
     weight_decay: NonNegativeFloat = Field(0.05, description="BEiT")
-    decay_all: bool = Field(False, description="BEiT: none on biases, norms, tokens, positions")
-    warmup_updates: NonNegativeInt = Field(6255, description="10 epochs of 625.5 updates (BEiT)")
+    decay_all: bool = Field(False, description="BEiT: none on biases, norms, [CLS], positions")
+    warmup_updates: NonNegativeInt = Field(6250, description="10 epochs of 625 updates (BEiT)")
     final_learning_rate_fraction: Fraction = Field(
         1e-5 / 1.5e-3, description="BEiT: min_lr 1e-5 (`run_beit_pretraining.py`)"
     )
@@ -95,7 +99,9 @@ class BeitInitConfig(LoopConfig):
     `--disable_rel_pos_bias --abs_pos_emb --layer_scale_init_value 0`).
     """
 
-    updates: PositiveInt = Field(500_400, description="800 epochs of 625.5 updates (BEiT)")
+    updates: PositiveInt = Field(
+        500_000, description="800 epochs of 625 updates, 1,281,167 // 2048 (BEiT)"
+    )
     batch_size: PositiveInt = Field(2048, description="images an update (BEiT)")
     drop_path: Fraction = Field(0.1, description="stochastic depth at the last block (BEiT)")
     augment: Literal["fixed", "random"] = Field(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flava.config import CodebookConfig, Kind, MaskingConfig
-from flava.cost.flops import Flops, add
+from flava.cost.flops import Flops, add, linear
 from flava.cost.models import (
     Parts,
     Sample,
@@ -134,7 +134,9 @@ def encoder_sample(job: MlmJob | BeitJob | DinoJob, codebook: CodebookConfig) ->
         return flava_sample(job.flava, ["mlm"], Sample(tokens, masked_tokens=masked))
     if isinstance(job, DinoJob):
         return dino_sample(job.flava, job.recipe)
-    parts = flava_sample(job.flava, ["mim"], Sample(masked_patches=job.masking.image_patches))
+    patches = job.masking.image_patches
+    parts = flava_sample(job.flava, ["mim"], Sample(masked_patches=patches))
+    parts["MIM head"] = linear(patches, job.flava.hidden_size, job.flava.codebook_size)  # BEiT's
     if job.recipe.augment == "random":
         parts["image tokenizer"] = token_flops(codebook, job.flava.grid)
     return parts

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -10,11 +14,12 @@ from flava.data.batch import Batch
 from flava.models.backbone import field
 from flava.models.encoders import ImageEncoder, TextEncoder
 from flava.models.heads import MaskedPredictionHead
+from flava.models.transformer import Block
 from flava.objectives.masked import IGNORE
 
 
 def predict_patches(
-    encoder: ImageEncoder, head: MaskedPredictionHead, batch: Batch
+    encoder: ImageEncoder, head: Callable[[Tensor], Tensor], batch: Batch
 ) -> tuple[Tensor, Tensor]:
     """Logits logits_NV over codebook entries at the N masked patches, and their tokens_N."""
     mask_BP = field(batch, "patch_mask_BP")
@@ -36,19 +41,32 @@ def predict_tokens(
 
 
 class MaskedImageModel(nn.Module):
-    """FLAVA's image encoder with an MIM head (BEiT); parameter names are those in `Flava`."""
+    """FLAVA's image encoder under BEiT's head, a Linear (unilm `beit/modeling_pretrain.py`)."""
 
     def __init__(self, config: FlavaConfig) -> None:
         super().__init__()
         self.image_encoder = ImageEncoder(config)
-        self.mim_head = MaskedPredictionHead(
-            config.hidden_size, config.codebook_size, config.head_layer_norm_eps
-        )
-        self.apply(lambda module: initialise(module, config.initializer_range))
+        self.lm_head = nn.Linear(config.hidden_size, config.codebook_size)
+        self._initialise(config.initializer_range)
+
+    @torch.no_grad()
+    def _initialise(self, std: float) -> None:
+        """As BEiT: cut at one std; what ends block l's branches is divided by sqrt(2 l)."""
+        embedding = self.image_encoder.embedding
+        linears = [module for module in self.modules() if isinstance(module, nn.Linear)]
+        tables = [embedding.cls_token, embedding.position_embeddings, self.image_encoder.mask_token]
+        for table in (*tables, *(linear.weight for linear in linears)):
+            nn.init.trunc_normal_(table, std=std, a=-std, b=std)
+        for linear in linears:
+            nn.init.zeros_(linear.bias)
+        for number, block in enumerate(self.image_encoder.transformer.blocks, 1):
+            assert isinstance(block, Block)
+            for linear in (block.out, block.fc2):
+                linear.weight /= math.sqrt(2 * number)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `predict_patches`."""
-        return predict_patches(self.image_encoder, self.mim_head, batch)
+        return predict_patches(self.image_encoder, self.lm_head, batch)
 
 
 class MaskedTextModel(nn.Module):

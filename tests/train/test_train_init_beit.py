@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from flava.errors import CheckpointError, DataError
 from flava.io import write_json
 from flava.jobs import BeitJob, load_job
 from flava.models.encoder_files import load_encoder_state
+from flava.models.unimodal import MaskedImageModel
 from flava.records import load_record
 from flava.train.distributed import Ranks
 from flava.train.encoder_recipe import Predictions
 from flava.train.init_beit import BeitRecipe, pretrain_image
+from flava.train.optim import make_optimizer
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 
@@ -52,15 +55,50 @@ def test_it_leaves_an_encoder_a_log_and_a_record(
     assert state["mask_token"].abs().sum() > 0  # trained, and handed on to FLAVA's MIM
 
 
+def test_the_model_is_drawn_as_beits_code_draws_it(beit_tree: Tree) -> None:
+    """unilm `beit/modeling_pretrain.py`: a normal cut at one std of 0.02, `fix_init_weight`."""
+    beit_tree["flava"] |= {"hidden_size": 64, "num_attention_heads": 4, "image_layers": 3}
+    torch.manual_seed(0)
+    model = MaskedImageModel(load_job(BeitJob, write(beit_tree)).flava).requires_grad_(False)
+    encoder = model.image_encoder
+    embedding, cut = encoder.embedding, 0.02 * 0.5396  # std of a normal that is cut at one std
+    drawn = {"positions": embedding.position_embeddings, "patches": embedding.projection.weight}
+    for name, table in (drawn | {"head": model.lm_head.weight}).items():
+        assert float(table.std()) == pytest.approx(cut, rel=0.1), name
+    for table in (*drawn.values(), embedding.cls_token, encoder.mask_token, model.lm_head.weight):
+        assert 0.01 < table.abs().max() <= 0.02
+    assert [name for name, _ in model.lm_head.named_parameters()] == ["weight", "bias"]
+    for number, block in enumerate(encoder.transformer.blocks, 1):
+        for linear, divisor in (
+            (block.qkv, 1.0),
+            (block.fc1, 1.0),
+            (block.out, (2 * number) ** 0.5),
+            (block.fc2, (2 * number) ** 0.5),
+        ):
+            assert float(linear.weight.std()) == pytest.approx(cut / divisor, rel=0.1)
+            assert not linear.bias.any()
+
+
+def test_what_does_not_decay(beit_tree: Tree) -> None:
+    recipe = BeitRecipe(load_job(BeitJob, write(beit_tree)), ALONE)
+    groups = make_optimizer(recipe.model, recipe.settings.optim).param_groups
+    decays = {id(p): group["weight_decay"] > 0 for group in groups for p in group["params"]}
+    for name, parameter in recipe.model.named_parameters():
+        single = name.endswith((".bias", "cls_token", "position_embeddings", "mask_token"))
+        assert decays[id(parameter)] != (single or "norm" in name), name
+
+
 def test_random_views_change_with_the_update_and_their_tokens_belong_to_them(
     beit_tree: Tree,
 ) -> None:
     recipe = BeitRecipe(load_job(BeitJob, write(beit_tree)), ALONE)
-    first, again, other = recipe.batch(3, 0), recipe.batch(3, 0), recipe.batch(8, 0)
+    rows = recipe.share.rows(recipe.order, 3, 3, 0)
+    first, again = recipe.batches.batch(rows), recipe.batches.batch(rows)
+    other = recipe.batches.batch(dataclasses.replace(rows, update=8))
     assert first.pixels_BCHW is not None and other.pixels_BCHW is not None
     assert again.pixels_BCHW is not None and first.image_tokens_BP is not None
     assert torch.equal(first.pixels_BCHW, again.pixels_BCHW)
-    assert first.keys != other.keys or not torch.equal(first.pixels_BCHW, other.pixels_BCHW)
+    assert first.keys == other.keys and not torch.equal(first.pixels_BCHW, other.pixels_BCHW)
     # 16 pixels a side for the encoder and for the dVAE alike: the same view but for the resampling
     views = recipe.batches
     mean = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)

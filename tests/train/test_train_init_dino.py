@@ -33,6 +33,7 @@ from flava.train.init_dino import (
     teacher_momentum,
     teacher_temperature,
 )
+from flava.train.optim import make_optimizer
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 FUNCTION = "flava.train.init_dino:pretrain_image"
@@ -231,6 +232,11 @@ def test_only_the_student_skips_branches_and_biases_do_not_decay(dino_tree: Tree
     assert student == [0, 0.2] and teacher == [0, 0] and not recipe.teacher.training
     for ours, theirs in zip(recipe.model.parameters(), recipe.teacher.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+    groups = make_optimizer(recipe.model, recipe.settings.optim).param_groups
+    decays = {id(p): group["weight_decay"] > 0 for group in groups for p in group["params"]}
+    for name, parameter in recipe.model.named_parameters():
+        single = name.endswith((".bias", "cls_token", "position_embeddings", "mask_token"))
+        assert decays[id(parameter)] != (single or "norm" in name), name
 
 
 @pytest.mark.parametrize(
