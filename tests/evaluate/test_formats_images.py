@@ -27,6 +27,8 @@ def load(name, family, adapter, path, **changes):
 
 # --- Images
 
+TWO = {"train/a/1.png": b"x", "test/a/2.png": b"x"}
+
 
 def test_folder_and_zip_read_alike(tmp_path):
     source = colour_folder(tmp_path / "a.zip", 6, 4)
@@ -58,7 +60,17 @@ def test_limits_take_the_same_random_subset_of_all_classes(tmp_path):
         ({"train/a/1.png": b"x"}, "no split 'test' or 'val'"),
         ({"test/a/1.png": b"x"}, "no split 'train'"),
         ({"train/a/1.png": b"x", "test/b/1.png": b"x"}, "class 'b' of split 'test' never occurs"),
-        ({"train/1.png": b"x"}, "is not at <split>/<class>/<file>"),
+        ({"train/1.png": b"x"}, "is not at <split>/<class>/<file>. Bring the pictures"),
+        (TWO | {"train/a/sub/3.png": b"x"}, "'train/a/sub/3.png' is in 'a', which is no split"),
+        (TWO | {"hidden/a/3.png": b"x"}, "is in 'hidden', which is no split .train, training,"),
+        (TWO | {"training/a/3.png": b"x"}, "has split 'train' twice: train, training"),
+        (TWO | {f"{v}/a/3.png": b"x" for v in ("val", "valid")}, "split 'val' twice: val, valid"),
+        (TWO | {"more/test/a/3.png": b"x"}, "split 'test' twice: more/test, test"),
+        (TWO | {"train/b/3.png": b"x"}, "split 'test' has no picture of class 'b', which training"),
+        (
+            TWO | {f"{split}/b/3.png": b"x" for split in ("train", "test")} | {"val/b/3.png": b"x"},
+            "split 'val' has no picture of class 'a', which training",
+        ),
         ({"readme.txt": b"x"}, "holds no picture files"),
     ],
 )
