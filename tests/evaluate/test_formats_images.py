@@ -82,7 +82,8 @@ def test_bad_image_folders(tmp_path, members, message):
 def test_undecodable_image_is_named(tmp_path):
     path = write_zip(tmp_path / "a.zip", {"train/a/1.png": noise_png(0), "test/a/2.png": b"no png"})
     task = load("dtd", "linear_probe", "image_folder", path)
-    with pytest.raises(DataError, match=r"a.zip: image 'test/a/2.png': cannot decode"):
+    wanted = r"a.zip: image 'test/a/2.png': cannot decode .*\. Get that file anew\."
+    with pytest.raises(DataError, match=wanted):
         task.tests["test"].images.pixels(np.array([0]), 8)
     truncated = noise_png(0)[:200]
     path = write_zip(tmp_path / "b.zip", {"train/a/1.png": truncated, "test/a/2.png": truncated})
@@ -93,7 +94,7 @@ def test_undecodable_image_is_named(tmp_path):
 
 def test_bad_archives(tmp_path):
     path = write(tmp_path / "a.zip", "not a zip")
-    with pytest.raises(DataError, match="neither a folder nor a readable zip"):
+    with pytest.raises(DataError, match="neither a readable folder nor a readable zip"):
         load("dtd", "linear_probe", "image_folder", path)
 
 
@@ -151,8 +152,12 @@ def test_good_and_missing_mnist(tmp_path):
     whole = gzip.compress(np.random.default_rng(0).bytes(9999))
     for damaged in (b"junk", whole[:999], whole[:500] + b"\xff" * 99 + whole[599:]):
         (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(damaged)
-        with pytest.raises(DataError, match="not a valid gzip"):
+        with pytest.raises(DataError, match=r"ubyte\.gz is not a valid gzip .*Download MNIST"):
             load("mnist", "linear_probe", "mnist_idx", tmp_path)
+    (tmp_path / "train-images-idx3-ubyte.gz").unlink()
+    (tmp_path / "train-images-idx3-ubyte").mkdir()
+    with pytest.raises(DataError, match=r"idx3-ubyte cannot be read .*\. Download MNIST's four"):
+        load("mnist", "linear_probe", "mnist_idx", tmp_path)
 
 
 # --- Captions
