@@ -248,7 +248,7 @@ def test_a_missing_class_folder_shifts_no_label(written):
     (path / "GTSRB/Training/00003").rmdir()
     with pytest.raises(
         DataError,
-        match="ClassId 4 in folder '00004', whose place is 3 .from 0",
+        match=r"ClassId 4 in folder '00004', whose place is 3 .from 0",
     ):
         load(name, path)
 
