@@ -2,8 +2,8 @@
 
     python -m flava.data.hash_corpus --config results/<study>/configs/hash_pairs.json
 
-Writes `hashes` and `states` (uint64 and uint8, one an image) and `texts` (sorted uint64) to one
-npz file.
+Writes `hashes` and `states` (uint64 and uint8, one an image), `texts` (sorted uint64) and
+`manifest` (SHA-256 of the corpus's manifest) to one npz file.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from tqdm import tqdm
 
 from flava.data.corpus import TokenArray
 from flava.data.image_hash import SIDE, Hashes, hash_images
-from flava.data.shards import ShardReader
+from flava.data.shards import ShardReader, read_manifest
 from flava.data.text_hash import TextHash
 from flava.data.tokenizer import load_tokenizer
 from flava.data.transforms import Pixels, decode_image, resize_square
 from flava.errors import DataError, run_cli
-from flava.io import atomic_path
+from flava.io import atomic_path, sha256_file
 from flava.jobs import HashJob, load_job
 
 GOOD, FLAT, UNREADABLE = 0, 1, 2
@@ -42,6 +42,28 @@ class CorpusHashes:
     hashes: Hashes
     states: NDArray[np.uint8]
     texts: Hashes
+    manifest: str
+
+    @classmethod
+    def of(cls, job: HashJob) -> CorpusHashes:
+        """Reads what that job left, for the corpus and tokenizer that are there now.
+
+        Raises:
+            DataError: it is missing or damaged, or of another corpus, or the corpus was prepared
+                with another tokenizer.
+        """
+        found, directory = cls.load(job.output), Path(job.corpus)
+        manifest = read_manifest(directory)
+        if found.manifest != sha256_file(directory / "manifest.json"):
+            raise DataError(f"{job.output} is not of {job.corpus}. Hash that corpus again.")
+        if job.tokenizer is not None and job.tokenizer_path is not None:
+            used = manifest["tokenizers"].get(job.tokenizer)
+            if used != sha256_file(job.tokenizer_path):
+                raise DataError(
+                    f"{job.tokenizer_path} is not the tokenizer that {job.corpus} was prepared "
+                    "with. Prepare that corpus again."
+                )
+        return found
 
     @classmethod
     def load(cls, path: Path | str) -> CorpusHashes:
@@ -52,7 +74,7 @@ class CorpusHashes:
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                return cls(file["hashes"], file["states"], file["texts"])
+                return cls(file["hashes"], file["states"], file["texts"], str(file["manifest"]))
         except FileNotFoundError:
             raise DataError(f"{path} is missing. Run the step that hashes that corpus.") from None
         except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
@@ -73,7 +95,7 @@ def hash_corpus(job: HashJob, threads: int = 1) -> CorpusHashes:
     if job.tokenizer is not None and job.tokenizer_path is not None:
         tokenizer = load_tokenizer(job.tokenizer_path)
         texts = TextHash(tokenizer).corpus(TokenArray(directory, job.tokenizer))
-    return CorpusHashes(hashes, states, texts)
+    return CorpusHashes(hashes, states, texts, sha256_file(directory / "manifest.json"))
 
 
 def _images(directory: Path, threads: int) -> tuple[Hashes, NDArray[np.uint8]]:
@@ -127,7 +149,13 @@ def main() -> None:
     job = load_job(HashJob, arguments.config)
     found = hash_corpus(job, arguments.threads)
     with atomic_path(job.output) as path, path.open("wb") as file:
-        np.savez(file, hashes=found.hashes, states=found.states, texts=found.texts)
+        np.savez(
+            file,
+            hashes=found.hashes,
+            states=found.states,
+            texts=found.texts,
+            manifest=found.manifest,
+        )
     flat, bad = (int((found.states == state).sum()) for state in (FLAT, UNREADABLE))
     print(f"{len(found.hashes)} images ({flat} flat, {bad} unreadable), {len(found.texts)} texts")
 

@@ -36,11 +36,11 @@ def open_members(path: Path) -> Members:
     """The files of a folder, zip or plain tar; the kind of an archive is told by its content.
 
     Raises:
-        DataError: the path is missing, is none of these, or is a compressed tar.
+        DataError: the path is missing, unreadable or none of these, or is a compressed tar.
     """
-    if path.is_dir():
-        return _Folder(path)
     try:
+        if path.is_dir():
+            return _Folder(path)
         with open(path, "rb") as file:
             start = file.read(8)
         if start.startswith(COMPRESSED):
@@ -55,7 +55,8 @@ def open_members(path: Path) -> Members:
         ) from None
     except (*UNREADABLE, tarfile.TarError) as error:
         raise DataError(
-            f"{path} is neither a folder nor a readable zip archive or tar archive ({error})."
+            f"{path} is neither a readable folder nor a readable zip archive or tar archive "
+            f"({error}). Check its permissions, or get it anew."
         ) from None
 
 

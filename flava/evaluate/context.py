@@ -39,4 +39,9 @@ class Context:
     @property
     def what(self) -> str:
         """The task in error messages."""
-        return f"task '{self.name}'"
+        return task_called(self.name)
+
+
+def task_called(name: str) -> str:
+    """A task in error messages."""
+    return f"task '{name}'"

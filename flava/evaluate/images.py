@@ -14,7 +14,7 @@ from flava.config import TaskData
 from flava.data.archive import UNREADABLE
 from flava.data.paths import expand
 from flava.data.transforms import decode_image, resize_square
-from flava.errors import DataError, FlavaError
+from flava.errors import DataError
 from flava.evaluate.archives import Members, open_members
 from flava.evaluate.taskdata import IntArray, PixelArray
 from flava.io import sha256_parts
@@ -97,15 +97,18 @@ class EncodedImages:
         """uint8 RGB (B, size, size, 3).
 
         Raises:
-            DataError: an image cannot be decoded; names it and its archive.
+            DataError: an image cannot be read or decoded; names it and its archive.
         """
         out_BHWC = np.empty((len(indices), size, size, 3), np.uint8)
         for row, index in enumerate(indices):
             name = self.names[index]
+            content = self.source.read(name)
             try:
-                image = decode_image(self.source.read(name))
-            except FlavaError as error:
-                raise DataError(f"{self.source.path}: image '{name}': {error}") from None
+                image = decode_image(content)
+            except DataError as error:
+                raise DataError(
+                    f"{self.source.path}: image '{name}': {error}. Get that file anew."
+                ) from None
             out_BHWC[row] = np.asarray(resize_square(image, size))
         return out_BHWC
 
@@ -186,7 +189,7 @@ def checked_read(members: Members, name: str, where: Path) -> bytes:
             raise DataError(f"{where}: '{name}' has {size} bytes, too many for a picture.")
         return members.read(name)
     except UNREADABLE as error:
-        raise DataError(f"{where}: '{name}' cannot be read ({error}).") from None
+        raise DataError(f"{where}: '{name}' cannot be read ({error}). Get it anew.") from None
 
 
 def _is_picture(name: str) -> bool:

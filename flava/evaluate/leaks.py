@@ -28,13 +28,13 @@ def find_leaks(job: LeaksJob) -> Leaks:
     """Every task in every corpus that has images or texts.
 
     Raises:
-        DataError: a task's data or a corpus is missing or damaged; names the task.
+        DataError: a task's data or a corpus is missing or damaged, or its hashes are another's.
     """
     tasks = [_load(name, job) for name in sorted(job.tasks)]
     images: list[ImageLeaks] = []
     texts: list[TextLeaks] = []
     for name, corpus in sorted(job.corpora.items()):
-        hashed = CorpusHashes.load(corpus.output)
+        hashed = CorpusHashes.of(corpus)
         if corpus.images:
             images += image_leaks(name, corpus, hashed, tasks, job.settings)
         if corpus.tokenizer_path is not None:

@@ -23,7 +23,7 @@ from flava.config import Strict, TaskConfig
 from flava.data.tokenizer import Tokenizer, load_tokenizer
 from flava.errors import CheckpointError, ConfigError, FlavaError, TrainingError, run_cli
 from flava.evaluate import finetuned_tasks, retrieval, vision, zero_shot
-from flava.evaluate.context import Context
+from flava.evaluate.context import Context, task_called
 from flava.evaluate.datasets import load_task
 from flava.evaluate.digest import task_use
 from flava.evaluate.feature_cache import NO_CACHE, FeatureCache
@@ -154,11 +154,14 @@ def headed(job: EvaluateJob, name: str) -> Iterator[None]:
         TrainingError: the GPU is full.
     """
     spec = job.tasks[name]
-    heading = f"{job.column}-s{job.seed}, task '{name}' ({spec.task.title})"
+    task = task_called(name)
+    heading = f"{job.column}-s{job.seed}, {task} ({spec.task.title})"
     try:
         yield
     except FlavaError as error:
-        raise type(error)(f"{heading}: {error}") from error
+        # A protocol's own message begins with its task, which the heading names.
+        message = str(error).removeprefix(task).lstrip(",: ")
+        raise type(error)(f"{heading}: {message}") from error
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             f"{heading}: the GPU is full. {_for_more_room(name, spec)} {str(error).splitlines()[0]}"

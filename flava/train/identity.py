@@ -65,8 +65,16 @@ def selection_hashes(selection: str | None) -> dict[str, Any]:
     Raises:
         DataError: the record is missing or malformed.
     """
-    records = selection_records(selection)
-    return {str(path): load_record(path).extra["arrays_sha256"] for path in records}
+    return {str(path): _arrays(path) for path in selection_records(selection)}
+
+
+def _arrays(path: Path) -> Any:
+    try:
+        return load_record(path).extra["arrays_sha256"]
+    except KeyError:
+        raise DataError(
+            f"{path} has no hashes of the selection set's arrays. Make the selection set anew."
+        ) from None
 
 
 def _hash(path: Path) -> str:

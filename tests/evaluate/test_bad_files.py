@@ -12,7 +12,7 @@ from flava.data.archive import Archive
 from flava.errors import DataError
 from flava.evaluate.datasets import load_task
 from flava.evaluate.formats.text_files import read_json
-from flava.evaluate.images import ImageSource
+from flava.evaluate.images import EncodedImages, ImageSource
 from tests.evaluate.fakes import data_config, noise_png, task_config, write, write_zip
 
 
@@ -77,6 +77,19 @@ def test_a_zip_of_a_later_version(tmp_path):
     path.write_bytes(raw)
     with pytest.raises(DataError, match=r"images\.zip is neither .* readable zip archive .*6\.4"):
         ImageSource(path)
+
+
+def test_a_folder_that_cannot_be_walked(tmp_path):
+    (tmp_path / "1.png").symlink_to("1.png")
+    with pytest.raises(DataError, match=r"neither a readable folder .*Too many levels.* get it an"):
+        ImageSource(tmp_path)
+
+
+def test_a_member_that_cannot_be_read_is_named_once(tmp_path):
+    path = write_zip(tmp_path / "a.zip", dict.fromkeys(("train/a/1.png", "test/a/2.png"), b"x"))
+    images = EncodedImages(ImageSource(path), ["no.png"])
+    with pytest.raises(DataError, match=r"^\S+a\.zip: 'no\.png' cannot be read .*Get it anew\.$"):
+        images.pixels(np.array([0]), 8)
 
 
 def test_an_encrypted_member_of_a_zip(tmp_path):

@@ -287,6 +287,9 @@ def test_glue_only_newline_ends_a_line(tmp_path):
         ("sst2", "sentence\tlabel\n", "train.tsv has no examples"),
         ("sst2", "text\tlabel\nfine\t1\n", "line 1: column 'sentence' is missing"),
         ("sst2", "", "line 1: column 'sentence' is missing"),
+        ("sst2", "sentence\tlabel\nfine\t1\n \t0\n", "line 3: 'sentence' is empty. Download the"),
+        ("cola", "gj04\t1\t\t\n", "train.tsv, line 1: 'sentence' is empty"),
+        ("stsb", "sentence1\tsentence2\tscore\na\t\t5\n", "line 2: 'sentence2' is empty"),
         ("cola", "gj04\t1\t\n", "line 1: 3 columns, expected 4"),
         ("stsb", "sentence1\tsentence2\tscore\na\tb\t5.5\n", "line 2: score 5.5 is out of range"),
         ("stsb", "sentence1\tsentence2\tscore\na\tb\tnan\n", "line 2: score nan is out of range"),
@@ -324,6 +327,13 @@ def test_official_qqp_s_few_broken_lines_are_skipped_and_counted(tmp_path):
     few = "\n".join([*text.split("\n")[:9], "7\tbroken"])
     with pytest.raises(DataError, match=r"train.tsv, line 10: 2 columns, expected 6"):
         load("qqp", "glue", "glue_tsv", glue(tmp_path, few, text))
+
+
+def test_official_qqp_s_empty_questions_are_kept(tmp_path):
+    header = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
+    text = f"{header}\n310137\t1\t2\tHow can I develop an app?\t\t0\n"
+    task = load("qqp", "glue", "glue_tsv", glue(tmp_path, text, text))
+    assert task.train.texts == [("How can I develop an app?", "")]
 
 
 def test_official_mnli_headers_of_12_and_16_columns(tmp_path):

@@ -27,6 +27,8 @@ def load(name, family, adapter, path, **changes):
 
 # --- Images
 
+TWO = {"train/a/1.png": b"x", "test/a/2.png": b"x"}
+
 
 def test_folder_and_zip_read_alike(tmp_path):
     source = colour_folder(tmp_path / "a.zip", 6, 4)
@@ -58,7 +60,17 @@ def test_limits_take_the_same_random_subset_of_all_classes(tmp_path):
         ({"train/a/1.png": b"x"}, "no split 'test' or 'val'"),
         ({"test/a/1.png": b"x"}, "no split 'train'"),
         ({"train/a/1.png": b"x", "test/b/1.png": b"x"}, "class 'b' of split 'test' never occurs"),
-        ({"train/1.png": b"x"}, "is not at <split>/<class>/<file>"),
+        ({"train/1.png": b"x"}, "is not at <split>/<class>/<file>. Bring the pictures"),
+        (TWO | {"train/a/sub/3.png": b"x"}, "'train/a/sub/3.png' is in 'a', which is no split"),
+        (TWO | {"hidden/a/3.png": b"x"}, "is in 'hidden', which is no split .train, training,"),
+        (TWO | {"training/a/3.png": b"x"}, "has split 'train' twice: train, training"),
+        (TWO | {f"{v}/a/3.png": b"x" for v in ("val", "valid")}, "split 'val' twice: val, valid"),
+        (TWO | {"more/test/a/3.png": b"x"}, "split 'test' twice: more/test, test"),
+        (TWO | {"train/b/3.png": b"x"}, "split 'test' has no picture of class 'b', which training"),
+        (
+            TWO | {f"{split}/b/3.png": b"x" for split in ("train", "test")} | {"val/b/3.png": b"x"},
+            "split 'val' has no picture of class 'a', which training",
+        ),
         ({"readme.txt": b"x"}, "holds no picture files"),
     ],
 )
@@ -70,7 +82,8 @@ def test_bad_image_folders(tmp_path, members, message):
 def test_undecodable_image_is_named(tmp_path):
     path = write_zip(tmp_path / "a.zip", {"train/a/1.png": noise_png(0), "test/a/2.png": b"no png"})
     task = load("dtd", "linear_probe", "image_folder", path)
-    with pytest.raises(DataError, match=r"a.zip: image 'test/a/2.png': cannot decode"):
+    wanted = r"a.zip: image 'test/a/2.png': cannot decode .*\. Get that file anew\."
+    with pytest.raises(DataError, match=wanted):
         task.tests["test"].images.pixels(np.array([0]), 8)
     truncated = noise_png(0)[:200]
     path = write_zip(tmp_path / "b.zip", {"train/a/1.png": truncated, "test/a/2.png": truncated})
@@ -81,7 +94,7 @@ def test_undecodable_image_is_named(tmp_path):
 
 def test_bad_archives(tmp_path):
     path = write(tmp_path / "a.zip", "not a zip")
-    with pytest.raises(DataError, match="neither a folder nor a readable zip"):
+    with pytest.raises(DataError, match="neither a readable folder nor a readable zip"):
         load("dtd", "linear_probe", "image_folder", path)
 
 
@@ -139,8 +152,12 @@ def test_good_and_missing_mnist(tmp_path):
     whole = gzip.compress(np.random.default_rng(0).bytes(9999))
     for damaged in (b"junk", whole[:999], whole[:500] + b"\xff" * 99 + whole[599:]):
         (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(damaged)
-        with pytest.raises(DataError, match="not a valid gzip"):
+        with pytest.raises(DataError, match=r"ubyte\.gz is not a valid gzip .*Download MNIST"):
             load("mnist", "linear_probe", "mnist_idx", tmp_path)
+    (tmp_path / "train-images-idx3-ubyte.gz").unlink()
+    (tmp_path / "train-images-idx3-ubyte").mkdir()
+    with pytest.raises(DataError, match=r"idx3-ubyte cannot be read .*\. Download MNIST's four"):
+        load("mnist", "linear_probe", "mnist_idx", tmp_path)
 
 
 # --- Captions

@@ -274,7 +274,7 @@ WEB_BAD = {
     "label out of range": (lambda r: write(r / "classnames.txt", "cat\n"),
         r"train: label 1 of example \d is out of range; the task has 1 classes"),
     "tar cut off": (lambda r: (r / "test/0.tar").write_bytes((r / "test/0.tar").read_bytes()[:700]),
-        r"0.tar is neither a folder nor a readable zip archive or tar archive"),
+        r"0.tar is neither a readable folder nor a readable zip archive or tar archive"),
 }  # fmt: skip
 
 

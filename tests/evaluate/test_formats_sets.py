@@ -247,7 +247,8 @@ def test_a_missing_class_folder_shifts_no_label(written):
     (path / "GTSRB/Training/00003/GT-00003.csv").unlink()
     (path / "GTSRB/Training/00003").rmdir()
     with pytest.raises(
-        DataError, match="ClassId 4 in folder '00004', the 3th of the class folders"
+        DataError,
+        match=r"ClassId 4 in folder '00004', whose place is 3 .from 0",
     ):
         load(name, path)
 

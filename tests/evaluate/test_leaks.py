@@ -198,6 +198,13 @@ def test_errors_name_the_task_and_the_step(job, done, world, tmp_path):
     other = lost.model_copy(update={"output": job.corpora["texts"].output})
     with pytest.raises(DataError, match=r"is not of .*pairs. Hash that corpus again"):
         leaks.run(job.model_copy(update={"corpora": {"pairs": other}}))
+    texts = job.corpora["texts"]
+    other = texts.model_copy(update={"output": job.corpora["pairs"].output})
+    with pytest.raises(DataError, match=r"is not of .*texts. Hash that corpus again"):
+        leaks.run(job.model_copy(update={"corpora": {"texts": other}}))
+    other = texts.model_copy(update={"tokenizer_path": job.corpora["pairs"].tokenizer_path})
+    with pytest.raises(DataError, match=r"bpe.json is not the tokenizer that .*texts was prepared"):
+        leaks.run(job.model_copy(update={"corpora": {"texts": other}}))
     value = json.loads((world / "leaks.json").read_text())
     (tmp_path / "leaks.json").write_text(json.dumps(value | {"texts": [{"corpus": 1}]}))
     with pytest.raises(DataError, match=r"leaks.json: texts.0.corpus"):

@@ -84,11 +84,11 @@ def render(glue, output, *more):
 
 def test_the_command_writes_what_image_folder_reads(glue, tmp_path):
     output = tmp_path / "rendered-sst2.zip"
-    done = render(glue, output, "--train", "15")
+    done = render(glue, output, "--train", "18")
     assert done.returncode == 0, done.stderr
-    assert "'train': 12, 'valid': 3, 'test': 10" in done.stdout
+    assert "'train': 14, 'valid': 4, 'test': 10" in done.stdout
     written, drawn = load("image_folder", output), load("rendered_sst2", glue)
-    assert written.counts == {"train": 12, "validation": 3, "test": 10}
+    assert written.counts == {"train": 14, "validation": 4, "test": 10}
     assert written.classes == drawn.classes
     rows = np.argsort(drawn.tests["test"].targets, kind="stable")
     pixels = written.tests["test"].images.pixels(np.arange(10), 64)

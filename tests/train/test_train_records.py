@@ -16,6 +16,7 @@ from flava.checkout import Code
 from flava.errors import DataError
 from flava.io import sha256_file, sha256_json, write_json
 from flava.records import Earlier, load_record, make_record
+from flava.train.identity import selection_hashes
 
 
 @pytest.fixture
@@ -179,3 +180,9 @@ def test_command_is_the_process_s_own(tmp_path: Path) -> None:
     assert own is not None and own.startswith("python -c ") and own.endswith("--config 'a b.json'")
     assert command(SUBMITIT_EXECUTOR="local") is None
     assert command(SUBMITIT_EXECUTOR="local", FLAVA_COMMAND="launch it") == "launch it"
+
+
+def test_a_selection_set_without_hashes_is_refused(tmp_path: Path) -> None:
+    write_json(tmp_path / "record.json", make_record("selection", {}, time.time()))
+    with pytest.raises(DataError, match=r"record\.json has no hashes of .*Make the selection set"):
+        selection_hashes(str(tmp_path))

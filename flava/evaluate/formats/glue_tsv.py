@@ -22,7 +22,9 @@ class Layout:
     """Columns of a task's files; official dev files are the scored splits (the paper's choice).
 
     `header` is given where the file has none. `skip_fraction` is the share of broken lines that
-    is tolerated: official QQP has some, the other tasks have none.
+    is tolerated: official QQP has some, the other tasks have none. `empty`: texts may be so.
+    Two questions of official QQP's train are; whether any text of MNLI or QNLI is, is not known
+    here.
     """
 
     texts: tuple[str, ...]
@@ -31,6 +33,7 @@ class Layout:
     dev: tuple[str, ...] = ("dev",)
     header: tuple[str, ...] | None = None
     skip_fraction: float = 0.0
+    empty: bool = False
 
 
 ENTAILMENT = ("entailment", "not_entailment")
@@ -40,15 +43,18 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "sst2": Layout(("sentence",), "label", ("0", "1")),
     "mrpc": Layout(("#1 String", "#2 String"), "Quality", ("0", "1")),
-    "qqp": Layout(("question1", "question2"), "is_duplicate", ("0", "1"), skip_fraction=0.001),
+    "qqp": Layout(
+        ("question1", "question2"), "is_duplicate", ("0", "1"), skip_fraction=0.001, empty=True
+    ),
     "stsb": Layout(("sentence1", "sentence2"), "score", ()),
     "mnli": Layout(
         ("sentence1", "sentence2"),
         "gold_label",
         ("contradiction", "neutral", "entailment"),
         dev=("dev_matched", "dev_mismatched"),
+        empty=True,
     ),
-    "qnli": Layout(("question", "sentence"), "label", ENTAILMENT),
+    "qnli": Layout(("question", "sentence"), "label", ENTAILMENT, empty=True),
     "rte": Layout(("sentence1", "sentence2"), "label", ENTAILMENT),
 }
 
@@ -61,7 +67,7 @@ def load(path: Path, data: TaskData, name: str) -> LabelledTask:
 
     Raises:
         DataError: the task is not in GLUE, a file is missing, a line is malformed (file and line
-            number are named) or a label is unknown.
+            number are named), a text is empty or a label is unknown.
     """
     if name not in LAYOUTS:
         raise DataError(unknown_name("GLUE task", name, list(LAYOUTS), "adapter 'glue_tsv'"))
@@ -94,7 +100,7 @@ def read_split(path: Path, layout: Layout) -> tuple[Split, int]:
         if isinstance(cells, str):
             broken.append(f"{where}: {cells}")
             continue
-        values = [cells[column] for column in layout.texts]
+        values = [_text(cells, column, layout, where) for column in layout.texts]
         texts.append((values[0], values[1] if len(values) > 1 else None))
         targets.append(_target(cells[layout.label], layout, where))
     if len(broken) > layout.skip_fraction * (len(texts) + len(broken)):
@@ -119,6 +125,12 @@ def _rows(path: Path, layout: Layout) -> Iterator[tuple[str, dict[str, str] | st
             yield where, f"{len(cells)} columns, expected {len(header)}."
         else:
             yield where, dict(zip(header, cells, strict=True))
+
+
+def _text(cells: dict[str, str], column: str, layout: Layout, where: str) -> str:
+    text = cells[column]
+    require(layout.empty or bool(text.strip()), f"{where}: '{column}' is empty. {HOW_TO_GET}")
+    return text
 
 
 def _target(text: str, layout: Layout, where: str) -> float:

@@ -65,7 +65,7 @@ def _class_rows(folder: Path, label: int) -> Iterator[Listed]:
     for where, name, found in _rows(folder / f"GT-{folder.name}.csv"):
         if found != label:
             raise DataError(
-                f"{where}: ClassId {found} in folder '{folder.name}', the {label}th of the class "
-                f"folders. A class folder is missing or misplaced. {HOW_TO_GET}"
+                f"{where}: ClassId {found} in folder '{folder.name}', whose place is {label} "
+                f"(from 0). A class folder is missing or misplaced. {HOW_TO_GET}"
             )
         yield where, f"{folder.name}/{name}", found

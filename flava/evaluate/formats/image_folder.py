@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -12,7 +13,8 @@ from flava.errors import DataError
 from flava.evaluate.images import EncodedImages, ImageSource
 from flava.evaluate.taskdata import LabelledTask, Split, require
 
-TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "valid", "validation", "dev"), ("test",)
+SPLITS = {"train": ("training",), "val": ("valid", "validation", "dev"), "test": ()}  # other names
+LAYOUT = "Bring the pictures to <split>/<class>/<file>, with one folder for each split."
 
 
 def load(path: Path, data: TaskData) -> LabelledTask:
@@ -21,57 +23,81 @@ def load(path: Path, data: TaskData) -> LabelledTask:
     Classes are the training folder's names in sorted order.
 
     Raises:
-        DataError: a split is missing, or a scored class never occurs in training.
+        DataError: a picture is misplaced, a split is missing, unknown or there twice, or the
+            splits have not the same classes.
     """
     source = ImageSource(path)
     splits = members_by_split(source)
-    train_names, test_names = pick(splits, TRAIN), pick(splits, TEST)
-    validation_names = pick(splits, VALIDATION)
-    if not test_names:
-        test_names, validation_names = validation_names, {}
-    require(bool(train_names), f"{path} has no split 'train'; it has {sorted(splits)}.")
-    require(bool(test_names), f"{path} has no split 'test' or 'val'; it has {sorted(splits)}.")
-    classes = sorted(train_names)
+    require("train" in splits, f"{path} has no split 'train'; it has {sorted(splits)}.")
+    scored = scored_split(splits, path)
+    classes = sorted(splits["train"])
+    found = {split: _split(source, splits[split], classes, split) for split in splits}
     return LabelledTask(
-        train=_split(source, train_names, classes, "train"),
-        validation=_split(source, validation_names, classes, "val") if validation_names else None,
-        tests={"test": _split(source, test_names, classes, "test")},
+        train=found["train"],
+        validation=found.get("val") if scored == "test" else None,
+        tests={"test": found[scored]},
         classes=classes,
     )
 
 
 def members_by_split(source: ImageSource) -> dict[str, dict[str, list[str]]]:
-    """split -> class -> members; leading folders shared by all members are ignored.
+    """'train', 'val' or 'test' -> class -> members; folders above the splits are ignored.
 
     Raises:
-        DataError: a member is not at <split>/<class>/<file>.
+        DataError: a member is not at <split>/<class>/<file>, its split has another name, or a
+            split is there twice.
     """
     splits: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    folders: dict[str, PurePosixPath] = {}
     for name in source.names:
-        parts = PurePosixPath(name).parts
-        if len(parts) < 3:
-            raise DataError(f"{source.path}: '{name}' is not at <split>/<class>/<file>.")
-        splits[parts[-3]][parts[-2]].append(name)
+        member = PurePosixPath(name)
+        if len(member.parts) < 3:
+            raise DataError(f"{source.path}: '{name}' is not at <split>/<class>/<file>. {LAYOUT}")
+        folder = member.parent.parent
+        split = _split_name(folder.name, f"{source.path}: '{name}'")
+        first = folders.setdefault(split, folder)
+        if folder != first:
+            raise DataError(f"{source.path} has split '{split}' twice: {first}, {folder}. {LAYOUT}")
+        splits[split][member.parent.name].append(name)
     return splits
 
 
-def pick(splits: dict[str, dict[str, list[str]]], names: tuple[str, ...]) -> dict[str, list[str]]:
-    """Members by class of the first of `names` that is a split; empty if none is."""
-    return next((splits[name] for name in names if name in splits), {})
+def scored_split(splits: Collection[str], path: Path) -> str:
+    """The split that is scored: 'test', or 'val' where there is none.
+
+    Raises:
+        DataError: there is neither.
+    """
+    for split in ("test", "val"):
+        if split in splits:
+            return split
+    raise DataError(f"{path} has no split 'test' or 'val'; it has {sorted(splits)}.")
+
+
+def _split_name(folder: str, where: str) -> str:
+    for split, others in SPLITS.items():
+        if folder in (split, *others):
+            return split
+    allowed = ", ".join(name for split, others in SPLITS.items() for name in (split, *others))
+    raise DataError(f"{where} is in '{folder}', which is no split ({allowed}). {LAYOUT}")
 
 
 def _split(
     source: ImageSource, members: dict[str, list[str]], classes: list[str], where: str
 ) -> Split:
-    unknown = sorted(set(members) - set(classes))
+    unknown, missing = sorted(set(members) - set(classes)), sorted(set(classes) - set(members))
     if unknown:
         raise DataError(
             f"{source.path}: class '{unknown[0]}' of split '{where}' never occurs in training."
         )
-    names = [name for label in classes for name in members.get(label, [])]
-    counts = [len(members.get(label, [])) for label in classes]
+    if missing:
+        raise DataError(
+            f"{source.path}: split '{where}' has no picture of class '{missing[0]}', which "
+            "training has. Add its pictures, or take the class out of every split."
+        )
+    names = [name for label in classes for name in members[label]]
     return Split(
-        targets=np.repeat(np.arange(len(classes)), counts),
+        targets=np.repeat(np.arange(len(classes)), [len(members[label]) for label in classes]),
         images=EncodedImages(source, names),
         image_N=np.arange(len(names)),
     )

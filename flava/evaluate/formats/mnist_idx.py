@@ -15,6 +15,7 @@ from flava.evaluate.images import ArrayImages
 from flava.evaluate.taskdata import LabelledTask, PixelArray, Split, check_labels
 
 UNSIGNED_BYTE = 0x08
+HOW_TO_GET = "Download MNIST's four idx files there."
 DIGITS = [str(digit) for digit in range(10)]
 
 
@@ -33,13 +34,7 @@ def load(path: Path, data: TaskData) -> LabelledTask:
 
 def read_idx(path: Path) -> PixelArray:
     """One idx file of unsigned bytes: 4-byte magic (type, dimensions), big-endian sizes, bytes."""
-    zipped = path.with_name(path.name + ".gz")
-    try:
-        raw = gzip.decompress(zipped.read_bytes()) if zipped.is_file() else path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}[.gz] is missing. Download MNIST's four idx files there.") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{zipped} is not a valid gzip file ({error}).") from None
+    raw = _content(path)
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] != UNSIGNED_BYTE:
         raise DataError(f"{path} is not an idx file of unsigned bytes (bad magic number).")
     header = 4 + 4 * raw[3]
@@ -47,6 +42,20 @@ def read_idx(path: Path) -> PixelArray:
     if len(shape) != raw[3] or len(raw) - header != math.prod(shape):
         raise DataError(f"{path}: {len(raw) - header} bytes do not fill shape {shape}: truncated?")
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
+
+
+def _content(path: Path) -> bytes:
+    """Bytes of the file, unpacked where it lies there as .gz."""
+    zipped = path.with_name(path.name + ".gz")
+    found = zipped if zipped.is_file() else path
+    try:
+        return gzip.decompress(found.read_bytes()) if found == zipped else found.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path}[.gz] is missing. {HOW_TO_GET}") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{found} is not a valid gzip file ({error}). {HOW_TO_GET}") from None
+    except OSError as error:
+        raise DataError(f"{found} cannot be read ({error}). {HOW_TO_GET}") from None
 
 
 def _split(path: Path, name: str) -> Split:

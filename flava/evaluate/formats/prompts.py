@@ -31,9 +31,7 @@ def load_folder(path: Path, data: TaskData) -> ZeroShotTask:
     names, templates = read_prompts(data)
     source = ImageSource(path)
     splits = image_folder.members_by_split(source)
-    members = image_folder.pick(splits, (*image_folder.TEST, *image_folder.VALIDATION))
-    if not members:
-        raise DataError(f"{path} has no split 'test' or 'val'; it has {sorted(splits)}.")
+    members = splits[image_folder.scored_split(splits, path)]
     folders = sorted({label for split in splits.values() for label in split})
     positions = _positions(folders, names, str(path))
     files_of = [(name, positions[label]) for label in sorted(members) for name in members[label]]
