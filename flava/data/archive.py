@@ -105,15 +105,17 @@ class Archive:
         Raises:
             DataError: larger than 64 MB, or the archive is damaged.
         """
-        size = self._size(member)
-        if size > MAX_FILE_BYTES:
-            raise DataError(f"{self.path}: '{member}' has {size} bytes, over {MAX_FILE_BYTES}.")
-        if self._zip is None:
-            return (self.path / member).read_bytes()
         try:
+            size = self._size(member)
+            if size > MAX_FILE_BYTES:
+                raise DataError(f"{self.path}: '{member}' has {size} bytes, over {MAX_FILE_BYTES}.")
+            if self._zip is None:
+                return (self.path / member).read_bytes()
             return self._zip.read(member)
         except UNREADABLE as error:
-            raise DataError(f"{self.path}: '{member}' cannot be read ({error}).") from None
+            raise DataError(
+                f"{self.path}: '{member}' cannot be read ({error}). Get it again."
+            ) from None
 
     def _size(self, member: str) -> int:
         if self._zip is not None:

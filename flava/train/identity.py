@@ -30,8 +30,8 @@ def token_hashes(image_tokens: Mapping[str, str]) -> dict[str, str]:
     """
     hashes = {}
     for corpus, path in image_tokens.items():
-        record = load_record(Path(path).with_name("record.json"))
-        hashes[f"image_tokens.{corpus}"] = str(record.extra["tokens_sha256"][corpus])
+        record = Path(path).with_name("record.json")
+        hashes[f"image_tokens.{corpus}"] = str(_recorded(record, "tokens_sha256", corpus))
     return hashes
 
 
@@ -41,7 +41,7 @@ def model_hashes(records: list[Path]) -> dict[str, str]:
     Raises:
         DataError: a record is missing or malformed.
     """
-    return {str(path): str(load_record(path).extra["model_sha256"]) for path in records}
+    return {str(path): str(_recorded(path, "model_sha256")) for path in records}
 
 
 def manifests(corpora: Mapping[str, str]) -> list[Path]:
@@ -65,16 +65,20 @@ def selection_hashes(selection: str | None) -> dict[str, Any]:
     Raises:
         DataError: the record is missing or malformed.
     """
-    return {str(path): _arrays(path) for path in selection_records(selection)}
+    return {str(path): _recorded(path, "arrays_sha256") for path in selection_records(selection)}
 
 
-def _arrays(path: Path) -> Any:
-    try:
-        return load_record(path).extra["arrays_sha256"]
-    except KeyError:
-        raise DataError(
-            f"{path} has no hashes of the selection set's arrays. Make the selection set anew."
-        ) from None
+def _recorded(path: Path, *keys: str) -> Any:
+    """What a step's record says under `keys` of its `extra`."""
+    value: Any = load_record(path).extra
+    for key in keys:
+        if not isinstance(value, Mapping) or key not in value:
+            raise DataError(
+                f"{path} has no extra.{'.'.join(keys)}, a hash of what its step left. "
+                "Run that step again."
+            )
+        value = value[key]
+    return value
 
 
 def _hash(path: Path) -> str:

@@ -14,6 +14,7 @@ import pytest
 from data_helpers import pairs_source, png, source
 
 from flava.data.adapters import KINDS
+from flava.data.archive import Archive
 from flava.data.paths import expand
 from flava.data.source_images import read_mnist
 from flava.data.sources import read_captions, read_images, read_pairs, read_texts
@@ -200,6 +201,12 @@ def test_missing_image(raw: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(tmp_path / "images.zip", "w").close()
     with pytest.raises(DataError, match=r"'000\.png', named by the captions, is not there"):
         next(read_pairs(source("karpathy", tmp_path)))
+
+
+def test_an_unreadable_file_of_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").symlink_to("a.jpg")  # a loop, unreadable for everyone
+    with pytest.raises(DataError, match=r"'a\.jpg' cannot be read .*Get it again"):
+        Archive(tmp_path).read("a.jpg")
 
 
 def test_names_cannot_leave_the_folder(tmp_path: Path) -> None:

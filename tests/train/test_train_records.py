@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from flava.checkout import Code
 from flava.errors import DataError
 from flava.io import sha256_file, sha256_json, write_json
 from flava.records import Earlier, load_record, make_record
-from flava.train.identity import selection_hashes
+from flava.train.identity import model_hashes, selection_hashes, token_hashes
 
 
 @pytest.fixture
@@ -182,7 +183,21 @@ def test_command_is_the_process_s_own(tmp_path: Path) -> None:
     assert command(SUBMITIT_EXECUTOR="local", FLAVA_COMMAND="launch it") == "launch it"
 
 
-def test_a_selection_set_without_hashes_is_refused(tmp_path: Path) -> None:
-    write_json(tmp_path / "record.json", make_record("selection", {}, time.time()))
-    with pytest.raises(DataError, match=r"record\.json has no hashes of .*Make the selection set"):
-        selection_hashes(str(tmp_path))
+@pytest.mark.parametrize(
+    ("hashes", "key"),
+    [
+        (lambda folder: selection_hashes(str(folder)), "arrays_sha256"),
+        (
+            lambda folder: token_hashes({"images": str(folder / "images.npy")}),
+            "tokens_sha256.images",
+        ),
+        (lambda folder: model_hashes([folder / "record.json"]), "model_sha256"),
+    ],
+    ids=["selection", "image tokens", "model"],
+)
+def test_a_record_without_the_hashes_of_what_its_step_left_is_refused(
+    tmp_path: Path, hashes: Callable[[Path], object], key: str
+) -> None:
+    write_json(tmp_path / "record.json", make_record("any", {}, time.time()))
+    with pytest.raises(DataError, match=rf"record\.json has no extra\.{key}, .*Run that step"):
+        hashes(tmp_path)
