@@ -73,7 +73,9 @@ class ClipConfig(Strict):
     text_width: PositiveInt = Field(512, description="text encoder width (supplement D)")
     text_layers: PositiveInt = Field(12, description="text encoder layers")
     text_heads: PositiveInt = Field(8, description="text encoder heads")
-    vocab_size: PositiveInt = Field(49408, description="49152 BPE merges + bytes + 2 (open_clip)")
+    vocab_size: PositiveInt = Field(
+        49408, description="48,894 BPE merges + 512 bytes + 2 (open_clip)"
+    )
     context_length: PositiveInt = Field(77, description="text positions")
     embed_dim: PositiveInt = Field(512, description="joint embedding width")
     quick_gelu: bool = Field(

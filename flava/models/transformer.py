@@ -10,7 +10,7 @@ from flava.models.rows import Read, Rows
 
 
 class LayerNorm(nn.LayerNorm):
-    """LayerNorm in float32 whatever the autocast dtype, as supplement B.1 asks."""
+    """LayerNorm in float32 whatever the autocast dtype, as Section 3.4 has it."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalises the last dimension; float32 out."""

@@ -1,6 +1,6 @@
 """FSDP2: parameters, gradients and optimiser state sharded over ranks.
 
-Section B.1 of the supplement trains with FSDP. Each transformer block is a unit, the root holds the
+The paper trains with FSDP (Section 3.4). Each transformer block is a unit, the root holds the
 rest. The weights of a block are whole only while it works, so all computation goes through the
 model's `forward` or through `method`.
 """

@@ -70,7 +70,8 @@ def compute_gradients(
 ) -> Step:
     """Leaves the gradient of the whole update's losses in `parameters`, on every rank.
 
-    The losses of an update are summed with weight 1 each (Section 3.2; torchmultimodal). Each is
+    The losses of an update are summed with weight 1 each (torchmultimodal; the
+    paper gives none). Each is
     the mean over all its terms, however ranks and micro-batches share them.
 
     Args:

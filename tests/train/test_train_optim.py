@@ -8,7 +8,13 @@ from torch import nn
 
 from flava.config import OptimConfig
 from flava.errors import ConfigError
-from flava.train.optim import check_warmup, learning_rate, make_optimizer, split_by_decay
+from flava.train.optim import (
+    check_warmup,
+    learning_rate,
+    make_optimizer,
+    split_by_decay,
+    weight_decay,
+)
 
 CONFIG = OptimConfig(learning_rate=0.1, warmup_updates=10)
 
@@ -65,3 +71,17 @@ def test_without_decay_all_only_matrices_decay() -> None:
     assert len(decayed) + len(others) == len(list(model.parameters()))
     first, second = make_optimizer(model, OptimConfig(decay_all=False)).param_groups
     assert (first["weight_decay"], second["weight_decay"]) == (0.1, 0.0)
+
+
+def test_a_polynomial_schedule_is_a_line() -> None:
+    config = OptimConfig(learning_rate=0.1, warmup_updates=10, schedule="polynomial")
+    found = [learning_rate(update, 110, config) for update in (5, 10, 60, 85, 110)]
+    assert found == pytest.approx([0.05, 0.1, 0.05, 0.025, 0.0])
+
+
+def test_weight_decay_rises_along_half_a_cosine() -> None:
+    """DINO: 0.04 to 0.4, halfway in the middle."""
+    config = OptimConfig(weight_decay=0.04, final_weight_decay=0.4)
+    found = [weight_decay(update, 100, config) for update in (0, 25, 50, 100)]
+    assert found == pytest.approx([0.04, 0.04 + 0.36 * 0.146447, 0.22, 0.4], abs=1e-6)
+    assert weight_decay(50, 100, OptimConfig(weight_decay=0.04)) == 0.04

@@ -22,6 +22,7 @@ from flava.records import load_record
 from flava.train import finish, loop
 from flava.train.best import Best
 from flava.train.checkpoint import Checkpoints
+from flava.train.distributed import gradient_norm
 from flava.train.pretrain import pretrain
 
 Write = Callable[[Tree], str]
@@ -133,6 +134,25 @@ def test_losses_fall(run_tree: Tree, write_run: Write) -> None:
     rows = read_log(run_tree)
     for name in ("images.mim", "texts.mlm", "pairs.mmm_text"):
         assert float(rows[-1][name]) < float(rows[0][name])
+
+
+def test_clipping_bounds_the_gradient_that_moves_the_weights(
+    run_tree: Tree, write_run: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms, step = [], torch.optim.AdamW.step
+
+    def seen(optimizer: torch.optim.AdamW) -> object:
+        held = [p for group in optimizer.param_groups for p in group["params"]]
+        norms.append(float(gradient_norm(held)))
+        return step(optimizer)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", seen)
+    run_tree["pretrain"]["optim"]["clip_grad_norm"] = 0.1
+    run_tree["pretrain"]["log_updates"] = 1
+    pretrain(write_run(run_tree))
+    logged = [float(row["grad_norm"]) for row in read_log(run_tree)]
+    assert min(logged) > 0.1, "the log has the norm before clipping"
+    assert norms == pytest.approx([0.1] * len(logged), rel=1e-3)
 
 
 @pytest.mark.parametrize(
