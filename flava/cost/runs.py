@@ -50,13 +50,16 @@ class JobCost:
 NOTHING = JobCost({}, 0, 0.0, 0.0)
 
 
-def run_cost(run: RunConfig, caption_words: float, pieces_per_word: float) -> JobCost:
+def run_cost(
+    run: RunConfig, caption_words: float, pieces_per_word: float, processes: int = 1
+) -> JobCost:
     """Pretraining of one column with one seed: its very schedule of updates.
 
     Args:
         run: resolved configuration.
         caption_words: mean words of a caption of the run's pairs.
         pieces_per_word: of the tokenizer, in the mean.
+        processes: that train.
     """
     longest = caption_limit(run)
     mean = min(caption_words * pieces_per_word + SPECIAL_TOKENS, float(longest))
@@ -68,8 +71,8 @@ def run_cost(run: RunConfig, caption_words: float, pieces_per_word: float) -> Jo
             tokens = padded = float(run.pretrain.text_batch_length)
         else:
             tokens, padded = mean, float(longest)
-        each = add(sample_flops(run, kind, tokens, tokens).values()).total
-        at_most = add(sample_flops(run, kind, tokens, padded).values()).total
+        each = add(sample_flops(run, kind, tokens, tokens, processes).values()).total
+        at_most = add(sample_flops(run, kind, tokens, padded, processes).values()).total
         cost += JobCost({kind: updates[kind]}, samples, samples * each, samples * at_most)
     return cost
 
@@ -82,20 +85,27 @@ def caption_limit(run: RunConfig) -> int:
     return min(run.pretrain.pair_text_length, positions)
 
 
-def sample_flops(run: RunConfig, kind: Kind, tokens: float, padded: float) -> Parts:
+def sample_flops(
+    run: RunConfig, kind: Kind, tokens: float, padded: float, processes: int = 1
+) -> Parts:
     """Pass -> FLOPs of a sample of `kind` in a run.
 
     Args:
         tokens: of its text; some of them are masked.
         padded: length that the encoders see.
+        processes: that train.
     """
+    options, contrastive = run.pretrain, run.contrastive
+    micro = options.contrastive_batch == "micro"
     sample = Sample(
         text_tokens=padded,
         masked_patches=run.masking.image_patches,
         masked_tokens=masked_tokens(run.masking, tokens),
         matching=_matching(run, kind),
-        columns=run.pretrain.batch_size // run.pretrain.accumulate,
-        gather=run.contrastive.gather,
+        columns=options.batch_size // (options.accumulate if micro else 1),
+        gather="global" if contrastive.ranks == 1 else contrastive.gather,
+        processes=processes,
+        cached=options.accumulate > 1 and not micro,
     )
     if run.clip:
         return clip_sample(run.clip, sample)
