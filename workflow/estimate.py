@@ -193,9 +193,9 @@ def _length(jobs: Mapping[str, Training], chain: Iterable[str], assumed: Assumpt
 
 
 def _wall(job: Training, assumed: Assumptions, padded: bool) -> float:
-    """Hours on the job's ranks."""
-    flops = job.cost.flops_padded if padded else job.cost.flops
-    return assumed.hours(flops) / job.ranks
+    """Hours on the job's ranks; what one of them does by itself is not divided."""
+    flops, alone = job.cost.flops_padded if padded else job.cost.flops, job.cost.flops_alone
+    return assumed.hours((flops - alone) / job.ranks + alone)
 
 
 def _range(low: float, high: float) -> str:

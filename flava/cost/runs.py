@@ -31,12 +31,14 @@ class JobCost:
         samples: samples of all updates, or images encoded.
         flops: with every text at its mean length: the work that cannot be saved.
         flops_padded: with every caption padded to the longest one allowed: the work at most.
+        flops_alone: of these, what the first rank does by itself.
     """
 
     updates: Mapping[str, int]
     samples: int
     flops: float
     flops_padded: float
+    flops_alone: float = 0.0
 
     def __add__(self, other: JobCost) -> JobCost:
         return JobCost(
@@ -44,6 +46,7 @@ class JobCost:
             self.samples + other.samples,
             self.flops + other.flops,
             self.flops_padded + other.flops_padded,
+            self.flops_alone + other.flops_alone,
         )
 
 
@@ -156,9 +159,10 @@ def token_flops(codebook: CodebookConfig, grid: int) -> Flops:
 
 
 def codebook_cost(job: CodebookJob, images: int) -> JobCost:
-    """Training of the image tokenizer, and the tokens of `images` images."""
+    """Training of the image tokenizer, and the tokens of `images` images, on one rank."""
     config = job.codebook
     samples = config.updates * config.batch_size
     flops = samples * add(dvae_sample(config, job.grid).values()).total
-    flops += images * token_flops(config, job.grid).total
-    return JobCost({"images": config.updates}, samples + images, flops, flops)
+    export = images * token_flops(config, job.grid).total
+    flops += export
+    return JobCost({"images": config.updates}, samples + images, flops, flops, export)

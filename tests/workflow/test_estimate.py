@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from flava.cost.runs import token_flops
 from flava.errors import ConfigError
 from flava.io import write_json
 from flava.jobs import PlanGraph, load_job
 from flava.records import make_record
 from tests.workflow.smoke import Project
-from workflow.assumptions import Assumptions
+from workflow.assumptions import Assumptions, corpus_images
 from workflow.by_column import column_table
 from workflow.cost import all_seeds
 from workflow.disk import all_disk, disk_by_column, disk_lines, prepared_bytes, size_text
@@ -27,6 +28,7 @@ from workflow.estimate import (
     longest,
     schedule_lines,
     trainings,
+    wall_time,
 )
 from workflow.plan import Plan
 
@@ -86,6 +88,22 @@ def test_ranks_divide_the_wall_time(in_copy: Path) -> None:
     found = cells(column_table(Plan.load("paper"), ASSUMED))
     assert found["12 flava_dino"]["wall time of one"] == "4.8 to 5.8 h on 64 ranks"
     assert found["12 flava_dino"]["from the start"] == "163 to 164 h"
+
+
+def test_the_export_of_image_tokens_is_not_divided(in_copy: Path) -> None:
+    """One rank makes it: 70M images of 3.5 GFLOP are nearly all of the tokenizer's work."""
+    whole = trainings(Plan.load("paper"), ASSUMED)["codebook"]
+    path = Path("params/paper.yaml")
+    path.write_text(path.read_text() + "\nresources: {codebook: {ranks: 8}}\n")
+    plan = Plan.load("paper")
+    (job,) = [job for name, job in trainings(plan, ASSUMED).items() if name == "codebook"]
+    assert (job.ranks, job.cost) == (8, whole.cost)
+    images = corpus_images(plan, "pairs")
+    assert images is not None
+    export = images * token_flops(plan.study.config.codebook, 14).forward
+    minutes = 60 * ASSUMED.hours((job.cost.flops - export) / 8 + export)
+    assert minutes > 0.9 * 60 * ASSUMED.hours(job.cost.flops)
+    assert wall_time([job], ASSUMED) == f"{minutes:.2g} min"
 
 
 def test_ranks_that_score_all_rows_cost_more_in_all(in_copy: Path) -> None:
