@@ -10,6 +10,7 @@ from flava.cost.evaluation import EvaluationCost
 from flava.cost.runs import JobCost, run_cost
 from flava.errors import ConfigError
 from workflow.plan import Plan
+from workflow.resources import LaunchSettings, launch_settings, resolve
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,20 @@ def corpus_images(plan: Plan, corpus: str) -> int | None:
     return found
 
 
-def pretraining_cost(plan: Plan, run: str, assumed: Assumptions) -> JobCost:
-    """Pretraining of one run."""
+def pretraining_cost(
+    plan: Plan, run: str, assumed: Assumptions, settings: LaunchSettings | None = None
+) -> JobCost:
+    """Pretraining of one run, on the ranks that `settings` give, or else the study."""
     config = plan.runs[run]
     words, _ = caption_words(config.corpora.get("pairs", ""), plan.study.params / "paper")
-    return run_cost(config, words, assumed.pieces_per_word)
+    ranks = resolve("pretrain", config.column, settings or study_settings(plan)).ranks
+    return run_cost(config, words, assumed.pieces_per_word, ranks)
+
+
+def study_settings(plan: Plan) -> LaunchSettings:
+    """What the study's resources alone say."""
+    tree = {"cluster": {"kind": "slurm"}, "resources": plan.study.config.resources}
+    return launch_settings(tree, f"study '{plan.name}'")
 
 
 def shown_hours(hours: float) -> str:

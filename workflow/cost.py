@@ -104,14 +104,19 @@ def whole_plan(plan: Plan, assumed: Assumptions, settings: LaunchSettings | None
     from workflow.disk import disk_lines
     from workflow.evaluation_cost import evaluation_lines
 
-    parts = [[cost_table(plan, assumed)], column_table(plan, assumed, settings)]
+    parts = [[cost_table(plan, assumed, settings)], column_table(plan, assumed, settings)]
     parts += [schedule_lines(plan, assumed, settings), evaluation_lines(plan, assumed)]
     parts += [disk_lines(plan, assumed)]
     return "\n".join(line for part in parts for line in part)
 
 
-def cost_table(plan: Plan, assumed: Assumptions | None = None) -> str:
+def cost_table(
+    plan: Plan, assumed: Assumptions | None = None, settings: LaunchSettings | None = None
+) -> str:
     """The plan's cost as plain text.
+
+    Args:
+        settings: of the launcher, as `estimate.trainings`.
 
     Raises:
         ConfigError: an assumption is out of range.
@@ -120,11 +125,13 @@ def cost_table(plan: Plan, assumed: Assumptions | None = None) -> str:
     assumed = assumed or Assumptions()
     check(assumed)
     seeds = plan.study.config.seeds
-    lines = [*codebook_lines(plan), *init_lines(plan, seeds[0]), *column_lines(plan, assumed)]
+    lines = [*codebook_lines(plan), *init_lines(plan, seeds[0])]
+    lines += column_lines(plan, assumed, settings)
     body = [_cells(line, assumed) for line in lines]
     totals = [Line("total, one seed", _sum(line.cost for line in lines), total=True)]
     if len(seeds) > 1:
-        totals.append(Line(f"total, {len(seeds)} seeds", all_seeds(plan, assumed), total=True))
+        whole = all_seeds(plan, assumed, settings)
+        totals.append(Line(f"total, {len(seeds)} seeds", whole, total=True))
     body += [_cells(line, assumed) for line in totals]
     head = ["", "updates", "samples", "FLOPs", "padded", "GPU-hours"]
     title = f"Cost of study '{plan.name}', training alone:"
@@ -152,25 +159,27 @@ def init_lines(plan: Plan, seed: int) -> list[Line]:
     ]
 
 
-def column_lines(plan: Plan, assumed: Assumptions) -> list[Line]:
+def column_lines(
+    plan: Plan, assumed: Assumptions, settings: LaunchSettings | None = None
+) -> list[Line]:
     """One line a column, of the study's first seed."""
     seed, lines = plan.study.config.seeds[0], []
     for column in sorted(plan.study.config.columns, key=lambda c: plan.study.columns[c].number):
         run, number = f"{column}-s{seed}", plan.study.columns[column].number
         imported = run in plan.imports
-        cost = NOTHING if imported else pretraining_cost(plan, run, assumed)
+        cost = NOTHING if imported else pretraining_cost(plan, run, assumed, settings)
         stands_in = plan.study.columns[column].released
         note = "published weights, evaluated only" if imported else "a stand-in" * stands_in
         lines.append(Line(f"{number:2d} {column}", cost, note))
     return lines
 
 
-def all_seeds(plan: Plan, assumed: Assumptions) -> JobCost:
+def all_seeds(plan: Plan, assumed: Assumptions, settings: LaunchSettings | None = None) -> JobCost:
     """Everything that the plan trains."""
     codebook = plan.study.config.codebook
     costs = [line.cost for line in codebook_lines(plan)]
     costs += [encoder_cost(init.job, codebook) for init in plan.inits.values()]
-    costs += [pretraining_cost(plan, run, assumed) for run in plan.runs]
+    costs += [pretraining_cost(plan, run, assumed, settings) for run in plan.runs]
     return _sum(costs)
 
 

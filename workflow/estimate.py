@@ -16,9 +16,15 @@ from flava.cost.runs import JobCost, codebook_cost, encoder_cost
 from flava.errors import ConfigError, DataError
 from flava.io import sha256_json
 from flava.records import load_record
-from workflow.assumptions import Assumptions, corpus_images, pretraining_cost, shown_hours
+from workflow.assumptions import (
+    Assumptions,
+    corpus_images,
+    pretraining_cost,
+    shown_hours,
+    study_settings,
+)
 from workflow.plan import Plan
-from workflow.resources import LaunchSettings, launch_settings, resolve
+from workflow.resources import LaunchSettings, resolve
 from workflow.stages import needed
 
 KEY = "budget_gpu_hours"
@@ -54,7 +60,7 @@ def trainings(
         settings: of the launcher, a cluster's file included; None: the study's resources alone.
     """
     found: dict[str, Training] = {}
-    settings = settings or _of_study(plan)
+    settings = settings or study_settings(plan)
     if plan.uses_codebook:
         job = plan.codebook_job()
         images = sum(corpus_images(plan, corpus) or 0 for corpus in plan.tokens)
@@ -73,7 +79,7 @@ def trainings(
         inits = [f"init {Path(str(s.directory)).parent.name}" for s in sources]
         waits = (*(["codebook"] if run.image_tokens else []), *inits)
         ran = seconds_run(f"{run.output}/record.json", run)
-        cost = pretraining_cost(plan, name, assumed)
+        cost = pretraining_cost(plan, name, assumed, settings)
         ranks = _ranks(settings, "pretrain", run.column)
         found[name] = Training(name, run.column, cost, waits, ranks, ran)
     return found
@@ -187,9 +193,9 @@ def _length(jobs: Mapping[str, Training], chain: Iterable[str], assumed: Assumpt
 
 
 def _wall(job: Training, assumed: Assumptions, padded: bool) -> float:
-    """Hours on the job's ranks."""
-    flops = job.cost.flops_padded if padded else job.cost.flops
-    return assumed.hours(flops) / job.ranks
+    """Hours on the job's ranks; what one of them does by itself is not divided."""
+    flops, alone = job.cost.flops_padded if padded else job.cost.flops, job.cost.flops_alone
+    return assumed.hours((flops - alone) / job.ranks + alone)
 
 
 def _range(low: float, high: float) -> str:
@@ -198,11 +204,6 @@ def _range(low: float, high: float) -> str:
     else:
         pair, unit = (f"{60 * low:.2g}", f"{60 * high:.2g}"), "min"
     return f"{pair[0]} {unit}" if pair[0] == pair[1] else f"{pair[0]} to {pair[1]} {unit}"
-
-
-def _of_study(plan: Plan) -> LaunchSettings:
-    tree = {"cluster": {"kind": "slurm"}, "resources": plan.study.config.resources}
-    return launch_settings(tree, f"study '{plan.name}'")
 
 
 def _ranks(settings: LaunchSettings, rule: str, column: str | None = None) -> int:

@@ -21,6 +21,7 @@ from flava.cost.flops import (
 )
 
 FUSION = {"mmm_image", "mmm_text", "itm"}
+ALL_ROWS = {"global_full", "openclip_2021"}  # each process scores the rows of all
 Parts = dict[str, Flops]
 
 
@@ -36,6 +37,8 @@ class Sample:
             read.
         columns: rows of the whole contrastive batch.
         gather: of the contrastive loss: 'none' gives no gradient to the columns.
+        processes: that train.
+        cached: whether pairs are embedded once more, without gradient (`flava.train.grad_cache`).
     """
 
     text_tokens: float = 0.0
@@ -44,6 +47,8 @@ class Sample:
     matching: float = 1.0
     columns: int = 0
     gather: Gather = "global"
+    processes: int = 1
+    cached: bool = False
 
 
 def flava_sample(config: FlavaConfig, objectives: Collection[str], sample: Sample) -> Parts:
@@ -59,6 +64,7 @@ def flava_sample(config: FlavaConfig, objectives: Collection[str], sample: Sampl
         parts |= _mlm(config, sample)
     if "global_contrastive" in objectives:
         parts |= _contrastive(config, sample)
+        parts |= _embedded_before(parts, sample)
     if FUSION & set(objectives):
         parts |= _fusion(config, objectives, sample)
     return parts
@@ -95,14 +101,22 @@ def _contrastive(config: FlavaConfig, sample: Sample) -> Parts:
     return {
         "image encoder, unmasked": _image(config, 1),
         "text encoder, unmasked": _text(config, sample.text_tokens, 1),
-        "contrastive loss": projections + _cosines(config.projection_dim, sample),
+        "projections": projections,
+        "contrastive loss": _cosines(config.projection_dim, sample),
     }
 
 
 def _cosines(width: int, sample: Sample) -> Flops:
-    """A row of image-to-text and one of text-to-image cosines."""
-    rows = 2 * sample.matching
+    """A row of image-to-text and one of text-to-image cosines, or one of each a process."""
+    rows = 2 * sample.matching * (sample.processes if sample.gather in ALL_ROWS else 1)
     return linear(rows, width, sample.columns, input_grad=sample.gather != "none")
+
+
+def _embedded_before(parts: Parts, sample: Sample) -> Parts:
+    """The pass without gradient whose embeddings the loss of the whole batch is of, if any."""
+    read = ("patch embedding", "image encoder", "text encoder", "projections")
+    own = add(parts[name] for name in parts if name.removesuffix(", unmasked") in read)
+    return {"embeddings, before": own.inference} if sample.cached else {}
 
 
 def _fusion(config: FlavaConfig, objectives: Collection[str], sample: Sample) -> Parts:
@@ -131,12 +145,14 @@ def clip_sample(config: ClipConfig, sample: Sample) -> Parts:
     vision, text = config.vision_width, config.text_width
     patches = (config.image_size // config.patch_size) ** 2
     projections = linear(1, vision, config.embed_dim) + linear(1, text, config.embed_dim)
-    return {
+    parts = {
         "patch embedding": patch_embedding(patches, config.patch_size, vision),
         "image encoder": transformer(config.vision_layers, 1 + patches, 1, vision, 4 * vision),
         "text encoder": transformer(config.text_layers, sample.text_tokens, 1, text, 4 * text),
-        "contrastive loss": projections + _cosines(config.embed_dim, sample),
+        "projections": projections,
+        "contrastive loss": _cosines(config.embed_dim, sample),
     }
+    return parts | _embedded_before(parts, sample)
 
 
 def dvae_sample(config: CodebookConfig, grid: int) -> Parts:

@@ -31,12 +31,14 @@ class JobCost:
         samples: samples of all updates, or images encoded.
         flops: with every text at its mean length: the work that cannot be saved.
         flops_padded: with every caption padded to the longest one allowed: the work at most.
+        flops_alone: of these, what the first rank does by itself.
     """
 
     updates: Mapping[str, int]
     samples: int
     flops: float
     flops_padded: float
+    flops_alone: float = 0.0
 
     def __add__(self, other: JobCost) -> JobCost:
         return JobCost(
@@ -44,19 +46,23 @@ class JobCost:
             self.samples + other.samples,
             self.flops + other.flops,
             self.flops_padded + other.flops_padded,
+            self.flops_alone + other.flops_alone,
         )
 
 
 NOTHING = JobCost({}, 0, 0.0, 0.0)
 
 
-def run_cost(run: RunConfig, caption_words: float, pieces_per_word: float) -> JobCost:
+def run_cost(
+    run: RunConfig, caption_words: float, pieces_per_word: float, processes: int = 1
+) -> JobCost:
     """Pretraining of one column with one seed: its very schedule of updates.
 
     Args:
         run: resolved configuration.
         caption_words: mean words of a caption of the run's pairs.
         pieces_per_word: of the tokenizer, in the mean.
+        processes: that train.
     """
     longest = caption_limit(run)
     mean = min(caption_words * pieces_per_word + SPECIAL_TOKENS, float(longest))
@@ -68,8 +74,8 @@ def run_cost(run: RunConfig, caption_words: float, pieces_per_word: float) -> Jo
             tokens = padded = float(run.pretrain.text_batch_length)
         else:
             tokens, padded = mean, float(longest)
-        each = add(sample_flops(run, kind, tokens, tokens).values()).total
-        at_most = add(sample_flops(run, kind, tokens, padded).values()).total
+        each = add(sample_flops(run, kind, tokens, tokens, processes).values()).total
+        at_most = add(sample_flops(run, kind, tokens, padded, processes).values()).total
         cost += JobCost({kind: updates[kind]}, samples, samples * each, samples * at_most)
     return cost
 
@@ -82,20 +88,27 @@ def caption_limit(run: RunConfig) -> int:
     return min(run.pretrain.pair_text_length, positions)
 
 
-def sample_flops(run: RunConfig, kind: Kind, tokens: float, padded: float) -> Parts:
+def sample_flops(
+    run: RunConfig, kind: Kind, tokens: float, padded: float, processes: int = 1
+) -> Parts:
     """Pass -> FLOPs of a sample of `kind` in a run.
 
     Args:
         tokens: of its text; some of them are masked.
         padded: length that the encoders see.
+        processes: that train.
     """
+    options, contrastive = run.pretrain, run.contrastive
+    micro = options.contrastive_batch == "micro"
     sample = Sample(
         text_tokens=padded,
         masked_patches=run.masking.image_patches,
         masked_tokens=masked_tokens(run.masking, tokens),
         matching=_matching(run, kind),
-        columns=run.pretrain.batch_size // run.pretrain.accumulate,
-        gather=run.contrastive.gather,
+        columns=options.batch_size // (options.accumulate if micro else 1),
+        gather="global" if contrastive.ranks == 1 else contrastive.gather,
+        processes=processes,
+        cached=options.accumulate > 1 and not micro,
     )
     if run.clip:
         return clip_sample(run.clip, sample)
@@ -148,9 +161,10 @@ def token_flops(codebook: CodebookConfig, grid: int) -> Flops:
 
 
 def codebook_cost(job: CodebookJob, images: int) -> JobCost:
-    """Training of the image tokenizer, and the tokens of `images` images."""
+    """Training of the image tokenizer, and the tokens of `images` images, on one rank."""
     config = job.codebook
     samples = config.updates * config.batch_size
     flops = samples * add(dvae_sample(config, job.grid).values()).total
-    flops += images * token_flops(config, job.grid).total
-    return JobCost({"images": config.updates}, samples + images, flops, flops)
+    export = images * token_flops(config, job.grid).total
+    flops += export
+    return JobCost({"images": config.updates}, samples + images, flops, flops, export)

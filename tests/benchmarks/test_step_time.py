@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -22,6 +24,22 @@ def test_all_steps_are_timed_after_equal_losses() -> None:
         assert all(each["min"] > 0 for each in row["seconds"].values())
         assert 0 < row["peak_share"]["ours"] < 1
         assert line(row).count("|") == header(names).splitlines()[0].count("|")
+
+
+def test_the_page_has_the_targets_and_marks_what_misses_them(root: Path) -> None:
+    page = (root / "docs" / "performance.md").read_text()
+    for size, heading in (
+        ("base", "Base size (Table A.1)"),
+        ("small", "Width 192, 4 / 4 / 2 layers"),
+    ):
+        table = page.partition(heading)[2].partition("\n\n")[2].partition("\n\n")[0]
+        for kind, target in SIZES[size].targets.items():
+            (row,) = [
+                each.split(" | ") for each in table.splitlines() if each.startswith(f"| {kind}")
+            ]
+            shown, ratio = row[6], float(row[5].strip("*"))
+            assert shown == f"{target:.2f}"
+            assert ("*" in row[5]) == (ratio > target), kind
 
 
 @pytest.mark.parametrize("name", CONTESTANTS["cpu"])

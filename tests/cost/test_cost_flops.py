@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -24,8 +25,9 @@ from flava.jobs import BeitJob
 from flava.models import Clip, DiscreteVAE, Flava
 from flava.models.dino import DinoNetwork
 from flava.models.unimodal import MaskedImageModel, MaskedTextModel
-from flava.objectives import mim_loss, mlm_loss
+from flava.objectives import EmbeddingGradients, mim_loss, mlm_loss
 from flava.objectives.dino import dino_loss, pair_cross_entropies
+from flava.train.grad_cache import cache_contrastive
 from tests.models.model_cases import SMALL, SMALL_CLIP, image_batch, pair_batch, text_batch
 
 ROWS, LENGTH, PATCHES, WORDS = 4, 10, 5, 3
@@ -134,6 +136,54 @@ def test_clip():
     expected = add(clip_sample(SMALL_CLIP, Sample(LENGTH, columns=ROWS)).values()) * ROWS
     model = Clip(SMALL_CLIP).train()
     assert counted(losses(model, batch, ["global_contrastive"])) == expected
+
+
+def update_flops(model, batches, objectives, contrastive) -> int:
+    """Of an update whose micro-batches share one contrastive loss, as `flava.train` makes it."""
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        cached, _ = cache_contrastive(model, batches, contrastive, 1.0)
+        for batch in cached:
+            known = EmbeddingGradients(*batch.embedding_gradients_2BD)
+            losses(model, batch, objectives, known)().backward()
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize("gather", ["global", "local", "none"])
+@pytest.mark.parametrize("objectives", [["global_contrastive"], PAIRS])
+def test_micro_batches_that_share_one_contrastive_loss(objectives, gather):
+    sample = Sample(LENGTH, PATCHES, WORDS, columns=2 * ROWS, gather=gather, cached=True)
+    each = add(flava_sample(SMALL, objectives, sample).values())
+    each += idle_queries(SMALL, objectives)
+    batches = [batch_of(SMALL, [1] * ROWS) for _ in range(2)]
+    contrastive = ContrastiveConfig(gather=gather, ranks=2)
+    found = update_flops(Flava(SMALL).train(), batches, objectives, contrastive)
+    assert found == each.total * 2 * ROWS
+
+
+def test_clips_micro_batches_that_share_one_loss():
+    sample = Sample(LENGTH, columns=2 * ROWS, cached=True)
+    each = add(clip_sample(SMALL_CLIP, sample).values())
+    model, batches = Clip(SMALL_CLIP).train(), [batch_of(SMALL) for _ in range(2)]
+    assert update_flops(model, batches, ["global_contrastive"], ONE) == each.total * 2 * ROWS
+
+
+@pytest.mark.parametrize("gather", ["global", "local", "none", "global_full", "openclip_2021"])
+def test_rows_that_each_of_two_processes_scores(gather, monkeypatch):
+    """The second process's embeddings stand in for its own: the shapes are those of two."""
+    count = 2
+    monkeypatch.setattr("flava.objectives.contrastive.world", lambda: (0, count))
+    for name in ("gather_values", "gather_with_gradient"):
+        gathered = partial(gathered_twice, gradient=name == "gather_with_gradient")
+        monkeypatch.setattr(f"flava.objectives.contrastive.{name}", gathered)
+    sample = Sample(LENGTH, columns=count * ROWS, gather=gather, processes=count)
+    expected = add(flava_sample(SMALL, ["global_contrastive"], sample).values()) * ROWS
+    contrastive = ContrastiveConfig(gather=gather, ranks=count)
+    model = Flava(SMALL).train()
+    assert counted(losses(model, batch_of(SMALL), ["global_contrastive"], contrastive)) == expected
+
+
+def gathered_twice(rows, gradient):
+    return torch.cat([rows if gradient else rows.detach(), rows.detach()])
 
 
 @pytest.mark.parametrize("downsample", [4, 8])

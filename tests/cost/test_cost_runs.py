@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flava.config import CodebookConfig, FlavaConfig
+from flava.config import CodebookConfig, ContrastiveConfig, FlavaConfig
 from flava.cost.corpora import caption_words, image_count
 from flava.cost.flops import add
 from flava.cost.runs import codebook_cost, encoder_cost, run_cost, sample_flops, token_flops
@@ -65,6 +66,69 @@ def test_local_contrastive_saves_only_the_columns_gradient(paper: Plan) -> None:
     none, full = (run_cost(paper.runs[f"{c}-s0"], 12.1, 1.25) for c in ("flava_c_local", "flava_c"))
     saved = full.samples * 2 * 2 * 512 * 8192
     assert full.flops - none.flops == pytest.approx(saved)
+
+
+def pairs_flops(plan: Plan, column: str, processes: int = 1, gather: str = "", **options) -> float:
+    """FLOPs of a pair of 17.1 tokens, from the resolved configuration of a column."""
+    run = plan.runs[f"{column}-s0"]
+    pretrain = run.pretrain.model_copy(update=options)
+    contrastive = run.contrastive.model_copy(update={"gather": gather or run.contrastive.gather})
+    run = run.model_copy(update={"pretrain": pretrain, "contrastive": contrastive})
+    return add(sample_flops(run, "pairs", 17.1, 17.1, processes).values()).total
+
+
+def encoders_forward(layers: int, text_width: int = 768) -> float:
+    """FLOPs of both encoders at base size, [CLS] alone in the last block, and of projections."""
+
+    def encoder(length: float, width: int) -> float:
+        linears, attention = 2 * length * 12 * width**2, 4 * length**2 * width
+        last = 2 * (length * 2 + 10) * width**2 + 4 * length * width
+        return (layers - 1) * (linears + attention) + last
+
+    patches = 2 * 196 * 3 * 16**2 * 768
+    projections = 2 * 512 * (768 + text_width)
+    return patches + encoder(197, 768) + encoder(17.1, text_width) + projections
+
+
+COSINES = 3 * 2 * 2 * 512  # of a pair and a column, both directions, forward and backward
+
+
+@pytest.mark.parametrize("column, text_width", [("flava_c", 768), ("clip_pmd", 512)])
+def test_micro_batches_embed_pairs_once_more(paper: Plan, column: str, text_width: int) -> None:
+    flops = partial(pairs_flops, paper, column, gather="global")
+    plain = flops()
+    assert flops(contrastive_batch="micro") == plain  # there is one
+    whole = flops(accumulate=4)
+    assert whole - plain == pytest.approx(encoders_forward(12, text_width))
+    micro = flops(accumulate=4, contrastive_batch="micro")
+    assert plain - micro == pytest.approx(COSINES * (8192 - 2048))
+
+
+def test_what_has_no_contrastive_loss_is_never_embedded_before(paper: Plan) -> None:
+    for name, kind in (("mim-s0", "pair_images"), ("mlm-s0", "pair_texts"),
+                       ("flava_dino-s0", "texts"), ("flava_dino-s0", "images")):  # fmt: skip
+        run = paper.runs[name]
+        parts = run.model_copy(
+            update={"pretrain": run.pretrain.model_copy(update={"accumulate": 4})}
+        )
+        assert sample_flops(parts, kind, 17.1, 17.1) == sample_flops(run, kind, 17.1, 17.1)
+
+
+def test_each_process_scores_all_rows_where_the_mode_says_so(paper: Plan) -> None:
+    plain = pairs_flops(paper, "flava_c")
+    for gather in ("global", "local"):
+        assert pairs_flops(paper, "flava_c", 8, gather) == plain
+    for gather in ("global_full", "openclip_2021"):
+        assert pairs_flops(paper, "flava_c", 1, gather) == plain
+        more = pairs_flops(paper, "flava_c", 8, gather) - plain
+        assert more == pytest.approx(7 * COSINES * 8192)
+
+
+def test_on_one_rank_all_modes_cost_the_same(paper: Plan) -> None:
+    run = paper.runs["flava_c_local-s0"]
+    alone = run.model_copy(update={"contrastive": ContrastiveConfig(gather="none", ranks=1)})
+    costs = [add(sample_flops(alone, "pairs", 17.1, 17.1).values()).total]
+    assert costs == [pairs_flops(paper, "flava_c")]
 
 
 def test_recipes_of_the_encoders(paper: Plan) -> None:

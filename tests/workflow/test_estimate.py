@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from flava.cost.runs import token_flops
 from flava.errors import ConfigError
 from flava.io import write_json
 from flava.jobs import PlanGraph, load_job
 from flava.records import make_record
 from tests.workflow.smoke import Project
-from workflow.assumptions import Assumptions
+from workflow.assumptions import Assumptions, corpus_images
 from workflow.by_column import column_table
+from workflow.cost import all_seeds
 from workflow.disk import all_disk, disk_by_column, disk_lines, prepared_bytes, size_text
 from workflow.estimate import (
     budget_hours,
@@ -26,6 +28,7 @@ from workflow.estimate import (
     longest,
     schedule_lines,
     trainings,
+    wall_time,
 )
 from workflow.plan import Plan
 
@@ -85,6 +88,50 @@ def test_ranks_divide_the_wall_time(in_copy: Path) -> None:
     found = cells(column_table(Plan.load("paper"), ASSUMED))
     assert found["12 flava_dino"]["wall time of one"] == "4.8 to 5.8 h on 64 ranks"
     assert found["12 flava_dino"]["from the start"] == "163 to 164 h"
+
+
+def test_the_export_of_image_tokens_is_not_divided(in_copy: Path) -> None:
+    """One rank makes it: 70M images of 3.5 GFLOP are nearly all of the tokenizer's work."""
+    whole = trainings(Plan.load("paper"), ASSUMED)["codebook"]
+    path = Path("params/paper.yaml")
+    path.write_text(path.read_text() + "\nresources: {codebook: {ranks: 8}}\n")
+    plan = Plan.load("paper")
+    (job,) = [job for name, job in trainings(plan, ASSUMED).items() if name == "codebook"]
+    assert (job.ranks, job.cost) == (8, whole.cost)
+    images = corpus_images(plan, "pairs")
+    assert images is not None
+    export = images * token_flops(plan.study.config.codebook, 14).forward
+    minutes = 60 * ASSUMED.hours((job.cost.flops - export) / 8 + export)
+    assert minutes > 0.9 * 60 * ASSUMED.hours(job.cost.flops)
+    assert wall_time([job], ASSUMED) == f"{minutes:.2g} min"
+
+
+def test_ranks_that_score_all_rows_cost_more_in_all(in_copy: Path) -> None:
+    """64 ranks: 63 times more the cosines of 8,192 columns, 512 wide, both ways."""
+    columns, paper = Path("params/columns.yaml"), Path("params/paper.yaml")
+    columns.write_text(columns.read_text().replace("  gather: global\n", "  gather: global_full\n"))
+    before = {name: job.cost.flops for name, job in trainings(Plan.load("paper"), ASSUMED).items()}
+    paper.write_text(paper.read_text() + "\nresources: {pretrain: {ranks: 64}}\n")
+    plan = Plan.load("paper")
+    after = {name: job.cost.flops for name, job in trainings(plan, ASSUMED).items()}
+    more = 63 * 3 * 2 * 2 * 512 * 8192 * 8192 * 150_000
+    assert after["flava_c-s0"] - before["flava_c-s0"] == pytest.approx(more)
+    assert after["mim-s0"] == before["mim-s0"]
+    assert all_seeds(plan, ASSUMED).flops == pytest.approx(sum(after.values()))
+
+
+def test_micro_batches_count_against_the_limit(in_copy: Path) -> None:
+    """A third more for columns whose only loss is contrastive."""
+    before = trainings(Plan.load("paper"), ASSUMED)["flava_c-s0"].cost
+    path = Path("params/paper.yaml")
+    text = path.read_text()
+    path.write_text(text.replace("\npretrain:\n", "\npretrain:\n  accumulate: 4\n"))
+    plan = Plan.load("paper")
+    after = trainings(plan, ASSUMED)["flava_c-s0"].cost
+    assert after.flops / before.flops == pytest.approx(4 / 3, rel=0.01)
+    check_budget(plan, 4000)
+    with pytest.raises(ConfigError, match=r"still needs about 3,\d{3} GPU-hours"):
+        check_budget(plan, 3010)
 
 
 def test_what_has_run_is_not_counted_again(in_copy: Path) -> None:
