@@ -48,6 +48,23 @@ def test_flops_of_a_sample_at_base_size(paper: Plan) -> None:
     assert texts == pytest.approx(8.16 * GF, rel=0.06)
 
 
+def test_the_page_has_what_the_formulas_give(paper: Plan, root: Path) -> None:
+    run, page = paper.runs["flava_mm-s0"], (root / "docs" / "cost.md").read_text()
+    rows = [line.strip("| \n").split(" | ") for line in page.splitlines() if line.startswith("|")]
+    found = {row[0].strip("*"): [cell.strip("*") for cell in row[1:]] for row in rows}
+    parts = [sample_flops(run, "pairs", 17.1, padded) for padded in (17.1, 77)]
+    for title, name in {
+        "image encoder, unmasked (contrastive)": "image encoder, unmasked",
+        "text encoder, unmasked (contrastive)": "text encoder, unmasked",
+        "image encoder, masked": "image encoder, masked",
+        "text encoder, masked": "text encoder, masked",
+        "fusion encoder": "fusion encoder",
+    }.items():
+        assert found[title] == [f"{each[name].total / GF:.1f}" for each in parts], title
+    totals = [f"{add(each.values()).total / GF:.1f}" for each in parts]
+    assert found["all losses on a pair"] == totals
+
+
 def test_padding_costs_more_and_words_less(paper: Plan) -> None:
     run = paper.runs["flava_mm-s0"]
     short, long = (run_cost(run, words, 1.25) for words in (5.0, 12.1))
