@@ -116,12 +116,15 @@ def load_earlier(job: ReportJob) -> dict[str, Record]:
 def load_earlier_losses(job: ReportJob) -> dict[str, dict[str, Curve]]:
     """Name -> losses of the training that runs start from; their logs lie beside their records.
 
+    A published image tokenizer, which nothing trained here, has none.
+
     Raises:
         DataError: a record or a log is missing or damaged.
     """
     return {
         name: load_losses(Path(job.earlier[name]).with_name("log.csv"), record)
         for name, record in load_earlier(job).items()
+        if record.extra.get("kind") != "published"
     }
 
 
