@@ -124,8 +124,13 @@ def load_earlier_losses(job: ReportJob) -> dict[str, dict[str, Curve]]:
     return {
         name: load_losses(Path(job.earlier[name]).with_name("log.csv"), record)
         for name, record in load_earlier(job).items()
-        if record.extra.get("kind") != "published"
+        if not is_published(record)
     }
+
+
+def is_published(record: Record) -> bool:
+    """Whether it is of an image tokenizer that was published, not trained here."""
+    return record.step == "codebook" and record.extra.get("kind") == "published"
 
 
 def load_losses(path: Path, record: Record) -> dict[str, Curve]:
