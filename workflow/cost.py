@@ -145,8 +145,9 @@ def codebook_lines(plan: Plan) -> list[Line]:
     counts = {corpus: corpus_images(plan, corpus) for corpus in plan.tokens}
     unknown = ", ".join(corpus for corpus, count in counts.items() if count is None)
     cost = codebook_cost(plan.codebook_job(), sum(count or 0 for count in counts.values()))
-    note = f"without the tokens of {unknown}: not prepared yet" if unknown else ""
-    return [Line("image tokenizer", cost, note)]
+    notes = ["published weights, encoding only"] if plan.study.config.codebook.published else []
+    notes += [f"without the tokens of {unknown}: not prepared yet"] if unknown else []
+    return [Line("image tokenizer", cost, "; ".join(notes))]
 
 
 def init_lines(plan: Plan, seed: int) -> list[Line]:
@@ -191,7 +192,7 @@ def _cells(line: Line, assumed: Assumptions) -> list[str]:
     cost = line.cost
     if not cost.samples:
         return [line.name, line.note or "none", "0", "0", "0", "0"]
-    updates = " + ".join(f"{count:,} {kind}" for kind, count in cost.updates.items())
+    updates = " + ".join(f"{count:,} {kind}" for kind, count in cost.updates.items()) or "none"
     if line.total:
         updates = f"{sum(cost.updates.values()):,} of all kinds"
     hours = [shown_hours(assumed.hours(flops)) for flops in (cost.flops, cost.flops_padded)]

@@ -26,9 +26,9 @@ from flava.jobs import (
     SelectionJob,
     TokenizerJob,
     ToyWorldJob,
-    with_own_checkpoints,
 )
 from flava.studies import Study, load_study
+from workflow.codebook import codebook_files, codebook_job
 from workflow.configs import write_configs
 from workflow.encoders import EncoderRun, encoder_runs
 from workflow.evaluation import evaluate_jobs
@@ -198,21 +198,8 @@ class Plan:
         )
 
     def codebook_job(self) -> CodebookJob:
-        """Resolved training of the dVAE and caching of the tokens."""
-        config = self.study.config
-        corpora = sorted(self.tokens)
-        job = CodebookJob(
-            study=self.name,
-            seed=0,
-            codebook=config.codebook,
-            grid=config.flava.grid,
-            crop_scale_min=config.pretrain.crop_scale_min,
-            bad_image_fraction=config.pretrain.bad_image_fraction,
-            corpora={corpus: f"{self.data}/{corpus}" for corpus in corpora},
-            output=f"{self.data}/codebook",
-            checkpoints=f"checkpoints/{self.name}/codebook",
-        )
-        return with_own_checkpoints(job)
+        """Resolved image tokenizer, trained or published, and caching of its tokens."""
+        return codebook_job(self.study, self.tokens)
 
     @cached_property
     def selection_job(self) -> SelectionJob:
@@ -253,7 +240,7 @@ class Plan:
     @property
     def codebook_files(self) -> list[str]:
         """What the image tokenizer leaves, its tokens apart."""
-        return [f"{self.data}/codebook/{name}" for name in RUN_FILES] if self.tokens else []
+        return codebook_files(self.study) if self.tokens else []
 
     @property
     def corpora(self) -> dict[str, str]:

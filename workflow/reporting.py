@@ -167,8 +167,9 @@ def report_inputs(plan: Plan) -> list[str]:
             files += [f"{folder}/{name}" for name in ("manifest.json", "record.json")]
     for job in plan.imports.values():
         files += [f"{job.output}/{name}" for name in ("config.json", "record.json")]
+    kept = set(plan.targets())  # a published image tokenizer has no log
     for record in plan.earlier.values():
-        files += [record, f"{Path(record).parent}/log.csv"]
+        files += [path for path in (record, f"{Path(record).parent}/log.csv") if path in kept]
     files += [plan.leaks.output] if plan.leaks else []
     files += [settings_path(plan.study), str(plan.study.params / "tasks.yaml")]
     return list(dict.fromkeys(files))

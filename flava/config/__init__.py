@@ -55,7 +55,13 @@ from flava.config.inits import (
     WeightsConfig,
 )
 from flava.config.leaks import LeakConfig
-from flava.config.models import ClipConfig, CodebookConfig, CodebookOptim, FlavaConfig
+from flava.config.models import (
+    ClipConfig,
+    CodebookConfig,
+    CodebookOptim,
+    FlavaConfig,
+    PublishedCodebook,
+)
 from flava.config.study import ReleasedClip, ReleasedFlava, SelectionConfig, StudyConfig
 from flava.config.tasks import FinetuneConfig, ProbeConfig, TaskConfig, TaskData
 from flava.config.training import (
@@ -109,6 +115,7 @@ __all__ = [
     "Precision",
     "PretrainConfig",
     "ProbeConfig",
+    "PublishedCodebook",
     "ReleasedClip",
     "ReleasedFlava",
     "SamplingConfig",

@@ -16,6 +16,8 @@ from flava.config.base import (
 )
 from flava.config.training import LoopConfig, OptimConfig
 
+PUBLISHED_DOWNSAMPLE = 8  # pixels a token: three 2 x 2 max-pools (DALL-E)
+
 
 class FlavaConfig(Strict):
     """FLAVA's three encoders and heads (Table A.1)."""
@@ -104,9 +106,41 @@ class CodebookOptim(OptimConfig):
     schedule: Schedule = Field("constant", description="constant")
 
 
+class PublishedCodebook(Strict):
+    """DALL-E's published image encoder, in place of a dVAE trained in the workflow."""
+
+    path: str = Field(
+        description="folder of Hugging Face's `FlavaImageCodebook` (facebook/flava-image-codebook) "
+        "on this machine; may begin with $FLAVA_DATA"
+    )
+    sha256: str | None = Field(
+        None, pattern="^[0-9a-f]{64}$", description="of the weights file; any other is refused"
+    )
+    hidden_size: PositiveInt = Field(
+        256, multiple_of=4, description="channels of its first group (DALL-E); others are refused"
+    )
+    num_blocks_per_group: PositiveInt = Field(2, description="likewise (DALL-E)")
+
+    @model_validator(mode="after")
+    def _local(self) -> PublishedCodebook:
+        if self.path.startswith("hub:"):
+            raise ValueError(
+                f"path '{self.path}' is no folder: run `hf download facebook/flava-image-codebook "
+                "--local-dir <folder>` and give that folder"
+            )
+        return self
+
+
 class CodebookConfig(LoopConfig):
     """The image tokenizer: a small discrete VAE trained in the workflow (DALL-E's role in BEiT)."""
 
+    # Left out where it is not set: the settings of studies without it stay as they are.
+    published: PublishedCodebook | None = Field(
+        None,
+        description="DALL-E's encoder, of whose keys see below; nothing is trained then, and of "
+        "the keys here only codebook_size, downsample (8) and min_used_fraction are read",
+        exclude_if=lambda value: value is None,
+    )
     codebook_size: PositiveInt = Field(8192, description="image tokens (Table A.1)")
     downsample: Literal[4, 8] = Field(8, description="pixels a token (DALL-E encoder: 8)")
     width: PositiveInt = Field(256, description="hidden channels (DALL-E encoder: 256)")
@@ -119,6 +153,16 @@ class CodebookConfig(LoopConfig):
     kl_weight: NonNegativeFloat = Field(1e-3, description="weight of KL to the uniform prior")
     min_used_fraction: Fraction = Field(0.05, description="fewer codes in use is an error")
     optim: CodebookOptim = Field(default_factory=lambda: CodebookOptim())
+
+    @model_validator(mode="after")
+    def _pools(self) -> CodebookConfig:
+        if self.published is not None and self.downsample != PUBLISHED_DOWNSAMPLE:
+            raise ValueError(
+                f"the published encoder makes one token of {PUBLISHED_DOWNSAMPLE} x "
+                f"{PUBLISHED_DOWNSAMPLE} pixels, not of {self.downsample} x {self.downsample}: "
+                f"set downsample to {PUBLISHED_DOWNSAMPLE}"
+            )
+        return self
 
 
 def _check_patches(image_size: int, patch_size: int) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from flava.config import LoopConfig
+from flava.cost.models import published_parameters
 from flava.jobs import (
     BeitJob,
     CodebookJob,
@@ -109,10 +110,12 @@ def encoder_weights(job: MlmJob | BeitJob | DinoJob) -> Weights:
 
 
 def codebook_weights(job: CodebookJob) -> Weights:
-    """Of the image tokenizer."""
+    """Of the image tokenizer; a published one is not trained."""
     from flava.models.dvae import DiscreteVAE
 
     config = job.codebook
+    if config.published is not None:
+        return Weights(0, 0, published_parameters(config.published, config.codebook_size))
     count = _count(("dvae", config), lambda: DiscreteVAE(config))
     return Weights(count, count, count)
 

@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from flava.config import ClipConfig, CodebookConfig, DinoInitConfig, FlavaConfig, Gather
+from flava.config import (
+    ClipConfig,
+    CodebookConfig,
+    DinoInitConfig,
+    FlavaConfig,
+    Gather,
+    PublishedCodebook,
+)
 from flava.cost.flops import (
     Flops,
     add,
@@ -175,6 +182,33 @@ def dvae_sample(config: CodebookConfig, grid: int) -> Parts:
         "codes": linear(cells, config.codebook_size, width),
         "decoder": residual + add(up) + linear(sides[-1] ** 2, width, 3),
     }
+
+
+def published_convolutions(
+    encoder: PublishedCodebook, codebook_size: int, grid: int
+) -> list[tuple[int, int, int]]:
+    """(places, values read at each, channels written) of DALL-E's encoder, for one image.
+
+    Source: transformers' `FlavaImageCodebook`: four groups of blocks, a 2 x 2 max-pool after each
+    of the first three; in a block three 3 x 3 kernels and a 1 x 1, a quarter as wide inside.
+    """
+    width, before = encoder.hidden_size, encoder.hidden_size
+    found = [((8 * grid) ** 2, 49 * 3, width)]
+    for group in range(4):
+        cells, after = (8 * grid >> group) ** 2, width << group
+        inside = after // 4
+        for _ in range(encoder.num_blocks_per_group):
+            found += [(cells, before, after)] if before != after else []
+            found += [(cells, 9 * before, inside), *[(cells, 9 * inside, inside)] * 2]
+            found += [(cells, inside, after)]
+            before = after
+    return [*found, (grid**2, before, codebook_size)]
+
+
+def published_parameters(encoder: PublishedCodebook, codebook_size: int) -> int:
+    """Weights and biases of DALL-E's encoder."""
+    each = published_convolutions(encoder, codebook_size, grid=1)
+    return sum((reads + 1) * channels for _, reads, channels in each)
 
 
 def dino_sample(config: FlavaConfig, recipe: DinoInitConfig) -> Parts:

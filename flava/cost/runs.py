@@ -15,6 +15,7 @@ from flava.cost.models import (
     dino_sample,
     dvae_sample,
     flava_sample,
+    published_convolutions,
 )
 from flava.data.schedule import Schedule
 from flava.jobs import BeitJob, CodebookJob, DinoJob, MlmJob, RunConfig
@@ -157,12 +158,19 @@ def encoder_sample(job: MlmJob | BeitJob | DinoJob, codebook: CodebookConfig) ->
 
 def token_flops(codebook: CodebookConfig, grid: int) -> Flops:
     """The tokens of one image."""
-    return dvae_sample(codebook, grid)["encoder"].inference
+    if codebook.published is None:
+        return dvae_sample(codebook, grid)["encoder"].inference
+    each = published_convolutions(codebook.published, codebook.codebook_size, grid)
+    return add(linear(*convolution) for convolution in each).inference
 
 
 def codebook_cost(job: CodebookJob, images: int) -> JobCost:
-    """Training of the image tokenizer, and the tokens of `images` images, on one rank."""
+    """Training of the image tokenizer, if it is trained, and the tokens of `images` images, on one
+    rank."""
     config = job.codebook
+    if config.published is not None:
+        flops = images * token_flops(config, job.grid).total
+        return JobCost({}, images, flops, flops, flops)
     samples = config.updates * config.batch_size
     flops = samples * add(dvae_sample(config, job.grid).values()).total
     export = images * token_flops(config, job.grid).total

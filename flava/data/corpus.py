@@ -25,6 +25,7 @@ class ImageCorpus:
         directory: prepared corpus.
         image_tokens: array [N, P] of dVAE tokens of the fixed crops, in the order of the images.
         bad_image_fraction: more undecodable images than this share are an error.
+        cut: makes the fixed crop of (image, key, scale_min, size).
 
     Raises:
         DataError: a file is missing, truncated or does not belong to the corpus.
@@ -35,8 +36,9 @@ class ImageCorpus:
         directory: Path | str,
         image_tokens: Path | str | None = None,
         bad_image_fraction: float = 0.01,
+        cut: Callable[[PILImage.Image, str, float, int], Pixels] = training_crop,
     ) -> None:
-        self.directory = Path(directory)
+        self.directory, self.cut = Path(directory), cut
         self.reader = ShardReader(self.directory)
         self.bad_image_fraction = bad_image_fraction
         self.bad: dict[int, str] = {}
@@ -91,7 +93,7 @@ class ImageCorpus:
         image = self.image(index)
         if image is None:
             return None
-        pixels = training_crop(image, self.key(index), scale_min, size)
+        pixels = self.cut(image, self.key(index), scale_min, size)
         if cached is not None and self._cache is not None:
             self._cache[index] = pixels
             cached[index] = True

@@ -76,6 +76,18 @@ def training_crop(image: PILImage.Image, key: str, scale_min: float, size: int) 
     return np.asarray(image.resize((size, size), PILImage.Resampling.BICUBIC, box=box))
 
 
+def codebook_crop(image: PILImage.Image, key: str, scale_min: float, size: int) -> Pixels:
+    """The fixed crop as DALL-E's encoder reads it: cut out, then resized by Lanczos to uint8
+    [size, size, 3].
+
+    `training_crop` filters over the border of the box; here nothing beyond it is seen. Source:
+    torchmultimodal's FLAVA transforms and Hugging Face's `FlavaImageProcessor`
+    (`codebook_resample`), of the same region.
+    """
+    cut = image.crop(crop_box(key, *image.size, scale_min))
+    return np.asarray(cut.resize((size, size), PILImage.Resampling.LANCZOS))
+
+
 def resize_square(image: PILImage.Image, size: int) -> Pixels:
     """The whole image resized (bicubic) to uint8 [size, size, 3], aspect ratio not kept.
 

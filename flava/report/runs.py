@@ -116,13 +116,21 @@ def load_earlier(job: ReportJob) -> dict[str, Record]:
 def load_earlier_losses(job: ReportJob) -> dict[str, dict[str, Curve]]:
     """Name -> losses of the training that runs start from; their logs lie beside their records.
 
+    A published image tokenizer, which nothing trained here, has none.
+
     Raises:
         DataError: a record or a log is missing or damaged.
     """
     return {
         name: load_losses(Path(job.earlier[name]).with_name("log.csv"), record)
         for name, record in load_earlier(job).items()
+        if not is_published(record)
     }
+
+
+def is_published(record: Record) -> bool:
+    """Whether it is of an image tokenizer that was published, not trained here."""
+    return record.step == "codebook" and record.extra.get("kind") == "published"
 
 
 def load_losses(path: Path, record: Record) -> dict[str, Curve]:

@@ -18,7 +18,7 @@ from flava.report.html import (
     text,
 )
 from flava.report.marked import own
-from flava.report.runs import Run, Source
+from flava.report.runs import Run, Source, is_published
 from flava.report.tables import DOMAIN_TITLES, extra_table, scale_line, stand_in_rows
 
 FACTS = ("test examples", "chance, %")  # of a row whose test set is a stand-in
@@ -229,13 +229,20 @@ def cost_line(record: Record, evaluate_seconds: float | None = None) -> dict[str
 def total_cost(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
     """One sentence on the sum of all runs and what they start from."""
     imports = [run.record for run in runs if run.imported]
-    trained = [*earlier.values(), *(run.record for run in runs if not run.imported)]
+    before = list(earlier.values())
+    encoding = [record for record in before if is_published(record)]
+    trained = [record for record in before if not is_published(record)]
+    trained += [run.record for run in runs if not run.imported]
     evaluate = sum(run.evaluate_seconds for run in runs)
     scored = [record for run in runs for record in run.evaluations.values()]
-    gpu = sum(record.gpu_hours for record in [*trained, *imports, *scored])
+    gpu = sum(record.gpu_hours for record in [*trained, *encoding, *imports, *scored])
     parts = [
         f"{duration(sum(record.wall_seconds for record in records))} of {what}"
-        for what, records in (("training", trained), ("importing published weights", imports))
+        for what, records in (
+            ("training", trained),
+            ("making image tokens with published weights", encoding),
+            ("importing published weights", imports),
+        )
         if records
     ]
     parts.append(f"{duration(evaluate)} of evaluation")

@@ -1,4 +1,4 @@
-"""Trains the image tokenizer and caches the tokens of all training images.
+"""Trains the image tokenizer, or takes a published one, and caches the tokens of all images.
 
     python -m flava.train.codebook --config results/<study>/configs/codebook.json
 
@@ -21,22 +21,16 @@ from torch import Tensor
 
 from flava.config import Sharding
 from flava.data.batch import Batch
-from flava.errors import TrainingError, run_cli
+from flava.errors import run_cli
 from flava.io import sha256_file, write_json
 from flava.jobs import CodebookJob, load_job
 from flava.models import DiscreteVAE
 from flava.train import identity, loop
+from flava.train.code_usage import encode_corpora
 from flava.train.command import train_command
 from flava.train.distributed import Ranks
-from flava.train.image_tokens import (
-    ENCODE_BATCH,
-    Counts,
-    Crops,
-    TokenFile,
-    count_codes,
-    encode_corpus,
-    sampled_codes,
-)
+from flava.train.image_tokens import ENCODE_BATCH, Crops
+from flava.train.published_codebook import encode_published
 from flava.train.recipe import Recipe
 
 
@@ -93,7 +87,7 @@ class CodebookRecipe(Recipe):
             TrainingError: too few codes are in use.
         """
         model = self.model.to(self.ranks.device).eval()
-        files, used = self._encode(model)
+        files, used = encode_corpora(model, self.crops, self.job, self.ranks.device)
         self._facts = {
             "tokens_sha256": {name: sha256_file(file.path) for name, file in files.items()},
             "images": self.report(),
@@ -108,20 +102,6 @@ class CodebookRecipe(Recipe):
         write_json(directory / "config.json", self.job.codebook.model_dump(mode="json"))
         for name, file in files.items():
             file.move_to(self.output / f"{name}.npy")
-
-    def _encode(self, model: DiscreteVAE) -> tuple[dict[str, TokenFile], dict[str, float]]:
-        """All tokens, and how many of the codes they use; a sample of them is judged first."""
-        sampled_K = sampled_codes(model, self.crops, self.job.seed)
-        if sampled_K is not None:
-            check_usage(usage_facts(sampled_K)["used_fraction"], self.job)
-        device, codes = self.ranks.device, self.job.codebook.codebook_size
-        files = {
-            name: encode_corpus(model, self.crops, name, device, self.checkpoints)
-            for name in self.crops.corpora
-        }
-        used = usage_facts(np.sum([count_codes(f, codes) for f in files.values()], axis=0))
-        check_usage(used["used_fraction"], self.job)
-        return files, used
 
     def inputs(self) -> dict[str, Any]:
         """Hashes of the manifests."""
@@ -145,8 +125,14 @@ class CodebookRecipe(Recipe):
 
 
 def codebook(config_path: str, sharding: Sharding = "none") -> None:
-    """What a launcher starts on every rank: `train_codebook` of a resolved job's file."""
-    train_codebook(load_job(CodebookJob, config_path), sharding)
+    """What a launcher starts on every rank: the image tokens of a resolved job's file.
+
+    Raises:
+        ConfigError, DataError, TrainingError, CheckpointError: as their messages say.
+    """
+    job = load_job(CodebookJob, config_path)
+    make = train_codebook if job.codebook.published is None else encode_published
+    make(job, sharding)
 
 
 def train_codebook(job: CodebookJob, sharding: Sharding = "none") -> None:
@@ -171,30 +157,6 @@ def reconstruction_mse(model: DiscreteVAE, crops: Crops, job: CodebookJob) -> fl
     pixels_BCHW = crops.sample(drawn).to(model.codebook.weight.device)
     tokens_BHW = model.encode_tokens(pixels_BCHW).view(-1, job.grid, job.grid)
     return float((model.decode_tokens(tokens_BHW) - pixels_BCHW).square().mean())
-
-
-def usage_facts(usage_K: Counts) -> dict[str, float]:
-    """Share of the codes in use, and perplexity (exp of the entropy of the codes)."""
-    share_K = usage_K[usage_K > 0] / usage_K.sum()
-    return {
-        "used_fraction": float((usage_K > 0).mean()),
-        "perplexity": float(np.exp(-(share_K * np.log(share_K)).sum())),
-    }
-
-
-def check_usage(used_fraction: float, job: CodebookJob) -> None:
-    """Refuses a collapsed codebook, whose tokens would make MIM and MMM empty tasks.
-
-    Raises:
-        TrainingError: fewer codes are in use than `min_used_fraction`.
-    """
-    needed = job.codebook.min_used_fraction
-    if used_fraction < needed:
-        raise TrainingError(
-            f"Only {used_fraction:.1%} of the {job.codebook.codebook_size} image tokens are in "
-            f"use, fewer than codebook.min_used_fraction ({needed:.1%}). Raise codebook.updates "
-            "or kl_weight, lower codebook_size, or give more varied images."
-        )
 
 
 def main() -> None:

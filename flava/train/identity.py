@@ -21,7 +21,7 @@ def file_hashes(paths: list[Path]) -> dict[str, str]:
 
 
 def token_hashes(image_tokens: Mapping[str, str]) -> dict[str, str]:
-    """SHA-256 of token arrays.
+    """SHA-256 of token arrays, and of the published encoder that made them, if one did.
 
     They can be tens of GB, so it is taken from the codebook's record, written after them.
 
@@ -32,6 +32,8 @@ def token_hashes(image_tokens: Mapping[str, str]) -> dict[str, str]:
     for corpus, path in image_tokens.items():
         record = Path(path).with_name("record.json")
         hashes[f"image_tokens.{corpus}"] = str(_recorded(record, "tokens_sha256", corpus))
+        if "published" in load_record(record).extra:
+            hashes["image_tokens.published"] = str(_recorded(record, "published", "sha256"))
     return hashes
 
 

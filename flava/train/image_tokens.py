@@ -22,10 +22,10 @@ from tqdm import tqdm
 from flava.config import Strict
 from flava.data.corpus import ImageCorpus
 from flava.data.shards import load_array
-from flava.data.transforms import to_unit
+from flava.data.transforms import codebook_crop, to_unit, training_crop
 from flava.io import atomic_path, read_json, sha256_file, sha256_json, sha256_parts, write_json
 from flava.jobs import CodebookJob
-from flava.models import DiscreteVAE
+from flava.models.dalle import ImageTokenizer
 from flava.prefetch import prefetched, reading_threads
 
 ENCODE_BATCH = 256  # images encoded at once; does not change their tokens
@@ -47,8 +47,9 @@ class Crops:
     def __init__(self, job: CodebookJob) -> None:
         self.size = job.grid * job.codebook.downsample
         self.scale_min = job.crop_scale_min
+        cut = training_crop if job.codebook.published is None else codebook_crop
         self.corpora = {
-            name: ImageCorpus(folder, bad_image_fraction=job.bad_image_fraction)
+            name: ImageCorpus(folder, bad_image_fraction=job.bad_image_fraction, cut=cut)
             for name, folder in sorted(job.corpora.items())
         }
         for corpus in self.corpora.values():
@@ -95,7 +96,7 @@ class Progress(Strict):
 class TokenFile:
     """The unfinished file of a corpus's tokens, and its progress beside it, in `folder`."""
 
-    def __init__(self, folder: Path, name: str, model: DiscreteVAE, crops: Crops) -> None:
+    def __init__(self, folder: Path, name: str, model: ImageTokenizer, crops: Crops) -> None:
         self.path, self.note = folder / f"{name}.tokens.npy", folder / f"{name}.tokens.json"
         self.corpus = crops.corpora[name]
         self.identity = export_identity(model, crops, self.corpus)
@@ -149,7 +150,7 @@ class TokenFile:
         return tokens_NP
 
 
-def export_identity(model: DiscreteVAE, crops: Crops, corpus: ImageCorpus) -> str:
+def export_identity(model: ImageTokenizer, crops: Crops, corpus: ImageCorpus) -> str:
     """Hash of all that decides the tokens of a corpus."""
     tensors = sorted(model.state_dict().items())
     return sha256_json(
@@ -163,7 +164,7 @@ def export_identity(model: DiscreteVAE, crops: Crops, corpus: ImageCorpus) -> st
 
 
 def encode_corpus(
-    model: DiscreteVAE, crops: Crops, name: str, device: torch.device, folder: Path
+    model: ImageTokenizer, crops: Crops, name: str, device: torch.device, folder: Path
 ) -> TokenFile:
     """Tokens [images, P] of a corpus, in the order of its images, as a file in `folder`.
 
@@ -197,11 +198,12 @@ def count_codes(file: TokenFile, codes: int) -> Counts:
     return usage_K
 
 
-def sampled_codes(model: DiscreteVAE, crops: Crops, seed: int) -> Counts | None:
+def sampled_codes(model: ImageTokenizer, crops: Crops, seed: int) -> Counts | None:
     """How often each code occurs in a sample, [codes]; None of corpora that are soon encoded."""
     if len(crops) <= 16 * SAMPLE:
         return None
-    device, usage_K = model.codebook.weight.device, np.zeros(model.config.codebook_size, np.int64)
+    device = next(model.parameters()).device
+    usage_K = np.zeros(model.config.codebook_size, np.int64)
     drawn = np.sort(np.random.default_rng([seed, 2]).integers(len(crops), size=SAMPLE))
     chunks = np.array_split(drawn, -(-SAMPLE // ENCODE_BATCH))
     for _, pixels_BCHW in prefetched(crops.sample, chunks, reading_threads(device)):

@@ -20,6 +20,7 @@ from flava.errors import CheckpointError
 from flava.io import read_json
 from flava.jobs import BeitJob
 from flava.models import DiscreteVAE
+from flava.models.dalle import ImageTokenizer, load_encoder
 
 CACHE_BYTES = 512_000_000  # decoded images are kept in memory up to this size
 
@@ -31,7 +32,7 @@ class TokenizedViews:
         job: its augmentation, sizes and seed.
         corpus: of images; its cached tokens, which belong to other crops, are not read.
         masker: of block masks.
-        dvae: folder of the trained image tokenizer.
+        dvae: folder of the image tokenizer.
         device: where the dVAE runs.
 
     Raises:
@@ -74,14 +75,18 @@ class TokenizedViews:
         )
 
 
-def load_codebook(folder: Path) -> DiscreteVAE:
-    """The trained image tokenizer, in evaluation mode.
+def load_codebook(folder: Path) -> ImageTokenizer:
+    """The image tokenizer, trained or published, in evaluation mode.
 
     Raises:
         CheckpointError: a file is missing or damaged.
+        ConfigError: it is the published one, and transformers is not installed.
     """
     try:
-        config = CodebookConfig.model_validate(read_json(folder / "config.json"))
+        values = read_json(folder / "config.json")
+        if "model_type" in values:  # Hugging Face's
+            return load_encoder(folder)
+        config = CodebookConfig.model_validate(values)
         model = DiscreteVAE(config)
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except (ValidationError, SafetensorError, OSError, RuntimeError) as error:

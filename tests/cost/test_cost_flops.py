@@ -16,10 +16,18 @@ from flava.config import (
     ContrastiveConfig,
     DinoInitConfig,
     MaskingConfig,
+    PublishedCodebook,
 )  # fmt: skip
 from flava.cost.flops import Flops, add, attention
-from flava.cost.models import Sample, clip_sample, dino_sample, dvae_sample, flava_sample
-from flava.cost.runs import encoder_sample
+from flava.cost.models import (
+    Sample,
+    clip_sample,
+    dino_sample,
+    dvae_sample,
+    flava_sample,
+    published_parameters,
+)  # fmt: skip
+from flava.cost.runs import encoder_sample, token_flops
 from flava.data.batch import Batch
 from flava.jobs import BeitJob
 from flava.models import Clip, DiscreteVAE, Flava
@@ -196,6 +204,24 @@ def test_dvae(downsample):
     with FlopCounterMode(display=False) as counter:
         model.encode_tokens(pixels)
     assert counter.get_total_flops() == parts["encoder"].forward * ROWS
+
+
+@pytest.mark.parametrize("sizes", [(8, 1, 24), (16, 3, 40)])
+def test_published_codebook(sizes):
+    transformers = pytest.importorskip("transformers")
+    width, blocks, codes = sizes
+    names = {"hidden_size": width, "num_blocks_per_group": blocks}
+    published = PublishedCodebook(path="folder", **names)
+    config = CodebookConfig(codebook_size=codes, published=published)
+    model = transformers.FlavaImageCodebook(
+        transformers.FlavaImageCodebookConfig(vocab_size=codes, **names)
+    )
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.get_codebook_indices(torch.rand(ROWS, 3, 32, 32))
+    expected = token_flops(config, grid=4)
+    assert counter.get_total_flops() == expected.forward * ROWS and expected.backward == 0
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert published_parameters(published, codes) == parameters
 
 
 def test_encoder_recipes():

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flava.config import CodebookConfig, ContrastiveConfig, FlavaConfig
+from flava.config import CodebookConfig, ContrastiveConfig, FlavaConfig, PublishedCodebook
 from flava.cost.corpora import caption_words, image_count
+from flava.cost.disk import codebook_weights
 from flava.cost.flops import add
+from flava.cost.models import published_parameters
 from flava.cost.runs import codebook_cost, encoder_cost, run_cost, sample_flops, token_flops
 from flava.data.schedule import Schedule
 from flava.errors import DataError
@@ -166,6 +168,26 @@ def test_tokens_of_each_image_are_counted(paper: Plan) -> None:
     assert more.flops - less.flops == pytest.approx(1000 * token_flops(job.codebook, 14).forward)
     assert (less.samples, more.samples) == (3000 * 64, 3000 * 64 + 1000)
     assert token_flops(CodebookConfig(), 14).backward == 0
+
+
+def test_a_published_codebook_costs_its_encoding_alone(paper: Plan) -> None:
+    job, published = paper.codebook_job(), PublishedCodebook(path="folder")
+    config = job.codebook.model_copy(update={"published": published})
+    job = job.model_copy(update={"codebook": config})
+    cost = codebook_cost(job, 1000)
+    assert (cost.updates, cost.samples) == ({}, 1000)
+    assert cost.flops == cost.flops_padded == 1000 * token_flops(config, 14).total
+    assert token_flops(config, 14).total == pytest.approx(52.1e9, rel=1e-3)
+    assert round(published_parameters(published, 8192) / 1e6, 1) == 53.8
+    weights = codebook_weights(job)
+    assert weights.checkpoints(config, False) == 0
+    assert weights.model == 4 * published_parameters(published, 8192)
+    beit = next(init.job for init in paper.inits.values() if init.kind == "beit")
+    more = (
+        encoder_cost(beit, config).flops - encoder_cost(beit, paper.codebook_job().codebook).flops
+    )
+    each = token_flops(config, 14).total - token_flops(paper.codebook_job().codebook, 14).total
+    assert more == pytest.approx(beit.recipe.updates * beit.recipe.batch_size * each)
 
 
 def write_manifest(folder: Path, sources: object) -> None:

@@ -7,13 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from flava.errors import DataError
 from flava.jobs import ReportJob
 from flava.report import sections
 from flava.report.compare import load_comparison
 from flava.report.curves import loss_curves
-from flava.report.runs import load_earlier, load_runs
+from flava.report.runs import load_earlier, load_earlier_losses, load_runs
 from flava.report.site import pipeline, write_index
-from tests.report.fake_study import PAPER, fake_scores, write_import, write_json, write_study
+from tests.report.fake_study import (
+    PAPER,
+    fake_scores,
+    record,
+    write_import,
+    write_json,
+    write_study,
+)
 from workflow.graph import graph
 from workflow.plan import Plan
 
@@ -61,3 +69,21 @@ def test_an_import_is_no_training(tmp_path: Path, columns: dict[str, int], some:
     curves = loss_curves(runs, comparison)
     assert curves.count("<li>") == curves.count("<svg width") == int(some)
     assert "14 CLIP: published weights, which have no losses here" in curves
+
+
+def test_a_published_image_tokenizer_is_no_training_and_has_no_log(tmp_path: Path) -> None:
+    at = tmp_path / "tokenizer/record.json"
+    published = record("codebook", 0, 7.0)
+    published["extra"] = published["extra"] | {"kind": "published"}
+    write_json(at, published)
+    earlier = {"image tokenizer": str(at)}
+    job = write_study(tmp_path, columns={"mim": 1}, earlier=earlier)
+    assert load_earlier_losses(job) == {}
+    runs = load_runs(job, load_comparison(job).records)
+    assert "7 s of making image tokens with published weights" in sections.total_cost(
+        runs, load_earlier(job)
+    )
+    write_json(at, record("codebook", 0, 7.0))
+    assert "published weights" not in sections.total_cost(runs, load_earlier(job))
+    with pytest.raises(DataError, match=r"log.csv is missing"):
+        load_earlier_losses(job)

@@ -18,7 +18,8 @@ from flava.errors import DataError, TrainingError
 from flava.io import read_json, sha256_file
 from flava.models import DiscreteVAE
 from flava.records import load_record
-from flava.train.codebook import temperature, train_codebook, usage_facts
+from flava.train.code_usage import usage_facts
+from flava.train.codebook import temperature, train_codebook
 from flava.train.image_tokens import Crops
 
 

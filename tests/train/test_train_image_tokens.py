@@ -17,7 +17,7 @@ from flava.io import read_json, write_json
 from flava.jobs import CodebookJob
 from flava.models import DiscreteVAE
 from flava.records import load_record
-from flava.train import codebook, image_tokens
+from flava.train import code_usage, image_tokens
 from flava.train.codebook import train_codebook
 from flava.train.image_tokens import Crops, encode_corpus
 
@@ -123,7 +123,7 @@ def test_images_found_corrupt_before_a_kill_are_still_reported(
 def test_a_run_killed_in_its_export_ends_as_one_that_was_left_alone(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, encode = elsewhere(codebook_job(study), tmp_path), codebook.encode_corpus
+    job, encode = elsewhere(codebook_job(study), tmp_path), code_usage.encode_corpus
 
     def killed(model: DiscreteVAE, crops: Crops, name: str, *rest: object) -> object:
         if name == "pairs":  # after the images
@@ -131,7 +131,7 @@ def test_a_run_killed_in_its_export_ends_as_one_that_was_left_alone(
         return encode(model, crops, name, *rest)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
-        patch.setattr(codebook, "encode_corpus", killed)
+        patch.setattr(code_usage, "encode_corpus", killed)
         train_codebook(job)
     assert not (tmp_path / "images.npy").exists()
     train_codebook(job)
@@ -146,7 +146,7 @@ def test_a_collapsed_codebook_is_refused_before_all_is_encoded(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(image_tokens, "SAMPLE", 4)
-    monkeypatch.setattr(codebook, "encode_corpus", None)
+    monkeypatch.setattr(code_usage, "encode_corpus", None)
     job = codebook_job(study, updates=1, min_used_fraction=1.0)
     with pytest.raises(TrainingError, match=r"Only .*% of the 32 image tokens are in use"):
         train_codebook(elsewhere(job, tmp_path))

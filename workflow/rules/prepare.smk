@@ -66,6 +66,6 @@ rule codebook:
     priority: 100
     threads: launching.threads("codebook")
     message:
-        "codebook: train the dVAE, cache image tokens"
+        "codebook: image tokenizer and the tokens of all images"
     shell:
         "exec {LAUNCH} codebook --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"

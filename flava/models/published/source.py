@@ -44,19 +44,34 @@ def locate(weights: WeightsConfig) -> Located:
     """
     match = HUB_SOURCE.fullmatch(weights.source)
     file = _from_hub(weights.source, **match.groupdict()) if match else _local(weights.source)
-    sha256 = sha256_file(file)
-    if weights.sha256 not in (None, sha256):
+    return _located(file, weights.sha256, _commit(file) if match else None)
+
+
+def locate_folder(folder: str, sha256: str | None) -> Located:
+    """Finds the weights file of a model folder on this machine, and checks its hash.
+
+    Raises:
+        CheckpointError: the folder is missing or has none, or the hash differs.
+        DataError: an environment variable of its path is not set.
+    """
+    path = expand(folder)
+    if not path.is_dir():
         raise CheckpointError(
-            f"{file} has SHA-256 {sha256}, but the study asks for {weights.sha256}. The download "
+            f"{path} is no folder. Set `path` to the folder of the published weights; nothing is "
+            "downloaded."
+        )
+    return _located(_in_folder(path), sha256, None)
+
+
+def _located(file: Path, expected: str | None, revision: str | None) -> Located:
+    sha256 = sha256_file(file)
+    if expected not in (None, sha256):
+        raise CheckpointError(
+            f"{file} has SHA-256 {sha256}, but the study asks for {expected}. The download "
             "is damaged or it is another file: fetch it again, or correct `sha256`."
         )
-    return Located(
-        file,
-        sha256,
-        _commit(file) if match else None,
-        _beside(file, "config.json"),
-        _beside(file, "preprocessor_config.json"),
-    )
+    beside = [_beside(file, name) for name in ("config.json", "preprocessor_config.json")]
+    return Located(file, sha256, revision, *beside)
 
 
 def local_sha256(weights: WeightsConfig) -> str | None:
@@ -78,12 +93,16 @@ def _local(source: str) -> Path:
             f"{path} is missing. Set `source` to a weights file, a model folder or "
             "hub:<owner>/<name>."
         )
+    return _in_folder(path, " Set `source` to the file if it has another name.")
+
+
+def _in_folder(path: Path, hint: str = "") -> Path:
     for name in FILES:
         if (path / name).is_file():
             return path / name
     raise CheckpointError(
         f"{path} has no weights file: looked for {', '.join(FILES)}. Weights in several shards "
-        "are not read: save them as one file. Set `source` to the file if it has another name."
+        "are not read: save them as one file.{hint}"
     )
 
 
