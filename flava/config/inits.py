@@ -79,7 +79,7 @@ class BeitOptim(OptimConfig):
     """BEiT-B on ImageNet-1k (unilm `beit/README.md`, and the defaults of its script).
 
     beta2 is that of BEiT's Appendix; the script's default, which its published command does not
-    change, is 0.98.
+    change, is 0.999 or 0.98 by revision.
     """
 
     learning_rate: PositiveFloat = Field(1.5e-3, description="peak (BEiT)")
