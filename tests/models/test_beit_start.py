@@ -53,7 +53,7 @@ def test_the_head_is_one_linear_after_the_final_norm(model: MaskedImageModel) ->
         for name, value in model.named_parameters()
         if not name.startswith("image_encoder.")
     }
-    assert shapes == {"head.weight": (64, 128), "head.bias": (64,)}
+    assert shapes == {"lm_head.weight": (64, 128), "lm_head.bias": (64,)}
     assert_drawn(model.lm_head.weight)
     batch = image_batch(pair_batch(WIDE, 4, 10))
     mask_BP, encoder = batch.patch_mask_BP, model.image_encoder
