@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image as PILImage
 from pydantic import ValidationError
+from safetensors.torch import load_file
 from train_helpers import Tree, codebook_job
 
 from flava.config import CodebookConfig
@@ -261,6 +262,23 @@ def test_a_path_may_begin_with_a_variable(
     assert load_record(output / "record.json").extra["published"]["path"] == path["path"]
 
 
+def test_a_folder_of_older_files_gives_the_same_tokens(
+    study: Path, tmp_path: Path, published: Path
+) -> None:
+    """pytorch_model.bin, and a configuration without its type and without defaults."""
+    folder = tmp_path / "old"
+    folder.mkdir()
+    values = read_json(published / "config.json")
+    kept = {key: values[key] for key in ("architectures", *SMALL)}
+    write_json(folder / "config.json", kept)
+    torch.save(load_file(published / "model.safetensors"), folder / "pytorch_model.bin")
+    old, new = (
+        run(job_of(study, each, tmp_path / each.name), tmp_path) for each in (folder, published)
+    )
+    for name in ("pairs.npy", "images.npy", "model/model.safetensors", "model/config.json"):
+        assert (old / name).read_bytes() == (new / name).read_bytes()
+
+
 @pytest.mark.parametrize("damage", ["config", "type", "channels", "weights", "torn", "parameter"])
 def test_a_damaged_folder_is_refused(study: Path, tmp_path: Path, damage: str) -> None:
     folder = publish(tmp_path / "published")
@@ -277,7 +295,7 @@ def test_a_damaged_folder_is_refused(study: Path, tmp_path: Path, damage: str) -
     if damage == "config":
         config.unlink()
     elif damage == "type":
-        write_json(config, values | {"model_type": "flava"})
+        write_json(config, {"model_type": "flava", "architectures": ["FlavaForPreTraining"]})
     elif damage == "channels":
         write_json(config, values | {"input_channels": 1})
     elif damage == "weights":
