@@ -14,7 +14,7 @@ import torch
 from PIL import Image as PILImage
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from train_helpers import Tree, codebook_job
+from train_helpers import Tree, codebook_job, run_ranks
 
 from flava.config import CodebookConfig
 from flava.data.corpus import ImageCorpus
@@ -185,6 +185,19 @@ def test_beits_random_views_get_their_tokens_from_the_copy(
     (output / "model/model.safetensors").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match="is damaged"):
         BeitRecipe(recipe.job, Ranks(0, 1, torch.device("cpu")))
+
+
+def test_the_command_on_two_ranks_gives_the_files_of_one(
+    study: Path, tmp_path: Path, published: Path
+) -> None:
+    alone = run(job_of(study, published, tmp_path / "alone"), tmp_path)
+    job = job_of(study, published, tmp_path)
+    write_json(tmp_path / "two.json", job.model_dump(mode="json"))
+    command = ["-m", "flava.train.codebook", "--config", str(tmp_path / "two.json")]
+    said = run_ranks(command, 2, tmp_path)
+    assert [bool(text) for text in said] == [True, False]
+    for name in ("pairs.npy", "images.npy", "model/model.safetensors"):
+        assert (Path(job.output) / name).read_bytes() == (alone / name).read_bytes()
 
 
 class KilledError(Exception):
