@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
-from flava.config import FlavaConfig
-from flava.models import Flava
+from flava.config import FlavaConfig, PublishedCodebook
+from flava.cost.models import published_parameters
+from flava.cost.runs import token_flops
+from flava.models import DiscreteVAE, Flava
 from flava.studies import Study, load_study, read_yaml
 
 TABLES = ("table_a1", "table_a2", "section_b1", "recipes")
@@ -138,3 +142,25 @@ def test_plans_without_data(root: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
     runs = {path.name for path in (tmp_path / "results" / "paper" / "runs").iterdir()}
     assert len(runs) == 14
+
+
+def test_what_is_said_of_the_image_tokenizers_size(root: Path, study: Study) -> None:
+    config, published = study.config.codebook, PublishedCodebook(path="folder")
+    written = read_yaml(root / "params/paper.yaml")["codebook"]
+    sizes = {"codebook_size", "downsample", "width", "layers", "updates", "batch_size"}
+    assert written == config.model_dump(include=sizes) and config.published is None
+    with torch.device("meta"):
+        ours = sum(p.numel() for p in DiscreteVAE(config).encoder.parameters())
+    theirs = published_parameters(published, config.codebook_size)
+    taken = config.model_copy(update={"published": published})
+    flops = [token_flops(each, study.config.flava.grid).total for each in (config, taken)]
+    seen, images = config.updates * config.batch_size, 68e6 + 1_281_167  # PMD's and ImageNet's
+    (line,) = re.findall(r"^\| image tokens .*$", (root / "docs/paper_study.md").read_text(), re.M)
+    for said in (
+        f"{ours / 1e6:.1f}M parameters, {ours / theirs:.1%}".replace("%", " %"),
+        f"DALL-E's {theirs / 1e6:.1f}M",
+        f"{flops[0] / 1e9:.1f} GFLOP an image, {flops[0] / flops[1]:.1%}".replace("%", " %"),
+        f"of {flops[1] / 1e9:.1f}; its {config.updates:,} updates of {config.batch_size} images",
+        f"{seen:,} of some {images / 1e6:.0f}M ({seen / images:.2%})".replace("%", " %"),
+    ):
+        assert said in line, said

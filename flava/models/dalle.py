@@ -20,7 +20,7 @@ from flava.models.dvae import DiscreteVAE
 from flava.models.published.files import read_file, state_dict_of
 from flava.models.published.source import Located, locate_folder
 
-MODEL_TYPE = "flava_image_codebook"
+MODEL_TYPE, ARCHITECTURE = "flava_image_codebook", "FlavaImageCodebook"
 FIXED = {"num_groups": 4, "input_channels": 3}
 SIZES = ("vocab_size", "hidden_size", "num_blocks_per_group")
 MARGIN = 0.1  # DALL-E's map_pixels; transformers' LOGIT_LAPLACE_EPS
@@ -49,7 +49,7 @@ class DalleEncoder(nn.Module):
         """Writes model.safetensors and config.json, which transformers' `from_pretrained` reads."""
         state = {name: tensor.contiguous() for name, tensor in self.encoder.state_dict().items()}
         save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-        values = {"model_type": MODEL_TYPE, "architectures": ["FlavaImageCodebook"]}
+        values = {"model_type": MODEL_TYPE, "architectures": [ARCHITECTURE]}
         write_json(folder / "config.json", values | FIXED | self.sizes)
 
 
@@ -114,9 +114,12 @@ def _load(located: Located) -> DalleEncoder:
 
 def _sizes(located: Located) -> dict[str, int]:
     """Of config.json beside the weights; transformers leaves out what has its default."""
-    values: dict[str, Any] = located.config or {}
+    values: dict[str, Any] = located.config or {"model_type": None}
     where = located.file.with_name("config.json")
-    if values.get("model_type") != MODEL_TYPE:
+    # Releases of transformers differ in whether they write the type.
+    if values.get("model_type", MODEL_TYPE) != MODEL_TYPE and (
+        values.get("architectures") != [ARCHITECTURE]
+    ):
         raise CheckpointError(
             f"{where} is missing or is no configuration of a FlavaImageCodebook (model_type "
             f"'{MODEL_TYPE}'). Give the folder facebook/flava-image-codebook."

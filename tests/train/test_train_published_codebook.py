@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image as PILImage
 from pydantic import ValidationError
-from train_helpers import Tree, codebook_job
+from safetensors.torch import load_file
+from train_helpers import Tree, codebook_job, run_ranks
 
 from flava.config import CodebookConfig
 from flava.data.corpus import ImageCorpus
@@ -186,6 +187,19 @@ def test_beits_random_views_get_their_tokens_from_the_copy(
         BeitRecipe(recipe.job, Ranks(0, 1, torch.device("cpu")))
 
 
+def test_the_command_on_two_ranks_gives_the_files_of_one(
+    study: Path, tmp_path: Path, published: Path
+) -> None:
+    alone = run(job_of(study, published, tmp_path / "alone"), tmp_path)
+    job = job_of(study, published, tmp_path)
+    write_json(tmp_path / "two.json", job.model_dump(mode="json"))
+    command = ["-m", "flava.train.codebook", "--config", str(tmp_path / "two.json")]
+    said = run_ranks(command, 2, tmp_path)
+    assert [bool(text) for text in said] == [True, False]
+    for name in ("pairs.npy", "images.npy", "model/model.safetensors"):
+        assert (Path(job.output) / name).read_bytes() == (alone / name).read_bytes()
+
+
 class KilledError(Exception):
     """In the place of a kill."""
 
@@ -261,6 +275,23 @@ def test_a_path_may_begin_with_a_variable(
     assert load_record(output / "record.json").extra["published"]["path"] == path["path"]
 
 
+def test_a_folder_of_older_files_gives_the_same_tokens(
+    study: Path, tmp_path: Path, published: Path
+) -> None:
+    """pytorch_model.bin, and a configuration without its type and without defaults."""
+    folder = tmp_path / "old"
+    folder.mkdir()
+    values = read_json(published / "config.json")
+    kept = {key: values[key] for key in ("architectures", *SMALL)}
+    write_json(folder / "config.json", kept)
+    torch.save(load_file(published / "model.safetensors"), folder / "pytorch_model.bin")
+    old, new = (
+        run(job_of(study, each, tmp_path / each.name), tmp_path) for each in (folder, published)
+    )
+    for name in ("pairs.npy", "images.npy", "model/model.safetensors", "model/config.json"):
+        assert (old / name).read_bytes() == (new / name).read_bytes()
+
+
 @pytest.mark.parametrize("damage", ["config", "type", "channels", "weights", "torn", "parameter"])
 def test_a_damaged_folder_is_refused(study: Path, tmp_path: Path, damage: str) -> None:
     folder = publish(tmp_path / "published")
@@ -277,7 +308,7 @@ def test_a_damaged_folder_is_refused(study: Path, tmp_path: Path, damage: str) -
     if damage == "config":
         config.unlink()
     elif damage == "type":
-        write_json(config, values | {"model_type": "flava"})
+        write_json(config, {"model_type": "flava", "architectures": ["FlavaForPreTraining"]})
     elif damage == "channels":
         write_json(config, values | {"input_channels": 1})
     elif damage == "weights":
