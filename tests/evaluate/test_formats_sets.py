@@ -17,10 +17,9 @@ from PIL import Image
 from flava.data.toy.layouts import hold_out
 from flava.data.toy.layouts_b import LAYOUTS
 from flava.data.toy.vision_tasks import VISION_TASKS
-from flava.data.video_split import by_video
-from flava.errors import ConfigError, DataError
+from flava.errors import DataError
 from flava.evaluate.datasets import check_counts, load_task
-from flava.evaluate.formats import eurosat, kitti
+from flava.evaluate.formats import eurosat
 from flava.evaluate.formats.tables import table
 from flava.studies import load_tasks
 from tests.evaluate.fakes import data_config, task_config, write, write_zip
@@ -286,119 +285,6 @@ def test_pcam_reads_only_what_is_asked_for_in_any_order(written, monkeypatch):
     pixels = images.pixels(np.array([3, 0, 1, 2, 0]), SIZE)
     assert asked == [3, 9, 40]
     assert (pixels == parts["train"][1][[40, 9, 3, 3, 9]]).all()
-
-
-# --- KITTI's task
-
-
-def label_line(kind: str, z: float) -> str:
-    return f"{kind} 0.00 0 -1.57 599.41 156.40 629.75 189.25 2.85 2.63 12.34 0.47 1.49 {z} -1.56"
-
-
-@pytest.mark.parametrize(
-    ("objects", "expected"),
-    [
-        ([("Car", 8.0)], 0), ([("Car", 8.01)], 1), ([("Truck", 20.0)], 1), ([("Van", 20.5)], 2),
-        ([("Pedestrian", 3.0)], 3), ([("Pedestrian", 3.0), ("Car", 30.0), ("Van", 12.0)], 1),
-        ([("DontCare", -1000.0), ("Tram", 5.0), ("Car", -0.5)], 0), ([], 3),
-    ],
-)  # fmt: skip
-def test_distance_of_the_nearest_vehicle(objects, expected):
-    text = "\n".join(label_line(*item) for item in objects) + "\n"
-    assert kitti.distance_class(text, "x") == expected
-
-
-@pytest.mark.parametrize(
-    "line", ["Car 0 0", *(label_line("Car", 5).replace(" 5 ", f" {d} ") for d in ("near", "nan"))]
-)
-def test_bad_label_lines(line):
-    with pytest.raises(DataError, match=r"a.txt, line 2: expected 15 cells of a KITTI object"):
-        kitti.distance_class(label_line("Van", 4) + "\n" + line, "a.txt")
-
-
-def test_videos_are_drawn_as_tensorflow_datasets_does():
-    names = [f"2011_09_26_drive_{i:04d}_sync" for i in (9, 1, 5, 11, 2, 60, 35, 36, 39, 46) * 3]
-    names += [f"2011_10_03_drive_{i:04d}_sync" for i in range(14)]
-    state = np.random.get_state()  # noqa: NPY002
-    np.random.seed(seed=123)  # noqa: NPY002
-    videos = sorted(set(names))
-    test = set(np.random.choice(videos, 2, replace=False))  # noqa: NPY002
-    rest = sorted(set(videos) - test)
-    validation = set(np.random.choice(rest, 2, replace=False))  # noqa: NPY002
-    np.random.set_state(state)  # noqa: NPY002
-    parts = by_video(names)
-    assert {names[i] for i in parts["test"]} == test
-    assert {names[i] for i in parts["validation"]} == validation
-    assert sorted(i for rows in parts.values() for i in rows) == list(range(len(names)))
-
-
-@pytest.mark.parametrize(
-    ("rand", "mapping"),
-    [
-        ("1,2,x", "d v 1\nd v 2\nd v 3\n"),
-        ("1,2,4", "d v 1\nd v 2\nd v 3\n"),
-        ("1,2,3", "d v 1\nd\n"),
-    ],
-)
-def test_a_bad_mapping_is_named(rand, mapping, tmp_path):
-    write(tmp_path / "mapping/train_rand.txt", rand)
-    write(tmp_path / "mapping/train_mapping.txt", mapping)
-    write(tmp_path / "training/label_2/000000.txt", label_line("Car", 3))
-    picture = tmp_path / "training/image_2/000000.png"
-    picture.parent.mkdir()
-    Image.new("RGB", (8, 8)).save(picture)
-    with pytest.raises(DataError, match=r"train_rand.txt, entry \d: '.' is no line of train_map"):
-        load("kitti", tmp_path)
-
-
-# --- UCF101's videos
-
-
-def video(path: Path, frames: int) -> None:
-    """An MJPEG video whose frame i has brightness 10 * i."""
-    import av
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mjpeg", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuvj420p"
-        for i in range(frames):
-            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 10 * i, np.uint8), "rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-
-
-@pytest.fixture
-def videos(tmp_path) -> Path:
-    pytest.importorskip("av")
-    write(tmp_path / "ucfTrainTestlist/classInd.txt", "1 Juggling\n2 Typing\n")
-    write(tmp_path / "ucfTrainTestlist/trainlist01.txt", "Juggling/v_a.avi 1\nTyping/v_b.avi 2\n")
-    write(tmp_path / "ucfTrainTestlist/testlist01.txt", "Typing/v_c.avi\n")
-    for name, frames in (("Juggling/v_a", 5), ("Typing/v_b", 8), ("Typing/v_c", 1)):
-        video(tmp_path / "UCF-101" / f"{name}.avi", frames)
-    return tmp_path
-
-
-def test_the_middle_frame_of_a_video(videos):
-    task = load("ucf101", videos)
-    assert task.classes == ["Juggling", "Typing"]
-    assert task.train.targets.tolist() == [0, 1] and task.tests["test"].targets.tolist() == [1]
-    means = task.train.images.pixels(np.arange(2), 16).mean(axis=(1, 2, 3))
-    assert means == pytest.approx([20, 40], abs=3)
-    assert task.tests["test"].images.pixels(np.arange(1), 16).mean() == pytest.approx(0, abs=3)
-
-
-def test_bad_videos(videos, monkeypatch):
-    (videos / "UCF-101/Juggling/v_a.avi").write_bytes(b"no video")
-    images = load("ucf101", videos).train.images
-    with pytest.raises(DataError, match=r"v_a.avi is not a readable video"):
-        images.pixels(np.array([0]), 16)
-    (videos / "UCF-101/Typing/v_c.avi").unlink()
-    with pytest.raises(DataError, match=r"testlist01.txt, line 1: .*v_c.avi is missing"):
-        load("ucf101", videos)
-    monkeypatch.setitem(__import__("sys").modules, "av", None)
-    with pytest.raises(ConfigError, match=r"PyAV is not installed. Run pip install"):
-        load("ucf101", videos)
 
 
 # --- Real pictures, put into the official layouts

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
@@ -18,77 +17,24 @@ from flava.errors import ConfigError, DataError
 from flava.fingerprint import fingerprint
 from flava.jobs import ReportJob
 from flava.report import html
-from flava.report.compare import load_comparison
 from flava.report.figure_files import write_figure
-from flava.report.headline import headline
 from flava.report.notebook import NotebookError, Rendering, assigned_names, render, render_all
 from flava.report.render import renderings
-from flava.report.runs import load_runs
-from flava.report.sections import stand_ins
 from flava.report.site import write_index
-from flava.report.tables import results_table
 from tests.report.fake_study import (
     NUMBERS,
     REPO,
     ROWS,
     fake_scores,
     record,
-    write_import,
     write_json,
     write_study,
 )  # fmt: skip
+from tests.report.offline import Page, check_offline
 
 NOTEBOOKS = sorted((REPO / "notebooks").glob("*.py"))
 NOTEBOOK = REPO / "notebooks" / "table_c1.py"
 STAND_IN_MODEL = "CLIP on fake pairs"
-VOID = {"meta", "link", "input", "img", "br"}
-
-
-class Page(HTMLParser):
-    """Collects what a page refers to and checks that its tags are balanced."""
-
-    def __init__(self, content):
-        super().__init__()
-        self.refers, self.tags, self.unbalanced, self.open = [], set(), [], []
-        self.scripts, self.classes = [], set()
-        self.feed(content)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.add(tag)
-        if tag not in VOID:
-            self.open.append(tag)
-        for name, value in attributes:
-            if name == "class" and tag == "table":
-                self.classes |= set(value.split())
-            if name in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
-                self.refers.append(value)
-
-    def handle_data(self, data):
-        if self.open[-1:] == ["script"]:
-            self.scripts.append(data.strip())
-
-    def handle_startendtag(self, tag, attributes):
-        self.handle_starttag(tag, attributes)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.unbalanced.append(tag)
-
-
-def check_offline(path):
-    content = path.read_text(encoding="utf-8")
-    page = Page(content)
-    assert page.unbalanced == [] and page.open == []
-    assert set(page.scripts) <= {html.SCRIPT.read_text(encoding="utf-8").strip()}
-    assert len(page.scripts) == ("sort" in page.classes) == content.count("<script>")
-    assert content.count("<script") == content.count("<script>")  # none is from elsewhere
-    outside = [r for r in page.refers if not (r.startswith(("#", "data:")) or "/" not in r)]
-    assert outside == []
-    assert not re.search(r"url\(\s*['\"]?https?:|@import", content)
-    assert not re.search(r"https?://(?!www\.w3\.org/)", content)
-    return content
 
 
 def render_command(folder, *more):
@@ -337,52 +283,6 @@ def test_index_ties_it_together(rendered):
     )
 
 
-def test_published_weights_have_neither_log_nor_corpora(tmp_path):
-    columns = {"mim": 1, "clip_400m": 14}
-    job = write_study(tmp_path, columns=columns, imported=["clip_400m-s0"])
-    (tmp_path / "runs/clip_400m-s0/log.csv").unlink()
-    write_import(tmp_path, "clip_400m", 0)
-    write_index(job)
-    assert "clip_400m-s0" in check_offline(tmp_path / "report" / "index.html")
-    runs = load_runs(job, load_comparison(job).records)
-    assert [(run.column, bool(run.losses), bool(run.corpora)) for run in runs] == [
-        ("mim", True, True),
-        ("clip_400m", False, False),
-    ]
-
-
-def test_cost_counts_what_runs_start_from(tmp_path):
-    write_json(tmp_path / "dino/record.json", record("init_dino", 0, 3000.0))
-    earlier = {"init dino-s0": str(tmp_path / "dino/record.json")}
-    job = write_study(tmp_path, columns={"mim": 1}, earlier=earlier)
-    write_index(job)
-    content = check_offline(tmp_path / "report" / "index.html")
-    assert "init dino-s0" in content
-    assert "1 run: 51 min of training" in content
-    (tmp_path / "dino/record.json").unlink()
-    with pytest.raises(DataError, match=r"record\.json is missing"):
-        write_index(job)
-
-
-def test_the_page_of_a_column_that_was_taken_out_is_not_linked(tmp_path):
-    job = write_study(tmp_path, columns={"mim": 1})
-    folder = tmp_path / "report"
-    folder.mkdir(exist_ok=True)
-    for name in ("mim", "gone"):
-        (folder / f"column_{name}.html").write_text(f"<title>Column {name}</title>")
-    write_index(job)
-    content = (folder / "index.html").read_text(encoding="utf-8")
-    assert "column_mim.html" in content and "column_gone.html" not in content
-
-
-def test_study_without_any_run(tmp_path):
-    job = write_study(tmp_path, columns={}, lines=[])
-    write_index(job)
-    content = check_offline(tmp_path / "report" / "index.html")
-    assert "Nothing of the paper" in content
-    assert "None of the paper&#x27;s claims could be looked at" in content
-
-
 def test_numbers_in_print():
     assert html.signed(-0.001) == "0.00"
     assert html.signed(1.5) == "+1.50"
@@ -394,21 +294,3 @@ def test_numbers_in_print():
 def test_job_of_this_page_is_strict():
     with pytest.raises(ValueError, match="extra"):
         ReportJob.model_validate({"study": "x", "page": "y"})
-
-
-def test_a_model_that_stands_in_for_the_papers_is_labelled_wherever_its_column_is(tmp_path):
-    columns = {"flava_c": 4, "clip_400m": 14}
-    label = "CLIP on <more> toy pairs"
-    lines = fake_scores(columns=columns, stand_in=False, root=tmp_path)
-    job = write_study(tmp_path, columns=columns, lines=lines, stand_ins={"clip_400m": label})
-    comparison = load_comparison(job)
-    shown = "CLIP on &lt;more&gt; toy pairs"
-    assert [c.stand_in for c in comparison.ran()] == [None, label]
-    table, averages = results_table(comparison), headline(comparison)
-    heading = next(th for th in re.findall(r"<th scope=.col.*?</th>", table) if "<b>14</b>" in th)
-    assert shown in heading and "\N{LOZENGE}" in heading
-    assert table.count(shown) == 2 and averages.count(f"stand-in: {shown}") == 1  # text and hint
-    assert f"Column 14, CLIP: the model is a stand-in, <b>{shown}</b>" in stand_ins(comparison)
-    # its differences to the paper are grey, the other column's are not
-    deltas = re.findall(r'delta (up|down|stand-in)"', averages)
-    assert deltas.count("stand-in") == 4 and len(deltas) == 8

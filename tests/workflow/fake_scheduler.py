@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import pytest
 
 from flava.io import read_json, write_json
 from flava.records import make_record
@@ -15,7 +18,13 @@ from workflow.launch.step import Step
 from workflow.launch.supervise import Clock, Supervisor
 from workflow.resources import Budgets, ClusterConfig, Request
 
+PENDING, RUNNING = JobState("PENDING", reason="Priority"), JobState("RUNNING")
 Answer = JobState | Callable[[], JobState]
+
+
+def running(run: int, seconds: float) -> JobState:
+    """In its run with this number."""
+    return JobState("RUNNING", seconds={run: seconds})
 
 
 class FakeClock(Clock):
@@ -126,3 +135,14 @@ class Case:
 
     def ticket(self) -> dict:
         return read_json(self.folder / "config.job.json")
+
+
+def left(folder: Path, script: list[JobState]) -> FakeScheduler:
+    """A scheduler with job 1, whose launcher was ended by SIGTERM."""
+    scheduler = FakeScheduler(scripts=[script])
+    case = Case(folder, scheduler, clock=FakeClock({1.0: signal.SIGTERM}))
+    with pytest.raises(SystemExit) as caught:
+        case.run()
+    assert caught.value.code == 143 and scheduler.cancelled == []
+    assert case.ticket()["status"] == "running"
+    return scheduler

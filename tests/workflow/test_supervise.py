@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
 
-from flava.io import read_json, write_json
-from tests.workflow.fake_scheduler import Case, FakeClock, FakeScheduler
-from workflow.launch.errors import LaunchError, RefusedError
+from flava.io import write_json
+from tests.workflow.fake_scheduler import PENDING, RUNNING, Case, FakeScheduler, left, running
+from workflow.launch.errors import LaunchError
 from workflow.launch.states import GONE, SILENT, JobState
 from workflow.launch.step import Report, report_path
 from workflow.launch.ticket import TicketFile, unique_name
 from workflow.resources import Budgets, Request
-
-PENDING, RUNNING = JobState("PENDING", reason="Priority"), JobState("RUNNING")
-
-
-def running(run: int, seconds: float) -> JobState:
-    """In its run with this number."""
-    return JobState("RUNNING", seconds={run: seconds})
 
 
 def test_waits_for_a_valid_record(tmp_path: Path) -> None:
@@ -238,197 +230,6 @@ def test_budgets_end_a_living_job(tmp_path: Path) -> None:
     with pytest.raises(LaunchError, match=r"used 20.00 GPU-hours; the budget is 13"):
         case.run()
     assert scheduler.cancelled == ["1"]
-
-
-def test_overloaded_scheduler_is_asked_again(tmp_path: Path) -> None:
-    refusals = [RefusedError("Socket timed out", later=True) for _ in range(3)]
-    scheduler = FakeScheduler(refusals=refusals)
-    case = Case(tmp_path, scheduler)
-    scheduler.scripts = [[case.finish()]]
-    case.run()
-    assert case.clock.time >= 5 + 10 + 20 and list(scheduler.names) == ["1"]
-
-
-def test_a_submission_whose_answer_was_lost_is_not_doubled(tmp_path: Path) -> None:
-    scheduler = FakeScheduler(refusals=[RefusedError("timed out", later=True)], found="77")
-    case = Case(tmp_path, scheduler)
-    scheduler.scripts = [[case.finish()]]
-    case.run()
-    assert scheduler.cancelled == ["77"]
-
-
-def test_nothing_is_submitted_before_a_silent_controller_tells(tmp_path: Path) -> None:
-    refusals = [RefusedError("timed out", later=True)]
-    scheduler = FakeScheduler(refusals=refusals, found="77", silent=3)
-    case = Case(tmp_path, scheduler)
-    scheduler.scripts = [[case.finish()]]
-    case.run()
-    assert scheduler.cancelled == ["77"] and case.clock.time >= 5 + 10 + 20
-
-
-def test_a_launcher_that_ends_in_doubt_leaves_the_question(tmp_path: Path) -> None:
-    refusals = [RefusedError("timed out", later=True)]
-    scheduler = FakeScheduler(refusals=refusals, silent=99)
-    clock = FakeClock({60.0: signal.SIGTERM})
-    with pytest.raises(SystemExit):
-        Case(tmp_path, scheduler, clock=clock).run()
-    # The next one is in doubt too, and must keep it.
-    with pytest.raises(SystemExit):
-        Case(tmp_path, scheduler, clock=FakeClock({60.0: signal.SIGTERM})).run()
-    after = FakeScheduler(found="1", names={"1": case_name(tmp_path)})
-    case = Case(tmp_path, after)
-    after.scripts = [[RUNNING, case.finish()]]
-    case.run()
-    assert list(after.names) == ["1"] and after.cancelled == []
-
-
-def case_name(folder: Path) -> str:
-    """Name of the newest job in the ticket."""
-    return read_json(folder / "config.job.json")["attempts"][-1]["name"]
-
-
-def test_refusals_end(tmp_path: Path) -> None:
-    refusal = RefusedError("Invalid qos specification", later=False)
-    case = Case(tmp_path, FakeScheduler(refusals=[refusal]), request=Request(qos="gold"))
-    with pytest.raises(LaunchError, match=r"Invalid qos specification Asked for: .*qos gold"):
-        case.run()
-    many = [RefusedError("QOSMaxSubmitJobPerUserLimit", later=True) for _ in range(99)]
-    (tmp_path / "other").mkdir()
-    case = Case(tmp_path / "other", FakeScheduler(refusals=many), Budgets(pending_hours=1.0))
-    with pytest.raises(LaunchError, match="QOSMaxSubmitJobPerUserLimit"):
-        case.run()
-    assert 3600 < case.clock.time < 4000
-
-
-def left(folder: Path, script: list[JobState]) -> FakeScheduler:
-    """A scheduler with job 1, whose launcher was ended by SIGTERM."""
-    scheduler = FakeScheduler(scripts=[script])
-    case = Case(folder, scheduler, clock=FakeClock({1.0: signal.SIGTERM}))
-    with pytest.raises(SystemExit) as caught:
-        case.run()
-    assert caught.value.code == 143 and scheduler.cancelled == []
-    assert case.ticket()["status"] == "running"
-    return scheduler
-
-
-def test_reattaches_and_submits_nothing_twice(tmp_path: Path) -> None:
-    scheduler = left(tmp_path, [running(0, 50)])
-    case = Case(tmp_path, scheduler)
-    scheduler.scripts = [[running(1, 20), case.finish()]]
-    case.run()
-    assert list(scheduler.names) == ["1"]
-    # What was used before counts on.
-    assert case.ticket()["attempts"][0]["seconds"] == {"0": 50, "1": 20}
-
-
-def test_a_job_that_ended_alone_counts_or_is_followed(tmp_path: Path) -> None:
-    scheduler = left(tmp_path, [RUNNING])
-    case = Case(tmp_path, scheduler)
-    scheduler.scripts = [[case.finish()]]
-    scheduler.scripts[0][0]()  # ended, its record is there
-    case.run()
-    assert list(scheduler.names) == ["1"]
-    (tmp_path / "other").mkdir()
-    scheduler = left(tmp_path / "other", [RUNNING])
-    case = Case(tmp_path / "other", scheduler)
-    scheduler.scripts = [[JobState("COMPLETED")], [case.finish()]]  # its record was removed
-    case.run()
-    assert list(scheduler.names) == ["1", "2"] and case.ticket()["failures"] == 0
-
-
-def test_another_job_with_the_same_id_is_not_ours(tmp_path: Path) -> None:
-    scheduler = left(tmp_path, [RUNNING])
-    case = Case(tmp_path, scheduler)
-    scheduler.scripts = [[JobState("RUNNING", name="somebody")], [case.finish()]]
-    case.run()
-    assert list(scheduler.names) == ["1", "2"] and scheduler.cancelled == []
-
-
-def test_a_job_of_an_earlier_configuration_is_cancelled(tmp_path: Path) -> None:
-    scheduler = left(tmp_path, [RUNNING])
-    write_json(tmp_path / "config.json", {"seed": 1})
-    case = Case(tmp_path, scheduler)
-    scheduler.scripts.append([case.finish()])
-    case.run()
-    assert scheduler.cancelled == ["1"] and list(scheduler.names) == ["1", "2"]
-
-
-@pytest.mark.parametrize("complete", [True, False])
-def test_killed_while_submitting(tmp_path: Path, complete: bool) -> None:
-    class Killed(BaseException):
-        pass
-
-    class Killing(FakeScheduler):
-        def submit(self, *arguments: object) -> str:
-            super().submit(*arguments)
-            raise Killed
-
-    scheduler = Killing()
-    with pytest.raises(Killed):
-        Case(tmp_path, scheduler).run()
-    after = FakeScheduler(names=dict(scheduler.names), found="1", complete=complete)
-    case = Case(tmp_path, after)
-    after.scripts = [[RUNNING, case.finish()], [case.finish()]]
-    case.run()
-    assert list(after.names) == (["1"] if complete else ["1", "2"])
-    assert after.cancelled == ([] if complete else ["1"])
-
-
-def test_ctrl_c_cancels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    scheduler = FakeScheduler(scripts=[[RUNNING]])
-    case = Case(tmp_path, scheduler, clock=FakeClock({9.0: signal.SIGINT}))
-    with pytest.raises(SystemExit) as caught:
-        case.run()
-    assert caught.value.code == 130 and scheduler.cancelled == ["1"]
-    assert "SIGINT: cancelling job 1 of pretrain" in capsys.readouterr().err
-    assert case.ticket()["status"] == "cancelled"
-    scheduler.scripts.append([case.finish()])
-    Case(tmp_path, scheduler).run()
-    assert list(scheduler.names) == ["1", "2"]
-
-
-def test_a_new_launcher_tells_the_jobs_before_and_begins_the_budgets_anew(tmp_path: Path) -> None:
-    scheduler = FakeScheduler(scripts=[[JobState("FAILED")], [RUNNING]])
-    case = Case(tmp_path, scheduler, Budgets(failures=1), clock=FakeClock({9.0: signal.SIGINT}))
-    with pytest.raises(SystemExit):
-        case.run()
-    assert case.ticket()["failures"] == 1
-    again = Case(tmp_path, scheduler, Budgets(failures=1))
-    scheduler.scripts += [[JobState("FAILED")], [JobState("FAILED")]]
-    with pytest.raises(LaunchError, match="budget of 1 failures is used up"):
-        again.run()
-    last = Case(tmp_path, scheduler)
-    scheduler.scripts += [[last.finish()]]
-    last.run()
-    told = {job: dict(step.told)["FLAVA_JOB_IDS"] for job, step in scheduler.steps.items()}
-    assert told == {"1": "", "2": "1", "3": "1,2", "4": "1,2,3", "5": "1,2,3,4"}
-
-
-@pytest.mark.parametrize("change", ["it is done", "another configuration"])
-def test_jobs_of_other_work_are_not_told(tmp_path: Path, change: str) -> None:
-    scheduler = FakeScheduler()
-    case = Case(tmp_path, scheduler)
-    scheduler.scripts = [[case.finish()], [case.finish()]]
-    if change != "it is done":
-        scheduler.scripts[0] = [JobState("CANCELLED")]
-        with pytest.raises(LaunchError):
-            case.run()
-        write_json(tmp_path / "config.json", {"seed": 1})
-    else:
-        case.run()
-    Case(tmp_path, scheduler).run()
-    assert dict(scheduler.steps["2"].told)["FLAVA_JOB_IDS"] == ""
-
-
-def test_a_job_that_could_not_be_cancelled_is_found_again(tmp_path: Path) -> None:
-    scheduler = FakeScheduler(scripts=[[RUNNING]], answers_cancel=False)
-    case = Case(tmp_path, scheduler, clock=FakeClock({9.0: signal.SIGINT}))
-    with pytest.raises(LaunchError, match=r"job 1 of pretrain .* not be cancelled.*scancel 1"):
-        case.run()
-    assert case.ticket()["status"] == "running"
-    scheduler.scripts = [[RUNNING, case.finish()]]
-    Case(tmp_path, scheduler).run()
-    assert list(scheduler.names) == ["1"]  # taken over: nothing is submitted beside it
 
 
 def test_lost_job_is_followed_by_a_new_one(tmp_path: Path) -> None:

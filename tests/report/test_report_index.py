@@ -1,0 +1,87 @@
+"""The index of studies with published weights, initial encoders, removed columns, no run."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from flava.errors import DataError
+from flava.report.compare import load_comparison
+from flava.report.headline import headline
+from flava.report.runs import load_runs
+from flava.report.sections import stand_ins
+from flava.report.site import write_index
+from flava.report.tables import results_table
+from tests.report.fake_study import (
+    fake_scores,
+    record,
+    write_import,
+    write_json,
+    write_study,
+)  # fmt: skip
+from tests.report.offline import check_offline
+
+
+def test_published_weights_have_neither_log_nor_corpora(tmp_path):
+    columns = {"mim": 1, "clip_400m": 14}
+    job = write_study(tmp_path, columns=columns, imported=["clip_400m-s0"])
+    (tmp_path / "runs/clip_400m-s0/log.csv").unlink()
+    write_import(tmp_path, "clip_400m", 0)
+    write_index(job)
+    assert "clip_400m-s0" in check_offline(tmp_path / "report" / "index.html")
+    runs = load_runs(job, load_comparison(job).records)
+    assert [(run.column, bool(run.losses), bool(run.corpora)) for run in runs] == [
+        ("mim", True, True),
+        ("clip_400m", False, False),
+    ]
+
+
+def test_cost_counts_what_runs_start_from(tmp_path):
+    write_json(tmp_path / "dino/record.json", record("init_dino", 0, 3000.0))
+    earlier = {"init dino-s0": str(tmp_path / "dino/record.json")}
+    job = write_study(tmp_path, columns={"mim": 1}, earlier=earlier)
+    write_index(job)
+    content = check_offline(tmp_path / "report" / "index.html")
+    assert "init dino-s0" in content
+    assert "1 run: 51 min of training" in content
+    (tmp_path / "dino/record.json").unlink()
+    with pytest.raises(DataError, match=r"record\.json is missing"):
+        write_index(job)
+
+
+def test_the_page_of_a_column_that_was_taken_out_is_not_linked(tmp_path):
+    job = write_study(tmp_path, columns={"mim": 1})
+    folder = tmp_path / "report"
+    folder.mkdir(exist_ok=True)
+    for name in ("mim", "gone"):
+        (folder / f"column_{name}.html").write_text(f"<title>Column {name}</title>")
+    write_index(job)
+    content = (folder / "index.html").read_text(encoding="utf-8")
+    assert "column_mim.html" in content and "column_gone.html" not in content
+
+
+def test_study_without_any_run(tmp_path):
+    job = write_study(tmp_path, columns={}, lines=[])
+    write_index(job)
+    content = check_offline(tmp_path / "report" / "index.html")
+    assert "Nothing of the paper" in content
+    assert "None of the paper&#x27;s claims could be looked at" in content
+
+
+def test_a_model_that_stands_in_for_the_papers_is_labelled_wherever_its_column_is(tmp_path):
+    columns = {"flava_c": 4, "clip_400m": 14}
+    label = "CLIP on <more> toy pairs"
+    lines = fake_scores(columns=columns, stand_in=False, root=tmp_path)
+    job = write_study(tmp_path, columns=columns, lines=lines, stand_ins={"clip_400m": label})
+    comparison = load_comparison(job)
+    shown = "CLIP on &lt;more&gt; toy pairs"
+    assert [c.stand_in for c in comparison.ran()] == [None, label]
+    table, averages = results_table(comparison), headline(comparison)
+    heading = next(th for th in re.findall(r"<th scope=.col.*?</th>", table) if "<b>14</b>" in th)
+    assert shown in heading and "\N{LOZENGE}" in heading
+    assert table.count(shown) == 2 and averages.count(f"stand-in: {shown}") == 1  # text and hint
+    assert f"Column 14, CLIP: the model is a stand-in, <b>{shown}</b>" in stand_ins(comparison)
+    # its differences to the paper are grey, the other column's are not
+    deltas = re.findall(r'delta (up|down|stand-in)"', averages)
+    assert deltas.count("stand-in") == 4 and len(deltas) == 8
