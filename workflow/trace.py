@@ -50,8 +50,6 @@ def main() -> None:
     if given.all == any(named) or (not given.all and None in named):
         raise ConfigError('workflow.trace: give a table, a column and a row ("Table C.1" '
                           "flava_dino VQAv2), or --all alone.")  # fmt: skip
-    if hasattr(signal, "SIGPIPE"):  # `| head` ends it without a traceback
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     study = given.study or read_choice().name
     ours, chain = Ours.load(study), Chain(deep=given.data)
     if given.all:
@@ -119,4 +117,6 @@ def _print_all(
 
 
 if __name__ == "__main__":
+    if hasattr(signal, "SIGPIPE"):  # `| head` ends it without a traceback
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     run_cli(main)

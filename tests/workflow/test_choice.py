@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,7 @@ def test_trace_takes_the_study_of_the_file(file: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("sys.argv", ["trace", "--all"])
     with pytest.raises(DataError, match=r"results/mini-cpu-quick/configs/report\.json is missing"):
         trace.main()
+    assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN, "a caller's pipes are its own"
 
 
 def test_the_written_file_reads_back(file: Path) -> None:
