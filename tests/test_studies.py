@@ -61,56 +61,6 @@ def test_studies_are_valid(root: Path, name: str) -> None:
         assert job.column == column
 
 
-def test_the_fourteen_columns_are_the_papers(root: Path) -> None:
-    columns = load_columns(root / "params" / "columns.yaml")
-    header = (root / "params/paper/table_c1.csv").read_text().splitlines()[0].split(",")[3:]
-    listed = [f"{c.number}:{name}" for name, c in columns.items()]
-    assert listed[:14] == header and listed[14:] == ["15:flava_released"]
-
-
-CONTRASTIVE = ("pairs", "global_contrastive")
-PAIR_LOSSES = [CONTRASTIVE, *(("pairs", loss) for loss in ("mmm_image", "mmm_text", "itm"))]
-FULL = [*PAIR_LOSSES, ("images", "mim"), ("texts", "mlm")]
-WORDS, RANDOM = ("flava", "wordpiece"), ("none", "none")
-# Table C.1, Section 4: (architecture, tokenizer), gather, initial encoders, (data, loss)
-PAPER = {
-    1: (WORDS, None, RANDOM, [("pair_images", "mim")]),
-    2: (WORDS, None, RANDOM, [("pair_texts", "mlm")]),
-    3: (WORDS, "none", RANDOM, [CONTRASTIVE]),
-    4: (WORDS, "global", RANDOM, [CONTRASTIVE]),
-    5: (WORDS, "global", ("beit", "mlm"), [CONTRASTIVE]),
-    6: (WORDS, "global", ("dino", "mlm"), [CONTRASTIVE]),
-    7: (WORDS, "global", RANDOM, PAIR_LOSSES),
-    8: (WORDS, "global", ("beit", "mlm"), PAIR_LOSSES),
-    9: (WORDS, "global", ("dino", "mlm"), PAIR_LOSSES),
-    10: (WORDS, "global", RANDOM, FULL),
-    11: (WORDS, "global", ("beit", "mlm"), FULL),
-    12: (WORDS, "global", ("dino", "mlm"), FULL),
-    13: (("clip", "bpe"), "none", RANDOM, [CONTRASTIVE]),
-    14: (("clip_released", "bpe"), None, RANDOM, []),
-}
-
-
-def test_each_column_has_the_papers_model_data_losses_and_initialisation(root: Path) -> None:
-    for column in load_columns(root / "params" / "columns.yaml").values():
-        if column.number not in PAPER:
-            continue
-        losses = [(kind, loss) for kind, use in column.data.items() for loss in use.objectives]
-        gather = column.gather if CONTRASTIVE in losses else None
-        found = (
-            (column.arch, column.tokenizer), gather, (column.init.image, column.init.text), losses
-        )  # fmt: skip
-        assert found == PAPER[column.number], column.title
-
-
-def test_beit_and_dino_columns_differ_in_the_image_init_alone(root: Path) -> None:
-    columns = load_columns(root / "params" / "columns.yaml")
-    for stem in ("flava_c", "flava_mm", "flava"):
-        beit, dino = (columns[f"{stem}_{init}"].model_dump() for init in ("beit", "dino"))
-        assert {key for key in beit if beit[key] != dino[key]} == {"number", "title", "init"}
-        assert beit["init"]["text"] == dino["init"]["text"] == "mlm"
-
-
 REFUSED = {
     "misspelt key": (
         lambda t: t["pretrain"].update(pair_updats=3),

@@ -95,7 +95,7 @@ class LoopConfig(Strict):
 
 
 class PretrainConfig(LoopConfig):
-    """Length, batch and precision of pretraining (Table A.1, supplement B.1)."""
+    """Length, batch and precision of pretraining (Table A.1, Section 3.4, supplement B.1)."""
 
     pair_updates: PositiveInt = Field(
         150_000, description="updates on multimodal data; other updates come on top (B.1)"

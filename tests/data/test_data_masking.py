@@ -28,19 +28,31 @@ def test_beit_statistics_at_14_by_14() -> None:
     assert (found == 75).mean() == pytest.approx(0.68, abs=0.05)
 
 
-def test_masks_are_unions_of_blocks() -> None:
-    """A mask of one block fills its bounding box, within the aspect that BEiT allows."""
-    config = MaskingConfig(image_patches=6, min_block_patches=6)
-    masker = BlockMasker(config, 8)
-    whole = 0
-    for i in range(200):
-        mask = masker.unpack([masker.bits(np.random.default_rng(i))])[0].reshape(8, 8)
+def boxes(masker: BlockMasker, number: int) -> list[tuple[int, int, int, bool]]:
+    """(top, height, width, whether all of it is masked) of the masks' bounding boxes."""
+    found = []
+    for i in range(number):
+        mask = masker.unpack([masker.bits(np.random.default_rng(i))])[0].reshape([masker.grid] * 2)
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         box = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        if mask.sum() == 6:  # h * w may round down; a second block may then be the rest
-            whole += box.all()
-            assert box.all() or box.size >= 2 * 3 + 1
-    assert whole > 100
+        found.append((int(rows[0]), *box.shape, bool(box.all())))
+    return found
+
+
+def test_one_block_is_one_rectangle() -> None:
+    """Squares of all patches there are: the first block is the whole mask, anywhere."""
+    config = MaskingConfig(image_patches=9, min_block_patches=9, min_aspect=1)
+    found = boxes(BlockMasker(config, 8), 200)
+    assert {(height, width, filled) for _, height, width, filled in found} == {(3, 3, True)}
+    assert {top for top, *_ in found} == set(range(6))
+
+
+def test_blocks_lie_and_stand() -> None:
+    """Six patches in one block are 2 x 3 or 3 x 2; else 4 x 1, 2 x 2 or 1 x 4 and a second one."""
+    config = MaskingConfig(image_patches=6, min_block_patches=6)
+    filled = [box[1:3] for box in boxes(BlockMasker(config, 8), 200) if box[3]]
+    assert len(filled) > 100
+    assert filled.count((2, 3)) > 30 and filled.count((3, 2)) > 30
 
 
 def test_every_patch_is_masked_alike() -> None:
