@@ -1,13 +1,15 @@
-"""Learning rate and weight decay groups."""
+"""Learning rate, weight decay groups, and the schedules and clipping of DINO's recipe."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from flava.config import OptimConfig
+from flava.config import DinoInitConfig, OptimConfig
 from flava.errors import ConfigError
+from flava.train.init_dino import clip_each, teacher_momentum, teacher_temperature
 from flava.train.optim import (
     check_warmup,
     learning_rate,
@@ -85,3 +87,21 @@ def test_weight_decay_rises_along_half_a_cosine() -> None:
     found = [weight_decay(update, 100, config) for update in (0, 25, 50, 100)]
     assert found == pytest.approx([0.04, 0.04 + 0.36 * 0.146447, 0.22, 0.4], abs=1e-6)
     assert weight_decay(50, 100, OptimConfig(weight_decay=0.04)) == 0.04
+
+
+def test_schedules_of_the_teacher() -> None:
+    config = DinoInitConfig(teacher_temperature_updates=10)
+    heats = [teacher_temperature(update, config) for update in range(12)]
+    np.testing.assert_allclose(heats[:10], 0.04 + 0.003 * np.arange(10))
+    assert heats[10:] == [0.07, 0.07]
+    assert teacher_temperature(0, DinoInitConfig(teacher_temperature_updates=0)) == 0.07
+    kept = [teacher_momentum(update, 100, 0.996) for update in (0, 50, 100)]
+    assert kept == pytest.approx([0.996, 0.998, 1.0])
+
+
+def test_gradients_are_clipped_parameter_by_parameter() -> None:
+    model = torch.nn.Linear(3, 2)
+    model.weight.grad, model.bias.grad = torch.full((2, 3), 2.0), torch.tensor([0.1, 0.1])
+    clip_each(model, 0.3)
+    assert float(model.weight.grad.norm()) == pytest.approx(0.3, rel=1e-5)
+    torch.testing.assert_close(model.bias.grad, torch.tensor([0.1, 0.1]))
