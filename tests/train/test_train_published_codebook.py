@@ -142,23 +142,25 @@ def test_it_leaves_tokens_a_copy_and_a_record_but_no_log(
         assert torch.equal(copy[name], value)
 
 
-def unfinished(tree: Tree) -> None:
-    """A finished run would be trained anew."""
+def trained_on(output: Path, tree: Tree, write_run: Callable[[Tree], str]) -> str:
+    """A run on the tokens in `output`, without its last checkpoint: a finished one would be trained
+    anew on other tokens; its configuration's path."""
+    tree["image_tokens"] = {n: str(output / f"{n}.npy") for n in ("pairs", "images")}
+    config = write_run(tree)
+    pretrain(config)
     max(Path(tree["checkpoints"]).glob("update-*.json")).unlink()
+    return config
 
 
 def test_a_run_reads_the_tokens_and_refuses_those_of_other_weights(
     study: Path, tmp_path: Path, published: Path, run_tree: Tree, write_run: Callable[[Tree], str]
 ) -> None:
     output = run(job_of(study, published, tmp_path), tmp_path)
-    run_tree["image_tokens"] = {n: str(output / f"{n}.npy") for n in ("pairs", "images")}
-    config = write_run(run_tree)
-    pretrain(config)
+    config = trained_on(output, run_tree, write_run)
     record = load_record(Path(run_tree["output"]) / "record.json")
     assert str(output / "record.json") in record.parents
     assert record.extra["updates_of_kind"]["images"] > 0
     run(job_of(study, publish(tmp_path / "other", seed=1), tmp_path), tmp_path)
-    unfinished(run_tree)
     with pytest.raises(CheckpointError, match="is a checkpoint of other data"):
         pretrain(config)
 
@@ -167,13 +169,10 @@ def test_the_weights_are_part_of_a_runs_data_though_the_tokens_are_equal(
     study: Path, tmp_path: Path, published: Path, run_tree: Tree, write_run: Callable[[Tree], str]
 ) -> None:
     output = run(job_of(study, published, tmp_path), tmp_path)
-    run_tree["image_tokens"] = {n: str(output / f"{n}.npy") for n in ("pairs", "images")}
-    config = write_run(run_tree)
-    pretrain(config)
+    config = trained_on(output, run_tree, write_run)
     record = read_json(output / "record.json")
     record["extra"]["published"]["sha256"] = "0" * 64
     write_json(output / "record.json", record)
-    unfinished(run_tree)
     with pytest.raises(CheckpointError, match="is a checkpoint of other data"):
         pretrain(config)
 
