@@ -63,10 +63,13 @@ def cut(
     size: int,
     resample: PILImage.Resampling = PILImage.Resampling.BICUBIC,
 ) -> Pixels:
-    """The box of each image, resized to uint8 [N, size, size, 3]."""
+    """The box of each image, cut out and then resized to uint8 [N, size, size, 3].
+
+    The filter sees nothing beyond the box. Source: torchvision's RandomResizedCrop.
+    """
     pixels = np.empty((len(images), size, size, 3), np.uint8)
     for row, image, box in zip(pixels, images, boxes_N4.tolist(), strict=True):
-        row[:] = np.asarray(image.resize((size, size), resample, box=tuple(box)))
+        row[:] = np.asarray(image.crop(tuple(box)).resize((size, size), resample))
     return pixels
 
 

@@ -65,27 +65,30 @@ def crop_box(
     return (left, upper, left + w, upper + h)
 
 
-def training_crop(image: PILImage.Image, key: str, scale_min: float, size: int) -> Pixels:
-    """The fixed crop of `image`, resized (bicubic) to uint8 [size, size, 3]; no flip.
+def training_crop(
+    image: PILImage.Image,
+    key: str,
+    scale_min: float,
+    size: int,
+    resample: PILImage.Resampling = PILImage.Resampling.BICUBIC,
+) -> Pixels:
+    """The fixed crop of `image`, cut out and then resized to uint8 [size, size, 3]; no flip.
 
     The box depends on key and image alone, so pixels for the encoder and for the dVAE, which
-    has another size, show the same region. Source: torchmultimodal's FLAVA transforms
-    (RandomResizedCrop, scale 0.9 to 1, no flip).
+    has another size, show the same region; the filter sees nothing beyond it. Source:
+    torchmultimodal's FLAVA transforms (RandomResizedCrop, scale 0.9 to 1, no flip).
     """
-    box = crop_box(key, *image.size, scale_min)
-    return np.asarray(image.resize((size, size), PILImage.Resampling.BICUBIC, box=box))
+    cut = image.crop(crop_box(key, *image.size, scale_min))
+    return np.asarray(cut.resize((size, size), resample))
 
 
 def codebook_crop(image: PILImage.Image, key: str, scale_min: float, size: int) -> Pixels:
-    """The fixed crop as DALL-E's encoder reads it: cut out, then resized by Lanczos to uint8
-    [size, size, 3].
+    """The same crop as DALL-E's encoder reads it, by Lanczos: uint8 [size, size, 3].
 
-    `training_crop` filters over the border of the box; here nothing beyond it is seen. Source:
-    torchmultimodal's FLAVA transforms and Hugging Face's `FlavaImageProcessor`
-    (`codebook_resample`), of the same region.
+    Source: torchmultimodal's FLAVA transforms and Hugging Face's `FlavaImageProcessor`
+    (`codebook_resample`).
     """
-    cut = image.crop(crop_box(key, *image.size, scale_min))
-    return np.asarray(cut.resize((size, size), PILImage.Resampling.LANCZOS))
+    return training_crop(image, key, scale_min, size, PILImage.Resampling.LANCZOS)
 
 
 def resize_square(image: PILImage.Image, size: int) -> Pixels:

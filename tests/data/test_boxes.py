@@ -50,6 +50,16 @@ def test_an_image_that_no_try_fits_gives_its_central_part() -> None:
     assert boxes.tolist() == [[430, 0, 470, 30], [0, 430, 30, 470]]
 
 
+def test_pixels_are_those_of_the_box_alone() -> None:
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8))
+    box = (10, 8, 34, 30)
+    elsewhere = Image.new("RGB", image.size, "white")
+    elsewhere.paste(image.crop(box), box)
+    one, other = cut([image, elsewhere], np.array([box, box]), 16)
+    assert (one == other).all()
+
+
 def test_pixels_are_those_of_the_box_resized() -> None:
     rng = np.random.default_rng(0)
     images = [

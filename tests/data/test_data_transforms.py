@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ from flava.data.transforms import (
     FORMATS,
     MEAN,
     STD,
+    Pixels,
+    codebook_crop,
     crop_box,
     decode_image,
     normalise,
@@ -63,6 +65,15 @@ def test_crop_without_scaling_is_the_image() -> None:
     image = decode_image(png(1))
     assert np.array_equal(training_crop(image, "k", 1.0, 32), np.asarray(image))
     assert resize_square(image, 8).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("resize", [training_crop, codebook_crop])
+def test_a_crop_sees_nothing_beyond_its_box(resize: Callable[..., Pixels]) -> None:
+    image = decode_image(png(5, 128))
+    box = crop_box("k", 128, 128, 0.5)
+    elsewhere = Image.new("RGB", image.size, "white")
+    elsewhere.paste(image.crop(box), box)
+    assert np.array_equal(resize(image, "k", 0.5, 32), resize(elsewhere, "k", 0.5, 32))
 
 
 def test_sizes_show_the_same_region() -> None:
