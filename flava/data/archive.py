@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import lzma
+import tarfile
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from flava.errors import DataError, MissingFileError
@@ -132,6 +133,23 @@ def check_name(name: str, where: Path | str) -> None:
     parts = PurePosixPath(name).parts
     if not parts or parts[0] == "/" or ".." in parts or "\\" in name or "\0" in name:
         raise DataError(f"{where}: '{name}' is no name of a file in it (empty, absolute or '..').")
+
+
+def tar_members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Members of an uncompressed tar in its order.
+
+    A whole tar ends with a block of zeros. `tarfile` does not ask for it, so one that is cut
+    between two members would seem to hold the first of them alone.
+
+    Raises:
+        tarfile.ReadError: the archive is damaged or cut off.
+    """
+    yield from tar
+    if tar.fileobj is None:
+        raise tarfile.ReadError("closed")
+    tar.fileobj.seek(tar.offset)
+    if tar.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("it has no end mark: cut off between two members")
 
 
 def first_existing(folder: Path, names: Sequence[str], what: str) -> Path:

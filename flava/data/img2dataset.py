@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flava.data.archive import IMAGE_SUFFIXES, MAX_FILE_BYTES, check_name
+from flava.data.archive import IMAGE_SUFFIXES, MAX_FILE_BYTES, check_name, tar_members
 from flava.data.lines import BAD_JSON
 from flava.errors import DataError, MissingFileError
 
@@ -41,7 +41,9 @@ class TarMembers:
         self.path = path
         try:
             with tarfile.open(path, "r:") as tar:
-                self.places = {m.name: (m.offset_data, m.size) for m in tar if m.isreg()}
+                self.places = {
+                    m.name: (m.offset_data, m.size) for m in tar_members(tar) if m.isreg()
+                }
         except (tarfile.TarError, OSError) as error:
             raise DataError(f"{path} is not a readable tar archive ({error}).") from None
         self._file = os.open(path, os.O_RDONLY)

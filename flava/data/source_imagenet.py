@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from flava.config import SourceConfig
-from flava.data.archive import IMAGE_SUFFIXES, MAX_FILE_BYTES, UNREADABLE, Archive
+from flava.data.archive import IMAGE_SUFFIXES, MAX_FILE_BYTES, UNREADABLE, Archive, tar_members
 from flava.data.lines import numbered_lines
 from flava.data.paths import expand
 from flava.data.source_images import image_folder
@@ -75,7 +75,7 @@ def _tar_files(path: Path | str, file: IO[bytes] | None = None) -> Iterator[tupl
     """
     try:
         with tarfile.open(path if file is None else None, "r:", file) as tar:
-            for member in tar:
+            for member in tar_members(tar):
                 opened = tar.extractfile(member) if member.isreg() else None
                 if opened is None:
                     continue

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from flava.data.archive import UNREADABLE
+from flava.data.archive import UNREADABLE, tar_members
 from flava.errors import DataError
 
 COMPRESSED = (b"\x1f\x8b", b"BZh9", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
@@ -106,7 +106,7 @@ class _Tar:
         end = os.fstat(self._file.fileno()).st_size
         self._spans: dict[str, tuple[int, int]] = {}
         with tarfile.open(path, "r:") as tar:
-            for member in tar:
+            for member in tar_members(tar):
                 if not member.isreg():
                     continue
                 if member.issparse() or member.offset_data + member.size > end:

@@ -26,7 +26,8 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        gradient_ND = gradients[0].contiguous()
+        # autograd may hand the same tensor to other nodes: never reduced in place
+        gradient_ND = gradients[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(gradient_ND)
         start = world()[0] * ctx.rows
         return gradient_ND[start : start + ctx.rows]

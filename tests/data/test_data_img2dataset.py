@@ -115,10 +115,15 @@ def test_damage_is_named(tmp_path: Path) -> None:
 
 
 def test_truncated_tar(tmp_path: Path) -> None:
-    write_img2dataset(tmp_path, LINKS[:1])
-    whole = (tmp_path / "00000.tar").read_bytes()
-    (tmp_path / "00000.tar").write_bytes(whole[:600])
-    with pytest.raises(DataError, match=r"00000\.tar"):
+    write_img2dataset(tmp_path, LINKS)
+    path = tmp_path / "00000.tar"
+    with tarfile.open(path) as tar:
+        between = tar.getmembers()[-1].offset
+    path.write_bytes(path.read_bytes()[:between])
+    with pytest.raises(DataError, match=r"00000\.tar is not .*cut off between two members"):
+        list(read_pairs(source("img2dataset", tmp_path)))
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(DataError, match=r"00000\.tar .*unexpected end of data"):
         list(read_pairs(source("img2dataset", tmp_path)))
 
 

@@ -124,6 +124,18 @@ def test_a_train_tar_that_is_cut_off(tmp_path: Path, layout: str) -> None:
         list(read_images(source("imagenet", tmp_path)))
 
 
+@pytest.mark.parametrize("layout", ["tar", "class tars"])
+def test_a_train_tar_that_is_cut_off_between_two_members(tmp_path: Path, layout: str) -> None:
+    write_train(tmp_path, layout)
+    outer, alone = tmp_path / "ILSVRC2012_img_train.tar", tmp_path / "train" / "n01440764.tar"
+    path = outer if layout == "tar" else alone
+    with tarfile.open(path) as tar:
+        end = tar.getmembers()[-1].offset
+    path.write_bytes(path.read_bytes()[:end])
+    with pytest.raises(DataError, match=r"\.tar is not .*cut off between two members.*Download"):
+        list(read_images(source("imagenet", tmp_path)))
+
+
 def test_validation_images_that_are_cut_off(tmp_path: Path) -> None:
     write_devkit(tmp_path, TRUTH)
     path = tmp_path / "ILSVRC2012_img_val.tar"

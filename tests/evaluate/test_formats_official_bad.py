@@ -259,6 +259,12 @@ def doubled(path: Path, name: str, other: str) -> None:
                 tar.addfile(member, io.BytesIO(content))
 
 
+def cut_last(path: Path) -> None:
+    with tarfile.open(path) as tar:
+        end = tar.getmembers()[-1].offset
+    path.write_bytes(path.read_bytes()[:end])
+
+
 WEB_BAD = {
     "two pictures": (lambda r: doubled(r / "test/0.tar", "s0000001.png", "s0000001.jpg"),
         r"test/0.tar: 's0000001' has two of a picture"),
@@ -275,6 +281,8 @@ WEB_BAD = {
         r"train: label 1 of example \d is out of range; the task has 1 classes"),
     "tar cut off": (lambda r: (r / "test/0.tar").write_bytes((r / "test/0.tar").read_bytes()[:700]),
         r"0.tar is neither a readable folder nor a readable zip archive or tar archive"),
+    "tar cut between members": (lambda r: cut_last(r / "test/0.tar"),
+        r"0.tar is neither .*cut off between two members"),
 }  # fmt: skip
 
 
