@@ -7,14 +7,13 @@ import math
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from train_helpers import Tree, clean_log, job, read_log, run_jobs
+from train_helpers import Tree, clean_log, job, model_bytes, moved, read_log, run_jobs
 
 from flava.config import DinoInitConfig, SourceConfig
 from flava.data import prepare
@@ -79,17 +78,8 @@ def write(tree: Tree) -> str:
     return str(path)
 
 
-def moved(tree: Tree, folder: Path, **recipe: Any) -> Tree:
-    paths = {"output": str(folder / "run"), "checkpoints": str(folder / "checkpoints")}
-    return tree | paths | {"recipe": tree["recipe"] | recipe}
-
-
 def make(tree: Tree) -> DinoRecipe:
     return DinoRecipe(load_job(DinoJob, write(tree)), ALONE)
-
-
-def weights(tree: Tree) -> bytes:
-    return (Path(tree["output"]) / "model" / "model.safetensors").read_bytes()
 
 
 def newest(tree: Tree) -> Tree:
@@ -293,7 +283,7 @@ def test_killed_at_many_points_the_run_ends_bit_equal(dino_tree: Tree, tmp_path:
     jobs += [job(write(broken), plan=plan, function=FUNCTION) for plan in (*points, "none")]
     codes = run_jobs(jobs)
     assert codes == [[0], *[[-signal.SIGKILL]] * 4, [0]]
-    assert weights(whole) == weights(broken)
+    assert model_bytes(whole) == model_bytes(broken)
     assert clean_log(whole) == clean_log(broken)
     one, other = newest(whole)["modules"], newest(broken)["modules"]
     for part in ("model", "teacher", "center"):
@@ -310,7 +300,7 @@ def test_two_ranks_killed_and_continued_are_bit_equal(dino_tree: Tree, tmp_path:
     ]
     codes = run_jobs(jobs)
     assert codes[0] == codes[2] == [0, 0] and codes[1][0] == -signal.SIGKILL
-    assert weights(whole) == weights(broken)
+    assert model_bytes(whole) == model_bytes(broken)
     assert clean_log(whole) == clean_log(broken)
 
 

@@ -6,12 +6,11 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from train_helpers import Tree, clean_log, job, read_log, run_jobs, run_ranks
+from train_helpers import Tree, clean_log, job, model_bytes, moved, read_log, run_jobs, run_ranks
 
 from flava.config import LoopConfig
 from flava.errors import CheckpointError, ConfigError
@@ -24,12 +23,6 @@ from flava.train.loop import check_split
 from flava.train.pretrain import PretrainRecipe, pretrain
 
 Write = Callable[[Tree], str]
-
-
-def moved(tree: Tree, folder: Path, **pretrain: Any) -> Tree:
-    """The same run in other folders, some settings of `pretrain` changed."""
-    paths = {"output": str(folder / "run"), "checkpoints": str(folder / "checkpoints")}
-    return tree | paths | {"pretrain": tree["pretrain"] | pretrain}
 
 
 def losses(tree: Tree) -> list[list[float]]:
@@ -47,10 +40,6 @@ def assert_close(tree: Tree, expected: Tree) -> None:
     worst = np.abs(got - wanted).max(axis=1)
     print(f"{tree['output']}: largest difference {worst.max():.1e}")
     assert worst.max() <= 1e-5, worst
-
-
-def weights(tree: Tree) -> bytes:
-    return (Path(tree["output"]) / "model" / "model.safetensors").read_bytes()
 
 
 @pytest.fixture
@@ -130,7 +119,7 @@ def test_two_sharded_ranks_killed_and_continued_are_bit_equal(
     )
     assert [code[0] for code in codes] == [0, *[-signal.SIGKILL] * 5, 0]
     assert codes[-1] == [0, 0] and all(code[1] for code in codes[1:5])  # nobody hangs
-    assert weights(whole) == weights(broken)
+    assert model_bytes(whole) == model_bytes(broken)
     assert clean_log(whole) == clean_log(broken)
     left = sorted(path.name for path in Path(broken["checkpoints"]).iterdir())
     newest = left[-1].partition(".")[0]
@@ -145,7 +134,7 @@ def test_a_damaged_shard_costs_only_its_updates(
 ) -> None:
     config = write_run(tree)
     assert run_jobs([job(config, 2, sharding="fsdp")]) == [[0, 0]]
-    before, log = weights(tree), clean_log(tree)
+    before, log = model_bytes(tree), clean_log(tree)
     mark = max(Path(tree["checkpoints"]).glob("update-*.json"))
     assert len(read_json(mark)["shards"]) == 2
     shard = sorted(mark.with_suffix(".shards").iterdir())[1]
@@ -153,7 +142,7 @@ def test_a_damaged_shard_costs_only_its_updates(
     data[-5] ^= 1
     shard.write_bytes(data)
     assert run_jobs([job(config, 2, sharding="fsdp")]) == [[0, 0]]
-    assert weights(tree) == before and clean_log(tree) == log
+    assert model_bytes(tree) == before and clean_log(tree) == log
     mark.with_suffix(".pt").write_bytes(b"")
     (Path(tree["output"]) / "record.json").unlink()
     pretrain(config)  # here, on one rank

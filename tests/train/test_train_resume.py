@@ -11,20 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from train_helpers import Tree, clean_log, environment, job, run_jobs
+from train_helpers import Tree, clean_log, environment, job, model_bytes, moved, run_jobs
 
 from flava.records import load_record
 
 Write = Callable[[Tree], str]
-
-
-def weights(tree: Tree) -> bytes:
-    return (Path(tree["output"]) / "model" / "model.safetensors").read_bytes()
-
-
-def moved(tree: Tree, folder: Path) -> Tree:
-    """The same run with other output folders. (The folders are part of a run's identity.)"""
-    return tree | {"output": str(folder / "run"), "checkpoints": str(folder / "checkpoints")}
 
 
 def test_killed_at_many_points_the_run_ends_bit_equal(
@@ -43,7 +34,7 @@ def test_killed_at_many_points_the_run_ends_bit_equal(
     assert codes[:9] == [[0], *[[-signal.SIGKILL]] * 7, [0]]
     assert codes[-1] == [0] and {code[0] for code in codes} == {0, -signal.SIGKILL}
     for broken in (fixed, chance):
-        assert weights(whole) == weights(broken), (seconds, codes)
+        assert model_bytes(whole) == model_bytes(broken), (seconds, codes)
         assert clean_log(whole) == clean_log(broken), (seconds, codes)
         left = sorted(path.name for path in Path(broken["checkpoints"]).iterdir())
         assert len(left) == 5 and not [name for name in left if name.endswith("tmp")], left
@@ -108,7 +99,7 @@ def test_two_ranks_killed_and_continued_are_bit_equal(
     assert codes[0] == codes[2] == [0, 0]
     assert codes[3:] == [[-signal.SIGKILL], [0, 0]]  # the number of ranks may change on the way
     assert codes[1][0] == -signal.SIGKILL and codes[1][1] != 0  # the other rank does not hang
-    assert weights(whole) == weights(broken)
+    assert model_bytes(whole) == model_bytes(broken)
     assert clean_log(whole) == clean_log(broken)
 
 
@@ -128,5 +119,5 @@ def test_asked_in_the_middle_of_an_update_it_saves_at_once(
     names = sorted(path.name for path in Path(broken["checkpoints"]).glob("update-*.json"))
     assert names == [f"update-{update:09d}.json"]
     assert run_jobs([job(write_run(broken), ranks)]) == [[0] * ranks]
-    assert weights(whole) == weights(broken)
+    assert model_bytes(whole) == model_bytes(broken)
     assert clean_log(whole) == clean_log(broken)

@@ -48,6 +48,21 @@ def elsewhere(job: CodebookJob, folder: Path) -> CodebookJob:
     return job.model_copy(update=paths)
 
 
+def moved(tree: Tree, folder: Path, **changes: Any) -> Tree:
+    """The same run in other folders, some settings of its `pretrain` or `recipe` changed.
+
+    The folders are part of a run's identity.
+    """
+    part = "recipe" if "recipe" in tree else "pretrain"
+    paths = {"output": str(folder / "run"), "checkpoints": str(folder / "checkpoints")}
+    return tree | paths | {part: tree[part] | changes}
+
+
+def model_bytes(tree: Tree) -> bytes:
+    """The weights file that the run has exported."""
+    return (Path(tree["output"]) / "model" / "model.safetensors").read_bytes()
+
+
 def start_rank(
     arguments: list[str], rank: int, world_size: int, port: int, cwd: Path
 ) -> subprocess.Popen[str]:
