@@ -27,9 +27,9 @@ def write_configs(study: str, files: Mapping[str, Any]) -> None:
         changed = _changed(files)
         if changed and holder(LOCK) == study:
             raise BusyError(
-                f"Another Snakemake runs study '{study}' in this folder, with other settings: "
-                f"{changed[0]} would change under it. Wait for it, stop it, or plan with its "
-                "settings: the same --config values and params/."
+                f"Another Snakemake runs study '{study}' in this folder, with other settings or "
+                f"other code: {changed[0]} would change under it. Wait for it, stop it, or plan "
+                "with the same --config values, params/ and code (another clone for edits)."
             )
         for path in changed:
             write_json(path, files[path])

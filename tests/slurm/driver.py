@@ -9,8 +9,9 @@ from flava.errors import run_cli
 from flava.io import read_json
 from flava.params import read_yaml
 from tests.slurm.ranks import Light, Ranked
+from workflow.launch.clock import Clock
 from workflow.launch.slurm import Slurm
-from workflow.launch.supervise import Clock, Supervisor
+from workflow.launch.supervise import Supervisor
 from workflow.resources import launch_settings, resolve
 
 

@@ -12,10 +12,11 @@ import pytest
 
 from flava.io import read_json, write_json
 from flava.records import make_record
+from workflow.launch.clock import Clock
 from workflow.launch.errors import RefusedError, SilentError
 from workflow.launch.states import JobState
 from workflow.launch.step import Step
-from workflow.launch.supervise import Clock, Supervisor
+from workflow.launch.supervise import Supervisor
 from workflow.resources import Budgets, ClusterConfig, Request
 
 PENDING, RUNNING = JobState("PENDING", reason="Priority"), JobState("RUNNING")
@@ -105,6 +106,7 @@ class Case:
     budgets: Budgets = field(default_factory=Budgets)
     request: Request = field(default_factory=Request)
     clock: FakeClock = field(default_factory=FakeClock)
+    inputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.config, self.output = self.folder / "config.json", self.folder / "record.json"
@@ -122,6 +124,7 @@ class Case:
             [str(self.output)],
             self.folder,
             self.clock,
+            self.inputs,
         ).run()
 
     def finish(self, state: str = "COMPLETED") -> Callable[[], JobState]:

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flava.errors import ConfigError
-from flava.io import read_json, write_json
+from flava.fingerprint import fingerprint
+from flava.io import read_json, sha256_json, write_json
 from flava.records import make_record
 from tests.slurm.cluster import wait_until
 from tests.slurm.processes import session_of
@@ -125,6 +127,33 @@ def test_a_failing_rank_names_its_error_and_log(config: str, tmp_path: Path) -> 
 def test_unknown_step_is_refused(config: str) -> None:
     with pytest.raises(ConfigError, match=r"unknown step 'pretran'. Did you mean 'pretrain'\?"):
         module.launch(Step("pretran", config), Request(), LOCAL)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_code_that_was_edited_since_the_plan_is_not_run(tmp_path: Path, ranks: int) -> None:
+    """Also where the edit is undone before the next plan, which then would see nothing."""
+    config, code = tmp_path / "c.json", tmp_path / "code.json"
+    write_json(config, {})
+    planned = fingerprint(module.MODULES["pretrain"]) | {"flava.models.flava": "0" * 64}
+    write_json(code, planned)
+    step = Step("pretrain", str(config), code=str(code), code_sha256=sha256_json(planned))
+    said = r"The code of pretrain \(flava\.models\.flava\) was edited since Snakemake planned"
+    with pytest.raises(LaunchError, match=said):
+        module.launch(step, Request(ranks=ranks), LOCAL, folder=tmp_path / "logs")
+    write_json(code, fingerprint(module.MODULES["pretrain"]))  # another plan since
+    with pytest.raises(LaunchError, match=r"The code of pretrain was edited since"):
+        step.check_code()
+    replace(step, code_sha256=sha256_json(read_json(code))).check_code()
+
+
+def test_a_plans_steps_know_their_code_and_inputs(root: Path, tmp_path: Path) -> None:
+    """The rules' own command: code that differs from the plan's is refused before anything runs."""
+    write_json(tmp_path / "c.json", {})
+    write_json(tmp_path / "code.json", {})
+    files = [str(tmp_path / name) for name in ("c.json", "code.json")]
+    result = run(root, "hash", "--config", files[0], "--code", files[1], "--inputs", *files)
+    assert result.returncode == 6 and "Start Snakemake again" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -9,8 +9,10 @@ import pytest
 
 from flava.io import write_json
 from tests.workflow.fake_scheduler import RUNNING, Case, FakeClock, FakeScheduler, left, running
+from workflow.launch import artifact
 from workflow.launch.errors import LaunchError
 from workflow.launch.states import JobState
+from workflow.launch.step import report_path
 from workflow.resources import Budgets
 
 
@@ -39,6 +41,49 @@ def test_a_job_that_ended_alone_counts_or_is_followed(tmp_path: Path) -> None:
     assert list(scheduler.names) == ["1", "2"] and case.ticket()["failures"] == 0
 
 
+def ended_alone(folder: Path, told: str = "well") -> tuple[Case, FakeScheduler]:
+    """Job 1 wrote its output and ended while nobody waited; then Snakemake removed the output."""
+    folder.mkdir()
+    scheduler = left(folder, [RUNNING])
+    case = Case(folder, scheduler)
+    state = case.finish()()
+    artifact.keep([str(case.output)], scheduler.names["1"])
+    write_json(report_path(str(folder / scheduler.names["1"]), 0), {"ended": told})
+    case.output.unlink()
+    scheduler.scripts = [[state], [case.finish()]]
+    return case, scheduler
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "GONE"])
+def test_removed_outputs_of_a_job_that_ended_alone_are_taken_back(
+    tmp_path: Path, state: str
+) -> None:
+    case, scheduler = ended_alone(tmp_path / "run")
+    scheduler.scripts[0] = [JobState(state)]  # GONE: SLURM forgets jobs after minutes
+    case.run()
+    assert list(scheduler.names) == ["1"] and case.ticket()["status"] == "done"
+    assert case.output.is_file() and not list(case.folder.glob(".*.kept-*"))
+
+
+@pytest.mark.parametrize("change", ["rank failed", "code", "configuration", "kept lost"])
+def test_kept_outputs_that_do_not_count_are_dropped(tmp_path: Path, change: str) -> None:
+    case, scheduler = ended_alone(
+        tmp_path / "run", "crashed" if change == "rank failed" else "well"
+    )
+    if change == "code":
+        ticket = case.ticket() | {"inputs": {str(tmp_path / "code.json"): "0"}}
+        write_json(case.folder / "config.job.json", ticket)
+        write_json(tmp_path / "code.json", {})
+        case.inputs = (str(tmp_path / "code.json"),)
+    elif change == "configuration":
+        write_json(case.config, {"seed": 1})
+    elif change == "kept lost":
+        artifact.drop([str(case.output)])
+    case.run()
+    assert list(scheduler.names) == ["1", "2"] and scheduler.cancelled == []
+    assert not list(case.folder.glob(".*.kept-*"))
+
+
 def test_another_job_with_the_same_id_is_not_ours(tmp_path: Path) -> None:
     scheduler = left(tmp_path, [RUNNING])
     case = Case(tmp_path, scheduler)
@@ -54,6 +99,29 @@ def test_a_job_of_an_earlier_configuration_is_cancelled(tmp_path: Path) -> None:
     scheduler.scripts.append([case.finish()])
     case.run()
     assert scheduler.cancelled == ["1"] and list(scheduler.names) == ["1", "2"]
+
+
+@pytest.mark.parametrize("file", ["code/pretrain.json", "parent/record.json"])
+def test_a_job_on_earlier_code_or_an_earlier_model_is_cancelled(
+    tmp_path: Path, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = tuple(str(tmp_path / name) for name in ("code/pretrain.json", "parent/record.json"))
+    for path in inputs:
+        write_json(Path(path), {"of": "the first plan"})
+    scheduler = FakeScheduler(scripts=[[RUNNING]])
+    case = Case(tmp_path, scheduler, clock=FakeClock({9.0: signal.SIGTERM}), inputs=inputs)
+    with pytest.raises(SystemExit):
+        case.run()
+    same = Case(tmp_path, scheduler, clock=FakeClock({9.0: signal.SIGTERM}), inputs=inputs)
+    with pytest.raises(SystemExit):
+        same.run()
+    assert scheduler.cancelled == [] and list(scheduler.names) == ["1"]
+    write_json(tmp_path / file, {"of": "a later plan"})
+    last = Case(tmp_path, scheduler, inputs=inputs)
+    scheduler.scripts.append([last.finish()])
+    last.run()
+    assert scheduler.cancelled == ["1"] and list(scheduler.names) == ["1", "2"]
+    assert f"job 1 was started before {tmp_path / file} changed" in capsys.readouterr().err
 
 
 def test_ctrl_c_cancels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

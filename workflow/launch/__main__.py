@@ -19,7 +19,7 @@ from typing import get_args
 
 from flava.config import Sharding
 from flava.errors import ConfigError, run_cli, unknown_name
-from flava.io import read_json
+from flava.io import read_json, sha256_json
 from flava.params import read_yaml
 from workflow.launch import artifact, gpus
 from workflow.launch.errors import LaunchError
@@ -44,8 +44,11 @@ def launch(
     cluster: ClusterConfig,
     outputs: Sequence[str] = (),
     folder: Path = Path("logs/jobs"),
+    inputs: Sequence[str] = (),
 ) -> None:
     """Runs `step` as `request` says and waits for valid outputs.
+
+    A job of an earlier launcher is taken over only if it was started on the same `inputs`.
 
     Raises:
         ConfigError: an unknown step.
@@ -66,14 +69,15 @@ def launch(
                 "The same command runs the step again."
             )
         return
+    from workflow.launch.clock import Clock
     from workflow.launch.local import Local
     from workflow.launch.slurm import Slurm
-    from workflow.launch.supervise import Clock, Supervisor
+    from workflow.launch.supervise import Supervisor
 
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     scheduler = (Slurm if cluster.kind == "slurm" else Local)(cluster, folder)
-    Supervisor(step, request, cluster, scheduler, outputs, folder, Clock()).run()
+    Supervisor(step, request, cluster, scheduler, outputs, folder, Clock(), inputs).run()
 
 
 def _die_with_parent(parent: int | None) -> None:
@@ -99,6 +103,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Run one step on N ranks and wait.")
     parser.add_argument("step", help=f"one of {', '.join(MODULES)}")
     parser.add_argument("--config", required=True, help="resolved configuration (JSON)")
+    parser.add_argument("--code", help="fingerprint of the code that the step was planned with")
+    parser.add_argument("--inputs", nargs="*", default=[], help="files that the step rests on")
     parser.add_argument("--outputs", nargs="*", default=[], help="files that the step must leave")
     parser.add_argument("--settings", help="a profile's cluster.yaml; none: this machine")
     parser.add_argument("--parent", type=int, help="process without which this one ends")
@@ -118,9 +124,24 @@ def main() -> None:
     request = resolve(arguments.step, column, settings, Resources(**given))
     # Before torch is imported: more threads than cores slow every job on the machine.
     os.environ.update(request.thread_variables)
-    step = Step(arguments.step, arguments.config, request.sharding, request.ranks, request.threads)
+    step = Step(
+        arguments.step,
+        arguments.config,
+        request.sharding,
+        request.ranks,
+        request.threads,
+        code=arguments.code,
+        code_sha256=sha256_json(read_json(arguments.code)) if arguments.code else None,
+    )
     os.environ["FLAVA_COMMAND"] = step.command()
-    launch(step, request, settings.cluster, arguments.outputs, Path(arguments.folder))
+    launch(
+        step,
+        request,
+        settings.cluster,
+        arguments.outputs,
+        Path(arguments.folder),
+        arguments.inputs,
+    )
 
 
 if __name__ == "__main__":

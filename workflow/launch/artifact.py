@@ -1,13 +1,16 @@
-"""Whether a step's outputs are there and belong to its configuration."""
+"""A step's outputs: whether they are valid, what they rest on, and second names that keep them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from flava.errors import DataError
-from flava.io import read_json, sha256_json
+from flava.io import read_json, sha256_file, sha256_json
 from flava.records import parse_record
 
 
@@ -33,6 +36,53 @@ def missing(outputs: Sequence[str], config: str) -> str:
     except DataError as error:
         return str(error).rstrip(".")
     return ""
+
+
+def basis(inputs: Sequence[str]) -> dict[str, str]:
+    """Path -> SHA-256 of the JSON files among a rule's inputs.
+
+    They are its configuration, the fingerprint of its code, and the manifests and records of what
+    it reads, which hold hashes of the rest.
+    """
+    return {path: sha256_file(Path(path)) for path in inputs if path.endswith(".json")}
+
+
+def keep(outputs: Sequence[str], job: str) -> None:
+    """Gives the outputs of `job`, which ended well, second names (hard links) beside them.
+
+    Where nobody waits for the job, Snakemake removes its outputs before it asks for them again. A
+    file system without hard links keeps none; the step then runs again.
+    """
+    for output in outputs:
+        with suppress(OSError):
+            os.link(output, _kept(output, job))
+
+
+def take_back(outputs: Sequence[str], job: str) -> bool:
+    """Puts what `keep` kept in the outputs' places; False: not all of it is there."""
+    pairs = [(_kept(output, job), Path(output)) for output in outputs]
+    if not all(kept.is_file() for kept, _ in pairs):
+        return False
+    for kept, output in pairs:
+        kept.replace(output)
+        os.utime(output)  # later than its inputs, which were not changed since
+    return True
+
+
+def drop(outputs: Sequence[str]) -> None:
+    """Removes all that any job kept of these outputs."""
+    for output in outputs:
+        for kept in _all_kept(Path(output)):
+            kept.unlink(missing_ok=True)
+
+
+def _kept(output: str, job: str) -> Path:
+    path = Path(output)
+    return path.with_name(f".{path.name}.kept-{job}")
+
+
+def _all_kept(output: Path) -> Iterator[Path]:
+    return output.parent.glob(f".{glob.escape(output.name)}.kept-*")
 
 
 def recorded(outputs: Sequence[str]) -> bool:

@@ -18,8 +18,10 @@ from pydantic import ValidationError
 
 from flava.config import Strict
 from flava.errors import ConfigError, DataError, FlavaError, TrainingError, unknown_name
-from flava.io import read_json, write_json
-from workflow.launch import gpus
+from flava.fingerprint import fingerprint
+from flava.io import read_json, sha256_json, write_json
+from workflow.launch import artifact, gpus
+from workflow.launch.errors import LaunchError
 from workflow.modules import MODULES
 
 # Steps whose function takes a configuration and, but for `evaluate`, how to shard; the others are
@@ -58,6 +60,9 @@ class Step:
         threads: cores of each.
         reports: where each rank says how it ended: `<reports>_<rank>.json`.
         told: variables that its record reads: the command, the ids of earlier jobs.
+        code: file with the fingerprint of the code that it was planned with; None: not checked.
+        code_sha256: of that fingerprint.
+        outputs: files that it leaves, which rank 0 keeps for a launcher that comes later.
     """
 
     name: str
@@ -67,6 +72,9 @@ class Step:
     threads: int = 1
     reports: str | None = None
     told: tuple[tuple[str, str], ...] = ()
+    code: str | None = None
+    code_sha256: str | None = None
+    outputs: tuple[str, ...] = ()
 
     def __call__(self) -> None:
         """Runs the step on this rank; submitit's environment tells which one it is."""
@@ -81,6 +89,8 @@ class Step:
             join_ranks(self.ranks)
             requeue_when_saved()
             self.run()
+            if rank_here() == 0:
+                artifact.keep(self.outputs, Path(self.reports).name)
         except NotRequeuedError as error:
             self._tell(path, "not requeued", error)
             raise
@@ -96,8 +106,10 @@ class Step:
         """Runs the step in this process.
 
         Raises:
-            FlavaError: as the step's messages say.
+            FlavaError: as the step's messages say; the code is not the one it was planned with.
         """
+        if self.code_sha256 is not None:
+            self.check_code()
         if self.name in FUNCTIONS:
             options = {} if self.sharding == "none" else {"sharding": self.sharding}
             self.function()(self.config, **options)
@@ -109,6 +121,25 @@ class Step:
             main()
         finally:
             sys.argv = kept
+
+    def check_code(self) -> None:
+        """Refuses code that was edited between the plan and this start, a requeue's too.
+
+        Raises:
+            LaunchError: names the modules, where the plan's fingerprint still tells them.
+        """
+        now = fingerprint(MODULES[self.name])
+        if sha256_json(now) == self.code_sha256:
+            return
+        then = read_json(self.code) if self.code and Path(self.code).is_file() else {}
+        modules = now.keys() | then.keys()
+        differ = sorted(name for name in modules if now.get(name) != then.get(name))
+        named = f" ({', '.join(differ[:3])})" if sha256_json(then) == self.code_sha256 else ""
+        raise LaunchError(
+            f"The code of {self.name}{named} was edited since Snakemake planned this step. Start "
+            "Snakemake again: it plans with the code that is there, and an unfinished training "
+            "goes on from its checkpoint. To work on the code meanwhile, use another clone."
+        )
 
     def command(self) -> str:
         """What runs the same step on this machine; the record has it."""

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Protocol
 
 from flava.io import read_json, sha256_json
 from workflow.launch import artifact
+from workflow.launch.clock import Clock
 from workflow.launch.errors import LaunchError, RefusedError, SilentError
 from workflow.launch.judge import Verdict, judge
-from workflow.launch.states import HELD, JobState
+from workflow.launch.states import GONE, HELD, JobState
 from workflow.launch.step import Step, read_reports
 from workflow.launch.ticket import (
     Attempt,
@@ -55,28 +54,6 @@ class Scheduler(Protocol):
         """Output and error files of a rank."""
 
 
-class Clock:
-    """Time and signals; tests have their own."""
-
-    def __init__(self) -> None:
-        self.pending: int | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.pending = self.pending or number
-
-    def now(self) -> float:
-        """Seconds since 1970."""
-        return time.time()
-
-    def pause(self, seconds: float) -> None:
-        """Waits, but not longer than until a signal."""
-        end = time.monotonic() + seconds
-        while self.pending is None and (left := end - time.monotonic()) > 0:
-            time.sleep(min(0.2, left))
-
-
 class Supervisor:
     """One step's jobs, from the first submission to the valid output or the error."""
 
@@ -89,10 +66,15 @@ class Supervisor:
         outputs: Sequence[str],
         folder: Path,
         clock: Clock,
+        inputs: Sequence[str] = (),
     ) -> None:
         self.request, self.cluster = request, cluster
         self.step = replace(
-            step, ranks=request.ranks, threads=request.threads, sharding=request.sharding
+            step,
+            ranks=request.ranks,
+            threads=request.threads,
+            sharding=request.sharding,
+            outputs=tuple(outputs),
         )
         self.scheduler, self.outputs, self.folder = scheduler, outputs, folder
         self.clock, self.budgets = clock, cluster.budgets
@@ -100,7 +82,9 @@ class Supervisor:
         self.longest = 1.0 if scheduler.kind == "local" else max(0.5, cluster.poll_seconds)
         self.file = TicketFile(step.config)
         self.hash = sha256_json(read_json(step.config))
-        self.ticket = Ticket(cluster=scheduler.kind, config_sha256=self.hash)
+        self.ticket = Ticket(
+            cluster=scheduler.kind, config_sha256=self.hash, inputs=artifact.basis(inputs)
+        )
 
     def run(self) -> None:
         """Returns when the outputs are valid.
@@ -115,6 +99,7 @@ class Supervisor:
             while not self._watch():
                 pass
             self._close("done")
+            artifact.drop(self.outputs)
 
     @property
     def attempt(self) -> Attempt:
@@ -143,22 +128,33 @@ class Supervisor:
                 self._cancel_or_stop(job)
                 return False
         state = self.scheduler.state(job)
-        if state.state == "GONE" or state.name not in ("", name):
+        if state.name not in ("", name):
+            state = GONE  # somebody's later job has its number
+        if changed := found.outdated(self.ticket):
+            if not state.ended:
+                say(f"job {job} was started before {changed} changed: cancelling it")
+                self._cancel_or_stop(job)
             return False
-        if found.config_sha256 != self.hash:
-            say(f"job {job} runs on an earlier configuration: cancelling it")
-            self._cancel_or_stop(job)
+        if state.ended and not self._outputs_of(found.attempts[-1]):
             return False
         self.ticket = found
         self._note(state, job)
-        if state.ended and artifact.missing(self.outputs, self.step.config):
-            # It ended while nobody waited; Snakemake removes outputs before it asks again.
-            return False
         say(f"re-attached to {self.scheduler.kind} job {job} ({name}), {state.state}")
         return True
 
+    def _outputs_of(self, attempt: Attempt) -> bool:
+        """Whether a job that ended while nobody waited left valid outputs, in place or kept."""
+        if not artifact.missing(self.outputs, self.step.config):
+            return True
+        reports = read_reports(self._reports(attempt.name), attempt.ranks)
+        if not all(report and report.ended == "well" for report in reports):
+            return False
+        taken = artifact.take_back(self.outputs, attempt.name)
+        return taken and not artifact.missing(self.outputs, self.step.config)
+
     def _submit(self) -> None:
         """Submits; asks again where the scheduler is overloaded or the user at a limit."""
+        artifact.drop(self.outputs)  # of jobs that count no more
         name = unique_name(self.step.name, self.step.config)
         first = self.clock.now()
         attempt = Attempt(

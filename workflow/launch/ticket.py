@@ -56,11 +56,13 @@ class Ticket(Strict):
     Attributes:
         cluster: kind of the scheduler that the jobs' ids belong to.
         config_sha256: of the configuration that the jobs run on.
+        inputs: path -> SHA-256 of what else they were started on (`artifact.basis`).
         earlier: ids of jobs before, whose checkpoints these may continue; no budget counts them.
     """
 
     cluster: str
     config_sha256: str
+    inputs: dict[str, str] = Field(default_factory=dict)
     status: Literal["running", "done", "failed", "cancelled"] = "running"
     attempts: list[Attempt] = Field(default_factory=list)
     earlier: list[str] = Field(default_factory=list)
@@ -80,6 +82,14 @@ class Ticket(Strict):
         if (found.cluster, found.config_sha256) != (self.cluster, self.config_sha256):
             return self
         return self.model_copy(update={"earlier": found.jobs})
+
+    def outdated(self, now: Ticket) -> str:
+        """What the jobs were started on and has changed since, by the ticket of a new launcher;
+        empty: nothing."""
+        if self.config_sha256 != now.config_sha256:
+            return "its configuration"
+        known = self.inputs.keys() & now.inputs.keys()
+        return ", ".join(sorted(path for path in known if self.inputs[path] != now.inputs[path]))
 
     @property
     def restarts(self) -> int:

@@ -16,7 +16,7 @@ rule evaluate:
     message:
         "evaluate {wildcards.run} {wildcards.job}"
     shell:
-        "exec {LAUNCH} evaluate --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
+        f"exec {{LAUNCH}} evaluate {FILES}"
 
 
 # One pass over a corpus, whatever the number of tasks that are searched in it.
@@ -33,7 +33,7 @@ rule hash:
     message:
         "hash {wildcards.kind}"
     shell:
-        "exec {LAUNCH} hash --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
+        f"exec {{LAUNCH}} hash {FILES}"
 
 
 rule leaks:
@@ -50,7 +50,7 @@ rule leaks:
     message:
         "leaks: search the test examples in the pretraining data"
     shell:
-        "exec {LAUNCH} leaks --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
+        f"exec {{LAUNCH}} leaks {FILES}"
 
 
 rule collect:

@@ -18,7 +18,7 @@ rule selection:
     message:
         "selection set: labelled arrays for scores during training"
     shell:
-        "exec {LAUNCH} selection --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
+        f"exec {{LAUNCH}} selection {FILES}"
 
 
 rule init:
@@ -38,4 +38,4 @@ rule init:
     message:
         "init {wildcards.init}-{wildcards.seed}"
     shell:
-        "exec {LAUNCH} init_{wildcards.init} --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
+        f"exec {{LAUNCH}} init_{{wildcards.init}} {FILES}"

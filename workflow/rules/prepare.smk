@@ -14,7 +14,7 @@ rule toy_world:
     message:
         "toy world: generate its files"
     shell:
-        "exec {LAUNCH} toy_world --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
+        f"exec {{LAUNCH}} toy_world {FILES}"
 
 
 rule tokenizer:
@@ -31,7 +31,7 @@ rule tokenizer:
     message:
         "tokenizers: train or convert"
     shell:
-        "exec {LAUNCH} tokenizer --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
+        f"exec {{LAUNCH}} tokenizer {FILES}"
 
 
 rule prepare:
@@ -50,7 +50,7 @@ rule prepare:
     message:
         "prepare {wildcards.kind}"
     shell:
-        "exec {LAUNCH} prepare --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
+        f"exec {{LAUNCH}} prepare {FILES}"
 
 
 rule codebook:
@@ -68,4 +68,4 @@ rule codebook:
     message:
         "codebook: image tokenizer and the tokens of all images"
     shell:
-        "exec {LAUNCH} codebook --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
+        f"exec {{LAUNCH}} codebook {FILES}"

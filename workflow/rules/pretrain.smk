@@ -17,7 +17,7 @@ rule pretrain:
     message:
         "pretrain {wildcards.run}"
     shell:
-        "exec {LAUNCH} pretrain --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
+        f"exec {{LAUNCH}} pretrain {FILES}"
 
 
 rule import_model:
@@ -35,4 +35,4 @@ rule import_model:
     message:
         "import {wildcards.run}: published weights, evaluated only"
     shell:
-        "exec {LAUNCH} import --config {input.config:q} --outputs {output:q} > {log:q} 2>&1"
+        f"exec {{LAUNCH}} import {FILES}"
