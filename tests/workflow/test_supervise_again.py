@@ -65,6 +65,13 @@ def test_removed_outputs_of_a_job_that_ended_alone_are_taken_back(
     assert case.output.is_file() and not list(case.folder.glob(".*.kept-*"))
 
 
+def test_outputs_removed_just_before_the_job_ends_are_taken_back(tmp_path: Path) -> None:
+    case, scheduler = ended_alone(tmp_path / "run")
+    scheduler.scripts[0] = [RUNNING, RUNNING, JobState("COMPLETED")]
+    case.run()
+    assert list(scheduler.names) == ["1"] and case.output.is_file()
+
+
 @pytest.mark.parametrize("change", ["rank failed", "code", "configuration", "kept lost"])
 def test_kept_outputs_that_do_not_count_are_dropped(tmp_path: Path, change: str) -> None:
     case, scheduler = ended_alone(

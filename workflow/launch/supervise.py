@@ -135,22 +135,24 @@ class Supervisor:
                 say(f"job {job} was started before {changed} changed: cancelling it")
                 self._cancel_or_stop(job)
             return False
-        if state.ended and not self._outputs_of(found.attempts[-1]):
+        if state.ended and self._invalid(found.attempts[-1]):
             return False
         self.ticket = found
         self._note(state, job)
         say(f"re-attached to {self.scheduler.kind} job {job} ({name}), {state.state}")
         return True
 
-    def _outputs_of(self, attempt: Attempt) -> bool:
-        """Whether a job that ended while nobody waited left valid outputs, in place or kept."""
-        if not artifact.missing(self.outputs, self.step.config):
-            return True
-        reports = read_reports(self._reports(attempt.name), attempt.ranks)
-        if not all(report and report.ended == "well" for report in reports):
-            return False
-        taken = artifact.take_back(self.outputs, attempt.name)
-        return taken and not artifact.missing(self.outputs, self.step.config)
+    def _invalid(self, attempt: Attempt) -> str:
+        """Why a job that ended has no valid outputs; empty: it has.
+
+        Outputs that were removed since it wrote them are taken back.
+        """
+        why = artifact.missing(self.outputs, self.step.config)
+        reports = read_reports(self._reports(attempt.name), attempt.ranks) if why else []
+        well = why and all(report and report.ended == "well" for report in reports)
+        if well and artifact.take_back(self.outputs, attempt.name):
+            why = artifact.missing(self.outputs, self.step.config)
+        return why
 
     def _submit(self) -> None:
         """Submits; asks again where the scheduler is overloaded or the user at a limit."""
@@ -247,11 +249,11 @@ class Supervisor:
         return judge(state, reports, self._missing(unproven), self.ticket, self.budgets)
 
     def _missing(self, unproven: bool) -> str:
-        why = artifact.missing(self.outputs, self.step.config)
+        why = self._invalid(self.attempt)
         end = self.clock.now() + (0.0 if unproven else OUTPUT_SECONDS)
         while why and self.clock.now() < end and self.clock.pending is None:
             self.clock.pause(1.0)
-            why = artifact.missing(self.outputs, self.step.config)
+            why = self._invalid(self.attempt)
         if not why and unproven and not artifact.recorded(self.outputs):
             return "nothing shows that its outputs are whole"
         return why
