@@ -35,6 +35,7 @@ NOT_PART = frozenset(
         "flava.records",
         "flava.studies",
         "flava.study_files",
+        "flava.study_sizes",
     }
 )
 # Of no consequence for the weights that a run trains: what prepares data, since a run is of its

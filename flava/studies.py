@@ -28,6 +28,7 @@ from flava.jobs import EvaluateTask, ImportJob, RunConfig, parse, with_own_check
 from flava.params import Tree, check_name, merge, read_yaml
 from flava.seeds import seed_list
 from flava.study_files import study_tree
+from flava.study_sizes import check_sizes
 
 
 def load_columns(path: Path) -> dict[str, ColumnConfig]:
@@ -326,7 +327,7 @@ def _check_study(study: Study, where: str) -> None:
     if len(set(listed)) != len(listed):
         raise ConfigError(f"{where}: evaluate_jobs names a task twice.")
     _check_selection(study, where)
-    _check_sizes(config, where)
+    check_sizes(config, study.columns, where)
 
 
 def _check_task_data(task: TaskConfig, data: TaskData, where: str) -> None:
@@ -361,32 +362,3 @@ def _check_selection(study: Study, where: str) -> None:
                 f"{where}: selection.{key}: task '{task}' is of family "
                 f"'{study.tasks[task].family}', not '{family}'."
             )
-
-
-def _check_sizes(config: StudyConfig, where: str) -> None:
-    """Sizes of different sections that must fit each other."""
-    if config.codebook.codebook_size != config.flava.codebook_size:
-        raise ConfigError(
-            f"{where}: codebook.codebook_size {config.codebook.codebook_size} and "
-            f"flava.codebook_size {config.flava.codebook_size} must be equal."
-        )
-    patches = config.flava.grid**2
-    if config.masking.image_patches >= patches:
-        raise ConfigError(
-            f"{where}: masking.image_patches {config.masking.image_patches} must be less than the "
-            f"{patches} patches of an image."
-        )
-    options = config.pretrain
-    parts = options.accumulate if options.contrastive_batch == "micro" else 1
-    rows = options.batch_size // parts
-    if rows % config.contrastive_ranks:
-        raise ConfigError(
-            f"{where}: a batch of {rows} cannot be split into contrastive_ranks "
-            f"{config.contrastive_ranks} equal parts."
-        )
-    longest = max(config.pretrain.text_batch_length, config.pretrain.pair_text_length)
-    if longest > config.flava.max_text_length:
-        raise ConfigError(
-            f"{where}: texts of {longest} tokens do not fit flava.max_text_length "
-            f"{config.flava.max_text_length}."
-        )

@@ -53,6 +53,35 @@ def test_micro_batches_are_shared_by_contrastive_ranks_only_if_compared_alone(
             load_study(params, "toy")
 
 
+@pytest.mark.parametrize(
+    ("column", "every", "refused"),
+    [
+        ("clip_pmd", 4, True),
+        ("clip_400m", 4, True),  # the stand-in is trained
+        ("clip_pmd", None, False),
+        ("flava_c_local", 4, False),
+    ],
+)
+def test_a_clip_is_selected_on_images_of_its_own_size(
+    params: Path, column: str, every: int | None, refused: bool
+) -> None:
+    def change(tree) -> None:
+        tree["columns"] = [column]
+        tree["clip"]["image_size"] = 48
+        tree["pretrain"]["select_updates"] = every
+
+    edit(params / "smoke.yaml", change)
+    if refused:
+        message = (
+            r"smoke\.yaml: clip\.image_size 48 and flava\.image_size 32 must be equal: column "
+            rf"'{column}' is selected every 4 updates \(pretrain\.select_updates\)"
+        )
+        with pytest.raises(ConfigError, match=message):
+            load_study(params, "smoke")
+    else:
+        load_study(params, "smoke")
+
+
 @pytest.mark.parametrize("name", ["smoke", "toy", "mini", "paper", "released"])
 def test_studies_are_valid(root: Path, name: str) -> None:
     study = load_study(root / "params", name)

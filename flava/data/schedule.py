@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,6 +135,8 @@ class Schedule:
 class Order:
     """Endless stream of sample indices of one kind: a new permutation every epoch.
 
+    Threads may share it.
+
     Args:
         seed: of the run.
         kind: of the data.
@@ -143,6 +146,7 @@ class Order:
     def __init__(self, seed: int, kind: str, count: int) -> None:
         self.seed, self.number, self.count = seed, KIND_NUMBER[kind], count
         self._epochs: dict[int, Ids] = {}
+        self._lock = Lock()
 
     def indices(self, start: int, length: int) -> Ids:
         """Samples at positions start, ..., start + length - 1 of the stream, int64."""
@@ -155,11 +159,9 @@ class Order:
         return found
 
     def _permutation(self, epoch: int) -> Ids:
-        known = self._epochs.get(epoch)
-        if known is not None:
-            return known
-        order = generator(self.seed, Stream.ORDER, self.number, epoch).permutation(self.count)
-        # A new dict, not a changed one: other threads may be reading.
-        recent = {e: o for e, o in self._epochs.items() if e == epoch - 1}
-        self._epochs = {**recent, epoch: order}
-        return order
+        with self._lock:  # threads that miss an epoch together draw it once, not once each
+            if epoch not in self._epochs:
+                random = generator(self.seed, Stream.ORDER, self.number, epoch)
+                recent = {e: o for e, o in self._epochs.items() if e == epoch - 1}
+                self._epochs = {**recent, epoch: random.permutation(self.count)}
+            return self._epochs[epoch]

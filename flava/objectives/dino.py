@@ -15,15 +15,18 @@ SINKHORN_ROUNDS = 3  # DINOv2
 def pair_cross_entropies(student_VBK: Tensor, target_QBK: Tensor, temperature: float) -> Tensor:
     """Cross-entropy of each pair (teacher's crop q, student's crop v), mean over the batch: QV.
 
+    In float32, under autocast too.
+
     Args:
         student_VBK: the student's outputs for all crops; crop q of the teacher is crop q here too.
         target_QBK: the teacher's probabilities, without gradient.
         temperature: the student's.
     """
     log_p_VBK = functional.log_softmax(student_VBK.float() / temperature, dim=-1)
-    # sum over K of target * log p, as one matrix product a sample
-    products_BQV = torch.einsum("qbk,vbk->bqv", target_QBK.detach().float(), log_p_VBK)
-    return -products_BQV.mean(dim=0)
+    # sum over K of target * log p, as one matrix product a sample, which autocast would round
+    with torch.autocast(log_p_VBK.device.type, enabled=False):
+        products_BQV = torch.einsum("qbk,vbk->bqv", target_QBK.detach().float(), log_p_VBK)
+        return -products_BQV.mean(dim=0)
 
 
 def dino_loss(cross_entropy_QV: Tensor) -> Tensor:

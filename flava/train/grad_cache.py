@@ -41,8 +41,11 @@ def cache_contrastive(
         clamp_logit_scale(model.logit_scale)
     leaves = [image_ND.requires_grad_(), text_ND.requires_grad_(), model.logit_scale]
     counted_N = torch.cat([counted_rows(batch) for batch in batches])
-    loss = contrastive_loss(image_ND, text_ND, model.logit_scale, counted_N, config)
-    d_image_ND, d_text_ND, d_scale = torch.autograd.grad(loss, leaves)
+    # The caller's autocast would work out the gradient of the float32 loss in half precision:
+    # fp16 has no numbers as small as the gradients of a large batch's logits.
+    with torch.autocast(image_ND.device.type, enabled=False):
+        loss = contrastive_loss(image_ND, text_ND, model.logit_scale, counted_N, config)
+        d_image_ND, d_text_ND, d_scale = torch.autograd.grad(loss, leaves)
     earlier = model.logit_scale.grad
     model.logit_scale.grad = d_scale * scale if earlier is None else earlier + d_scale * scale
     gradients_2ND = torch.stack([d_image_ND, d_text_ND])

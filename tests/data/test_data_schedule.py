@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flava.data.packing import pack
-from flava.data.schedule import Order, Schedule
+from flava.data.schedule import Order, Schedule, generator
 from flava.errors import ConfigError
 
 
@@ -72,6 +74,27 @@ def test_order_is_a_permutation_every_epoch() -> None:
     assert np.array_equal(Order(1, "pairs", 10).indices(23, 9), epochs.reshape(-1)[23:32])
     assert not np.array_equal(Order(1, "images", 10).indices(0, 10), epochs[0])
     assert not np.array_equal(Order(2, "pairs", 10).indices(0, 10), epochs[0])
+
+
+def test_threads_that_share_an_order_draw_each_permutation_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = []
+
+    def slow(*place: int) -> np.random.Generator:
+        drawn.append(place[-1])
+        time.sleep(0.05)  # as a large permutation: the other threads come to want it too
+        return generator(*place)
+
+    expected = Order(0, "pairs", 400).indices(0, 800).reshape(80, 10)
+    monkeypatch.setattr("flava.data.schedule.generator", slow)
+    order = Order(0, "pairs", 400)
+    with ThreadPoolExecutor(8) as threads:
+        for epoch in (0, 1):
+            starts = range(epoch * 400, (epoch + 1) * 400, 10)
+            found = list(threads.map(lambda start: order.indices(start, 10), starts))
+            assert np.array_equal(found, expected[epoch * 40 : (epoch + 1) * 40])
+            assert drawn == list(range(epoch + 1))
 
 
 @settings(max_examples=80, deadline=None)

@@ -75,6 +75,25 @@ def test_a_pair_is_the_cross_entropy_of_its_two_crops() -> None:
     assert float(pairs[1, 3]) == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_autocast_rounds_neither_the_cross_entropies_nor_their_gradient(half: torch.dtype) -> None:
+    student, teacher = (x.float() for x in outputs())
+    target = softmax(teacher / 0.04, dim=-1)
+
+    def pairs_and_gradient(autocast: bool) -> tuple[Tensor, Tensor]:
+        leaf = student.clone().requires_grad_()
+        with torch.autocast("cpu", dtype=half, enabled=autocast):
+            pairs = pair_cross_entropies(leaf, target, 0.1)
+            loss = dino_loss(pairs)
+        loss.backward()
+        assert leaf.grad is not None
+        return pairs.detach(), leaf.grad
+
+    for got, expected in zip(pairs_and_gradient(True), pairs_and_gradient(False), strict=True):
+        assert got.dtype == torch.float32
+        assert torch.equal(got, expected)
+
+
 def test_the_gradient_reaches_the_student_alone() -> None:
     student, teacher = (x.float().requires_grad_() for x in outputs())
     loss(student, teacher, torch.zeros(PROTOTYPES)).backward()

@@ -16,12 +16,16 @@ from train_helpers import Source, Tree, clean_log, job, read_log, run_jobs
 from flava.config import LoopConfig
 from flava.data.batch import Batch
 from flava.errors import TrainingError
+from flava.models import Flava
 from flava.models.transformer import LayerNorm
+from flava.objectives import contrastive_loss
 from flava.records import load_record
 from flava.train.distributed import Ranks
+from flava.train.grad_cache import cache_contrastive
 from flava.train.precision import LossScale, autocast
 from flava.train.pretrain import pretrain
 from flava.train.step import compute_gradients
+from tests.models.model_cases import ONE_RANK, SMALL, pair_batch, randomise
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 Write = Callable[[Tree], str]
@@ -68,6 +72,28 @@ def test_norms_stay_in_fp32_under_fp16() -> None:
     with autocast(torch.device("cpu"), "fp16"):
         half = linear(torch.ones(2, 8))
         assert half.dtype == torch.float16 and norm(half).dtype == torch.float32
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_micro_batches_share_a_contrastive_gradient_of_fp32(precision: str) -> None:
+    torch.manual_seed(0)
+    model = randomise(Flava(SMALL)).train()
+    assert isinstance(model, Flava)
+    batches = [pair_batch(SMALL, 4, 10, [1] * 4, seed) for seed in (1, 2)]
+    with autocast(torch.device("cpu"), precision):
+        cached, loss = cache_contrastive(model, batches, ONE_RANK, 1.0)
+        with torch.no_grad():
+            images = [model.image_embeddings(each.pixels_BCHW) for each in batches]
+            texts = [
+                model.text_embeddings(each.text_BL, each.text_attention_BL) for each in batches
+            ]
+    leaves = [torch.cat(images).requires_grad_(), torch.cat(texts).requires_grad_()]
+    expected = contrastive_loss(*leaves, model.logit_scale, None, ONE_RANK)
+    gradients = torch.autograd.grad(expected, [*leaves, model.logit_scale])
+    found = torch.cat([each.embedding_gradients_2BD for each in cached], dim=1)
+    assert torch.equal(loss, expected.detach())
+    assert torch.equal(found, torch.stack(gradients[:2]))
+    assert torch.equal(model.logit_scale.grad, gradients[2])
 
 
 def test_the_scale_leaves_the_gradient_as_it_is_or_says_overflow() -> None:
