@@ -99,8 +99,8 @@ class Step:
             FlavaError: as the step's messages say.
         """
         if self.name in FUNCTIONS:
-            options = {} if self.sharding == "none" else {"sharding": self.sharding}
-            self.function()(self.config, **options)
+            shards = self.name != "evaluate" and self.sharding != "none"
+            self.function()(self.config, **({"sharding": self.sharding} if shards else {}))
             return
         main = self.function()
         threads = ["--threads", str(self.threads)] if self.name in TAKE_THREADS else []
