@@ -21,6 +21,9 @@ from flava.io import sha256_parts
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 MAX_FILE_BYTES = 256 * 2**20  # no single picture is larger; guards against archive bombs
+# Pillow's own limit. Training leaves out, and counts, what is above a lower one; here no picture
+# may be left out, and some sets hold large originals.
+MAX_PIXELS = 178_956_970
 
 
 class ImageSource:
@@ -104,7 +107,7 @@ class EncodedImages:
             name = self.names[index]
             content = self.source.read(name)
             try:
-                image = decode_image(content)
+                image = decode_image(content, MAX_PIXELS)
             except DataError as error:
                 raise DataError(
                     f"{self.source.path}: image '{name}': {error}. Get that file anew."
