@@ -13,6 +13,7 @@ from PIL import Image
 from flava.config import TaskData
 from flava.data.archive import UNREADABLE
 from flava.data.paths import expand
+from flava.data.source_images import is_hidden
 from flava.data.transforms import decode_image, resize_square
 from flava.errors import DataError
 from flava.evaluate.archives import Members, open_members
@@ -195,6 +196,4 @@ def checked_read(members: Members, name: str, where: Path) -> bytes:
 
 
 def _is_picture(name: str) -> bool:
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+    return PurePosixPath(name).suffix.lower() in SUFFIXES and not is_hidden(name)
