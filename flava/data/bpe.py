@@ -16,7 +16,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, tra
 
 from flava.data.lines import BAD_TEXT
 from flava.data.paths import expand
-from flava.data.tokenizer import BPE_SPECIALS
+from flava.data.tokenizer import BPE_SPECIALS, unescaped
 from flava.errors import ConfigError, DataError
 
 END = "</w>"
@@ -111,6 +111,6 @@ def train(texts: Iterator[str], vocab_size: int) -> tokenizers.Tokenizer:
         end_of_word_suffix=END,
         show_progress=False,
     )
-    library.train_from_iterator(chain([first], texts), trainer)
+    library.train_from_iterator(map(unescaped, chain([first], texts)), trainer)
     merges = [tuple(merge) for merge in json.loads(library.to_str())["model"]["merges"]]
     return assemble(merges[: vocab_size - FIXED_ENTRIES])

@@ -30,15 +30,21 @@ def image_folder(source: SourceConfig) -> Iterator[Image]:
     """
     archive = open_image_folder(expand(source.path))
     prefix = f"{source.split}/"
-    names = [name for name in archive.images() if name.startswith(prefix)]
+    pictures = [name for name in archive.images() if not is_hidden(name)]
+    names = [name for name in pictures if name.startswith(prefix)]
     if not names:
-        found = sorted({name.split("/")[0] for name in archive.images() if "/" in name})
+        found = sorted({name.split("/")[0] for name in pictures if "/" in name})
         raise DataError(
             f"{archive.path} has no image in '{prefix}'. Its top folders: {', '.join(found)}."
         )
     for name in names:
         parts = name.split("/")
         yield Image(name, archive.read(name), parts[1] if len(parts) > 2 else None)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether it is a file that a system put beside the pictures, such as macOS's `._1.jpg`."""
+    return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
 
 
 def open_image_folder(path: Path) -> Archive:

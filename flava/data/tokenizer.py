@@ -5,6 +5,7 @@ python -m flava.data.tokenizer --config results/<study>/configs/tokenizer.json
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -66,13 +67,17 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text` without special tokens."""
-        ids: list[int] = self.library.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self.library.encode(self._read(text), add_special_tokens=False).ids
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of several texts, each without special tokens."""
-        encodings = self.library.encode_batch_fast(list(texts), add_special_tokens=False)
+        read = [self._read(text) for text in texts]
+        encodings = self.library.encode_batch_fast(read, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
+
+    def _read(self, text: str) -> str:
+        return text if self.kind == "wordpiece" else unescaped(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`, special tokens left out."""
@@ -136,6 +141,14 @@ class Tokenizer:
     def specials(self) -> NDArray[np.bool_]:
         """Membership in `special_ids` of every id, bool [vocab_size]."""
         return np.isin(np.arange(self.vocab_size), list(self.special_ids))
+
+
+def unescaped(text: str) -> str:
+    """A text without HTML's character references, `&amp;lt;` too; so CLIP reads it.
+
+    Source: `basic_clean` of CLIP's simple_tokenizer.py, whose ftfy is left out.
+    """
+    return html.unescape(html.unescape(text))
 
 
 def _longest_first(a: int, b: int, room: int) -> tuple[int, int]:

@@ -23,6 +23,7 @@ from flava.evaluate.features import (
     FeatureArray,
     ImageFunction,
     TextFunction,
+    at_positions,
     device,
     distinct_tokens,
     image_features,
@@ -85,8 +86,7 @@ class FeatureCache:
             len(distinct),
             lambda: image_features(function, images, distinct, size, what),
         )
-        in_order = len(positions) == len(distinct) and (positions[:-1] < positions[1:]).all()
-        return found_ND if in_order else found_ND[positions]
+        return at_positions(found_ND, positions)
 
     def text_features(
         self,
@@ -109,7 +109,7 @@ class FeatureCache:
             len(tokens),
             lambda: token_features(function, tokens, tokenizer.pad_id, what),
         )
-        return found_ND[positions]
+        return at_positions(found_ND, positions)
 
     def _kept(
         self, of: dict[str, str | int], n: int, extract: Callable[[], FeatureArray]

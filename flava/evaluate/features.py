@@ -39,16 +39,16 @@ def image_features(
         TrainingError: a feature is not finite; `what` names the task.
     """
     distinct, positions = np.unique(rows, return_inverse=True)
-    parts = []
+    kept = _Kept(len(distinct))
 
     def read(chosen: IntArray) -> Tensor:
         return normalise(images.pixels(distinct[chosen], size))
 
     ahead = reading_threads(device())
     with torch.inference_mode():
-        for _, pixels_BCHW in prefetched(read, batches(len(distinct)), ahead):
-            parts.append(function(pixels_BCHW.to(device())).float().cpu())
-    return _checked(torch.cat(parts), what)[positions]
+        for chosen, pixels_BCHW in prefetched(read, batches(len(distinct)), ahead):
+            kept.put(chosen, function(pixels_BCHW.to(device())))
+    return at_positions(kept.checked(what), positions)
 
 
 def text_features(
@@ -60,7 +60,7 @@ def text_features(
         TrainingError: a feature is not finite; `what` names the task.
     """
     tokens, positions = distinct_tokens(texts, tokenizer, max_length)
-    return token_features(function, tokens, tokenizer.pad_id, what)[positions]
+    return at_positions(token_features(function, tokens, tokenizer.pad_id, what), positions)
 
 
 def distinct_tokens(
@@ -81,17 +81,13 @@ def token_features(
         TrainingError: a feature is not finite; `what` names the task.
     """
     by_length = np.argsort([len(ids) for ids in tokens], kind="stable")
-    found_ND: Tensor | None = None
+    kept = _Kept(len(tokens))
     with torch.inference_mode():
         for chosen in batches(len(tokens)):
             rows = by_length[chosen]
             text_BL, attention_BL = pad([tokens[i] for i in rows], pad_id)
-            features_BD = function(text_BL.to(device()), attention_BL.to(device())).float().cpu()
-            if found_ND is None:
-                found_ND = torch.empty(len(tokens), features_BD.shape[1])
-            found_ND[torch.from_numpy(rows)] = features_BD
-    assert found_ND is not None
-    return _checked(found_ND, what)
+            kept.put(rows, function(text_BL.to(device()), attention_BL.to(device())))
+    return kept.checked(what)
 
 
 def pad(tokens: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
@@ -109,11 +105,37 @@ def batches(n: int) -> Iterator[IntArray]:
         yield np.arange(start, min(start + BATCH, n))
 
 
-def _checked(features_ND: Tensor, what: str) -> FeatureArray:
-    bad = (~torch.isfinite(features_ND)).any(dim=1)
-    if bad.any():
-        raise TrainingError(
-            f"{what}: features of {int(bad.sum())} of {len(bad)} different inputs are not finite. "
-            "The model's weights are broken: train it anew."
-        )
-    return features_ND.numpy().astype(np.float32, copy=False)
+def at_positions(features_ND: FeatureArray, positions_M: IntArray) -> FeatureArray:
+    """The features at `positions_M` (M, D); `features_ND` itself, not a copy, if these are all."""
+    every = len(positions_M) == len(features_ND) and (positions_M[:-1] < positions_M[1:]).all()
+    return features_ND if every else features_ND[positions_M]
+
+
+class _Kept:
+    """Features of n inputs as they come: one array, since those of ImageNet fill 4 GB."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.features_ND: FeatureArray | None = None
+
+    def put(self, rows: IntArray, features_BD: Tensor) -> None:
+        """Keeps the features of the inputs at `rows`."""
+        if self.features_ND is None:
+            self.features_ND = np.empty((self.n, features_BD.shape[1]), np.float32)
+        self.features_ND[rows] = features_BD.float().cpu().numpy()
+
+    def checked(self, what: str) -> FeatureArray:
+        """All features (n, D).
+
+        Raises:
+            TrainingError: one is not finite; `what` names the task.
+        """
+        assert self.features_ND is not None
+        finite = (np.isfinite(self.features_ND[rows]).all(axis=1) for rows in batches(self.n))
+        bad = self.n - sum(int(finite_B.sum()) for finite_B in finite)
+        if bad:
+            raise TrainingError(
+                f"{what}: features of {bad} of {self.n} different inputs are not finite. "
+                "The model's weights are broken: train it anew."
+            )
+        return self.features_ND

@@ -13,14 +13,18 @@ from PIL import Image
 from flava.config import TaskData
 from flava.data.archive import UNREADABLE
 from flava.data.paths import expand
+from flava.data.source_images import is_hidden
 from flava.data.transforms import decode_image, resize_square
 from flava.errors import DataError
 from flava.evaluate.archives import Members, open_members
+from flava.evaluate.content import Hashed
 from flava.evaluate.taskdata import IntArray, PixelArray
-from flava.io import sha256_parts
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 MAX_FILE_BYTES = 256 * 2**20  # no single picture is larger; guards against archive bombs
+# Pillow's own limit. Training leaves out, and counts, what is above a lower one; here no picture
+# may be left out, and some sets hold large originals.
+MAX_PIXELS = 178_956_970
 
 
 class ImageSource:
@@ -84,7 +88,7 @@ class PictureSource(Protocol):
         ...
 
 
-class EncodedImages:
+class EncodedImages(Hashed):
     """Picture files of a source, in the order of `names`."""
 
     def __init__(self, source: PictureSource, names: Sequence[str]) -> None:
@@ -104,7 +108,7 @@ class EncodedImages:
             name = self.names[index]
             content = self.source.read(name)
             try:
-                image = decode_image(content)
+                image = decode_image(content, MAX_PIXELS)
             except DataError as error:
                 raise DataError(
                     f"{self.source.path}: image '{name}': {error}. Get that file anew."
@@ -112,20 +116,21 @@ class EncodedImages:
             out_BHWC[row] = np.asarray(resize_square(image, size))
         return out_BHWC
 
-    def digest(self, indices: IntArray) -> str:
-        """SHA-256 of the files at `indices`.
+    def content(self, indices: IntArray) -> bytes:
+        """Bytes of a file.
 
         Raises:
-            DataError: a file cannot be read.
+            DataError: it cannot be read.
         """
-        return sha256_parts(self.source.read(self.names[i]) for i in indices)
+        (index,) = indices
+        return self.source.read(self.names[index])
 
     def take(self, indices: IntArray) -> EncodedImages:
         """The images at `indices`."""
         return EncodedImages(self.source, [self.names[i] for i in indices])
 
 
-class ArrayImages:
+class ArrayImages(Hashed):
     """Images held as one uint8 array, grey (N, H, W) or RGB (N, H, W, 3)."""
 
     def __init__(self, array: PixelArray) -> None:
@@ -142,17 +147,15 @@ class ArrayImages:
             out_BHWC[row] = np.asarray(resize_square(image, size))
         return out_BHWC
 
-    def digest(self, indices: IntArray) -> str:
-        """SHA-256 of the pictures at `indices`."""
-        return sha256_parts(_bytes(self.array[i]) for i in indices)
+    def content(self, indices: IntArray) -> bytes:
+        """Shape and pixels of a picture."""
+        (index,) = indices
+        picture_HWC: PixelArray = self.array[index]
+        return f"{picture_HWC.shape}".encode() + picture_HWC.tobytes()
 
     def take(self, indices: IntArray) -> ArrayImages:
         """The images at `indices`."""
         return ArrayImages(self.array[indices])
-
-
-def _bytes(picture_HWC: PixelArray) -> bytes:
-    return f"{picture_HWC.shape}".encode() + picture_HWC.tobytes()
 
 
 def image_source(folder: Path, data: TaskData) -> ImageSource:
@@ -193,6 +196,4 @@ def checked_read(members: Members, name: str, where: Path) -> bytes:
 
 
 def _is_picture(name: str) -> bool:
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+    return PurePosixPath(name).suffix.lower() in SUFFIXES and not is_hidden(name)

@@ -2,6 +2,8 @@
 
 The objective is scikit-learn's: sum of cross-entropies + lambda / 2 |W|^2 with a free intercept;
 lambda is 1 / C. It is strictly convex in W, so the method changes the time and not the answer.
+Of two classes scikit-learn penalises one weight vector w, here each class has its own. At the
+minimum they are -w / 2 and w / 2, so lambda / 2 |W|^2 is lambda / 4 |w|^2: there C is 2 / lambda.
 
 Supplement B.2 and CLIP minimise it by L-BFGS. With weak penalties the classes separate, the
 curvature vanishes and L-BFGS, at its usual tolerance, stops far above the minimum. Newton's method

@@ -56,7 +56,7 @@ def score_predictions(
 ) -> Score:
     """The task's one score: mean of the metric over its scored splits and its training sets.
 
-    Multimodal examples are resampled by image.
+    Examples that show one picture are resampled together.
 
     Args:
         predictions: of each scored split, one array a training set.
@@ -74,7 +74,7 @@ def score_predictions(
                 ),
                 len(split),
                 context.resamples,
-                split.image_N,
+                split.image_N if split.picture_N is None else split.picture_N,
             )
         )
         chances.append(chance_level(task.metric, targets))

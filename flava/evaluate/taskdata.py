@@ -82,12 +82,15 @@ class Split:
         images: the distinct images, for tasks that have any.
         image_N: position of each example's image in `images`.
         texts: first and second sentence of each example, for tasks that have any.
+        picture_N: a number for what each example shows, where one picture has several files; it
+            matters to the bootstrap alone. None: as `image_N`.
     """
 
     targets: Targets
     images: Images | None = None
     image_N: IntArray | None = None
     texts: list[tuple[str, str | None]] | None = None
+    picture_N: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -104,6 +107,7 @@ class Split:
             images=self.images,
             image_N=None if self.image_N is None else self.image_N[indices],
             texts=None if self.texts is None else [self.texts[i] for i in indices],
+            picture_N=None if self.picture_N is None else self.picture_N[indices],
         )
 
     def limited(self, limit: int | None) -> Split:

@@ -62,6 +62,24 @@ def test_image_folder_real(real_data: Path) -> None:
     assert flat.label is None
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_what_a_system_put_beside_pictures_is_no_picture(tmp_path: Path, packed: bool) -> None:
+    """As in evaluation: macOS leaves such files in a zip, and no one can decode them."""
+    names = ["train/a/1.png", "train/a/._1.png", "train/.b/1.png", "__MACOSX/train/a/._1.png"]
+    names += ["train/__MACOSX/1.png", ".c/1.png"]
+    path = tmp_path / ("a.zip" if packed else "a")
+    for name in names if not packed else ():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(b"x")
+    if packed:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in names:
+                archive.writestr(name, b"x")
+    assert [image.key for image in read_images(source("image_folder", path))] == names[:1]
+    with pytest.raises(DataError, match=r"no image in 'test/'\. Its top folders: train\.$"):
+        next(read_images(source("image_folder", path, split="test")))
+
+
 def test_mnist_real(real_data: Path) -> None:
     images, labels = read_mnist(real_data / "mnist", "test")
     assert images.shape == (1300, 28, 28)

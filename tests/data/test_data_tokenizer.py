@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import html
 import json
 from itertools import islice
 from pathlib import Path
@@ -63,8 +64,33 @@ def test_clip_ids_equal_transformers(
     theirs = CLIPTokenizer(vocab=vocab, merges=[tuple(line.split()) for line in lines])
     assert (clip.vocab_size, clip.cls_id, clip.sep_id) == (49408, 49406, 49407)
     for text in real_texts:
-        expected = theirs(text, add_special_tokens=True)["input_ids"]
+        cleaned = html.unescape(html.unescape(text))  # OpenAI's does, transformers' does not
+        expected = theirs(cleaned, add_special_tokens=True)["input_ids"]
         assert clip.pair(text, max_length=10_000) == expected, text
+
+
+@pytest.mark.parametrize(
+    ("escaped", "plain"),
+    [
+        ("salt &amp; pepper", "salt & pepper"),
+        ("&amp;lt;b&amp;gt; it&#39;s caf&eacute;", "<b> it's café"),
+        ("AT&T, R&D; a & b, &; 5 &amp;amp;amp; 6", "AT&T, R&D; a & b, &; 5 &amp; 6"),
+    ],
+)
+def test_clip_reads_html_s_references_as_openai_s_tokenizer(
+    escaped: str, plain: str, clip: Tokenizer, bert: Tokenizer
+) -> None:
+    """It unescapes twice (`basic_clean`); BERT's does not."""
+    without = clip.library.encode(plain, add_special_tokens=False).ids
+    assert clip.encode(escaped) == clip.encode_batch([escaped])[0] == without
+    assert bert.encode(escaped) == bert.library.encode(escaped, add_special_tokens=False).ids
+
+
+def test_bpe_is_trained_on_the_text_that_it_reads() -> None:
+    texts = [sentence(i) for i in range(300)]
+    escaped = [text.replace(" ", "&amp;#32;") for text in texts]
+    first, second = (trained("bpe", 600, each).library.to_str() for each in (texts, escaped))
+    assert first == second
 
 
 def test_clip_known_ids(clip: Tokenizer) -> None:

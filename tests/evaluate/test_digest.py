@@ -6,14 +6,20 @@ import io
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from flava.config import ProbeConfig
+from flava.evaluate import vision
 from flava.evaluate.digest import task_use
-from flava.evaluate.images import EncodedImages, ImageSource
+from flava.evaluate.feature_cache import FeatureCache
+from flava.evaluate.images import ArrayImages, EncodedImages, ImageSource
 from flava.evaluate.taskdata import LabelledTask, RetrievalTask, SoftLabels, Split, ZeroShotTask
+from flava.io import sha256_parts
+from tests.evaluate.fakes import context
 
 
 def picture(shade: int) -> bytes:
@@ -63,6 +69,55 @@ def test_images_count_by_content_and_order_not_by_name(tmp_path: Path) -> None:
     assert use("three.zip", [10, 21]) != whole
     assert use("four.zip", [20, 10]) != whole
     assert use("five.zip", [10, 20], at=(0, 0, 1)) != whole
+
+
+class Reading:
+    """Files of memory that counts what is read, two at a time where it is told so."""
+
+    path = Path("memory")
+
+    def __init__(self, together: int = 1) -> None:
+        self.read_names: list[str] = []
+        self.together = Barrier(together)
+
+    def read(self, name: str) -> bytes:
+        self.together.wait(timeout=20)
+        self.read_names.append(name)
+        return picture(int(name))
+
+
+def test_a_job_reads_each_image_once_for_hashes_and_once_for_pixels(tmp_path: Path) -> None:
+    source = Reading()
+    names = [str(i) for i in range(40)]
+    whole, labels = EncodedImages(source, names), np.arange(40) % 2
+    parts = [Split(labels[rows], whole, rows) for rows in (np.arange(30), np.arange(30, 40))]
+    data = LabelledTask(parts[0], {"test": parts[1]}, ["even", "odd"])
+    task_use(data)
+    assert source.read_names == names
+    cached = context("linear_probe", cache=FeatureCache(tmp_path, "a model"))
+    vision.evaluate(cached, data, ProbeConfig(steps=12))
+    assert source.read_names == 2 * names
+    vision.evaluate(cached, data, ProbeConfig(steps=12))
+    task_use(data)
+    assert source.read_names == 2 * names
+
+
+def test_files_are_read_side_by_side_and_hashed_in_their_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("flava.evaluate.content.reading_threads", lambda _: 2)
+    rows = np.array([5, 3, 1, 4])
+    together = EncodedImages(Reading(together=2), [str(i) for i in range(6)])
+    assert together.digest(rows) == sha256_parts(picture(row) for row in rows.tolist())
+    other = np.array([5, 3])
+    assert together.digest(other) == sha256_parts([picture(5), picture(3)])
+
+
+def test_hashes_of_arrays_are_of_shape_and_pixels() -> None:
+    pixels = np.arange(3 * 4 * 4, dtype=np.uint8).reshape(3, 4, 4)
+    expected = sha256_parts(b"(4, 4)" + pixels[i].tobytes() for i in (2, 0))
+    assert ArrayImages(pixels).digest(np.array([2, 0])) == expected
+    assert ArrayImages(pixels).digest(np.array([], np.int64)) == sha256_parts([])
 
 
 @pytest.mark.parametrize("change", ["captions", "image_M"])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.machine import high_water_bytes
 from flava.config import ProbeConfig
 from flava.errors import DataError, TrainingError
-from flava.evaluate import feature_cache, retrieval, vision, zero_shot
+from flava.evaluate import feature_cache, features, retrieval, vision, zero_shot
 from flava.evaluate.feature_cache import FeatureCache
 from flava.evaluate.formats.rendered_sst2 import DrawnTexts
 from flava.evaluate.images import ArrayImages, EncodedImages, ImageSource
@@ -147,6 +149,30 @@ def test_zero_shot_prompts_use_it_too(cache):
         model = Counted()
         zero_shot.evaluate(context("zero_shot", model=model, cache=cache), data)
         assert (model.seen, model.read) == expected
+
+
+CPU = torch.device("cpu")
+
+
+class Blank:
+    """Black pictures that no array holds."""
+
+    def pixels(self, indices, size):
+        return np.zeros((len(indices), size, size, 3), np.uint8)
+
+
+def test_extraction_holds_the_features_once():
+    """Of ImageNet they are 4 GB: a copy or two of them would not fit where they do."""
+    reset = Path("/proc/self/clear_refs")
+    if not reset.exists():
+        pytest.skip("the kernel tells no peak of memory")
+    of_a_batch = torch.rand(256, 1024)
+    rows = np.arange(40_000)
+    reset.write_text("5")
+    before = high_water_bytes(CPU)
+    found = features.image_features(lambda x: of_a_batch[: len(x)], Blank(), rows, 4, "it")
+    assert high_water_bytes(CPU) - before < 1.4 * found.nbytes
+    assert np.array_equal(found[-64:], of_a_batch[:64])
 
 
 def test_edited_code_extracts_anew(cache, tmp_path, monkeypatch):

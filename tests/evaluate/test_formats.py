@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from flava.errors import ConfigError, DataError
 from flava.evaluate.datasets import load_task
 from flava.evaluate.formats import hateful_memes
+from flava.evaluate.scores import score_predictions
 from flava.studies import load_tasks
 from tests.evaluate.fakes import (
+    context,
     data_config,
     noise_png,
     task_config,
@@ -47,6 +51,33 @@ def test_hateful_memes(memes):
     assert task.notes == {"scored file": "test_unseen.jsonl"}
     assert task.tests["test"].texts == [("text 5", None), ("text 4", None)]
     assert len(task.validation) == 1
+
+
+def test_memes_of_one_picture_are_drawn_together_whatever_its_files_are_called(memes):
+    """Their scores stay; their standard error is that of so many pictures, not of so many files."""
+    quads = [(f"img/{i:05d}.png", noise_png(i // 2)) for i in range(80)]
+    write_zip(memes / "images.zip", dict(quads))
+    rows = [{"img": name, "label": i // 4 % 2, "text": "x"} for i, (name, _) in enumerate(quads)]
+    for name in ("train", "dev_unseen", "test_unseen"):
+        write_json_lines(memes / f"{name}.jsonl", rows)
+    task = load("hateful_memes", "multimodal", "hateful_memes", memes)
+    test = task.tests["test"]
+    assert test.image_N.tolist() == list(range(80))
+    assert test.picture_N.tolist() == [i - i % 2 for i in range(80)]
+    assert task.train.picture_N is None and task.validation.picture_N is None
+    few = test.take(np.array([0, 5, 4]))
+    assert few.picture_N.tolist() == [0, 4, 4]
+
+    right = np.arange(80) // 2 % 2 == 0
+    predicted = {"test": [np.where(right, test.targets, 1 - test.targets)]}
+    scores = [
+        score_predictions(
+            context("multimodal", resamples=1000), predicted, {"test": each}, n_train=0, details={}
+        )
+        for each in (test, replace(test, picture_N=None))
+    ]
+    assert scores[0].value == scores[1].value == 50
+    assert scores[0].std_error == pytest.approx(scores[1].std_error * 2**0.5, rel=0.1)
 
 
 RELEASES = {

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from flava.data.transforms import decode_image
 from flava.errors import DataError
 from flava.evaluate.datasets import load_task
-from flava.evaluate.images import ImageSource
+from flava.evaluate.images import MAX_PIXELS, EncodedImages, ImageSource
 from tests.evaluate.fakes import (
     colour_folder,
     data_config,
@@ -90,6 +93,24 @@ def test_undecodable_image_is_named(tmp_path):
     task = load("dtd", "linear_probe", "image_folder", path)
     with pytest.raises(DataError, match=r"image 'train/a/1.png'"):
         task.train.images.pixels(np.array([0]), 8)
+
+
+def test_large_originals_are_scored_though_training_leaves_them_out(tmp_path):
+    file = io.BytesIO()
+    Image.new("L", (8001, 8000), 50).save(file, "PNG", compress_level=1)
+    source = ImageSource(write_zip(tmp_path / "a.zip", {"large.png": file.getvalue()}))
+    found = EncodedImages(source, ["large.png"]).pixels(np.array([0]), 8)
+    assert (found == 50).all()
+    with pytest.raises(DataError, match="8001x8000 pixels exceeds"):
+        decode_image(file.getvalue())
+
+
+def test_pictures_that_pillow_refuses_are_refused(tmp_path, monkeypatch):
+    assert MAX_PIXELS == 2 * Image.MAX_IMAGE_PIXELS
+    monkeypatch.setattr("flava.evaluate.images.MAX_PIXELS", 255)
+    source = ImageSource(write_zip(tmp_path / "a.zip", {"a.png": noise_png(0, 16)}))
+    with pytest.raises(DataError, match=r"'a\.png': image of 16x16 pixels exceeds 255 pixels"):
+        EncodedImages(source, ["a.png"]).pixels(np.array([0]), 8)
 
 
 def test_bad_archives(tmp_path):

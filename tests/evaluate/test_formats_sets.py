@@ -21,6 +21,7 @@ from flava.errors import DataError
 from flava.evaluate.datasets import check_counts, load_task
 from flava.evaluate.formats import eurosat
 from flava.evaluate.formats.tables import table
+from flava.io import sha256_parts
 from flava.studies import load_tasks
 from tests.evaluate.fakes import data_config, task_config, write, write_zip
 
@@ -281,10 +282,16 @@ def test_pcam_reads_only_what_is_asked_for_in_any_order(written, monkeypatch):
             asked.extend(np.asarray(rows).tolist())
             return whole[rows]
 
+    monkeypatch.setattr(images, "block", 3)
+    wanted = parts["train"][1][[40, 9, 3, 3, 9]]
+    digest = sha256_parts([wanted[:3].tobytes(), wanted[3:].tobytes()])
+    assert images.digest(np.array([3, 0, 1, 2, 0])) == digest
     monkeypatch.setattr(images, "pictures", Spy())
     pixels = images.pixels(np.array([3, 0, 1, 2, 0]), SIZE)
     assert asked == [3, 9, 40]
-    assert (pixels == parts["train"][1][[40, 9, 3, 3, 9]]).all()
+    assert (pixels == wanted).all()
+    assert images.digest(np.array([3, 0, 1, 2, 0])) == digest
+    assert len(asked) == 3
 
 
 # --- Real pictures, put into the official layouts

@@ -120,6 +120,19 @@ def test_predictions_are_scikit_learn_s_on_every_real_set(real_data, name):
         assert found.predict(test).tolist() == best.predict(test).tolist(), penalty
 
 
+@pytest.mark.parametrize(("classes", "c_times_lambda"), [(2, 2.0), (3, 1.0)])
+def test_weights_are_scikit_learn_s_and_of_two_classes_at_twice_c(classes, c_times_lambda):
+    """It has one vector for two classes: the difference of the two here."""
+    features, labels = blobs(400, 10, classes, 0.3)
+    found = fit(Problem.of(features, labels, classes), 10.0, 1000)
+    best = Reference(C=c_times_lambda / 10, tol=1e-10, max_iter=5000).fit(
+        features.astype(np.float64), labels
+    )
+    ours = found.weights_CD if classes > 2 else np.diff(found.weights_CD, axis=0)
+    assert np.abs(best.coef_).max() > 0.3
+    assert ours == pytest.approx(best.coef_, abs=1e-4)
+
+
 @pytest.fixture
 def somewhere():
     """A small problem, lambda 2, weights that are no optimum, and the slope there."""

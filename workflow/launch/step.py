@@ -111,8 +111,8 @@ class Step:
         if self.code_sha256 is not None:
             self.check_code()
         if self.name in FUNCTIONS:
-            options = {} if self.sharding == "none" else {"sharding": self.sharding}
-            self.function()(self.config, **options)
+            shards = self.name != "evaluate" and self.sharding != "none"
+            self.function()(self.config, **({"sharding": self.sharding} if shards else {}))
             return
         main = self.function()
         threads = ["--threads", str(self.threads)] if self.name in TAKE_THREADS else []

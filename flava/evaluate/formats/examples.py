@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import numpy as np
 
 from flava.errors import DataError
@@ -42,16 +44,27 @@ class ImageTexts:
         self._texts.append((text, None))
         self._labels.append(label)
 
-    def split(self, targets: Targets | None = None) -> Split:
+    def split(self, targets: Targets | None = None, *, by_content: bool = False) -> Split:
         """The examples; `targets` takes the place of the labels given to `add`.
 
+        Args:
+            by_content: whether files of the same bytes are one picture.
+
         Raises:
-            DataError: there are none.
+            DataError: there are none, or a file cannot be read.
         """
         require(bool(self._texts), f"{self.where} has no examples. Check the file.")
+        members, image_N = list(self._members), np.asarray(self._image, np.int64)
+        picture_N = None
+        if by_content:
+            first: dict[bytes, int] = {}
+            contents = (sha256(self.source.read(member)).digest() for member in members)
+            alike = [first.setdefault(content, i) for i, content in enumerate(contents)]
+            picture_N = np.array(alike, np.int64)[image_N]
         return Split(
             targets=np.asarray(self._labels, np.int64) if targets is None else targets,
-            images=EncodedImages(self.source, list(self._members)),
-            image_N=np.asarray(self._image, np.int64),
+            images=EncodedImages(self.source, members),
+            image_N=image_N,
             texts=self._texts,
+            picture_N=picture_N,
         )

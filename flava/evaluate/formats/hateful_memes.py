@@ -28,6 +28,7 @@ DEFAULT = "unseen"
 def load(path: Path, data: TaskData) -> LabelledTask:
     """Reads train.jsonl and the two files of `data.split`.
 
+    Of the scored memes those with equal files show one picture, for the bootstrap.
     A line is {"img": "img/01235.png", "label": 0 or 1, "text": ...}.
 
     Raises:
@@ -43,7 +44,7 @@ def load(path: Path, data: TaskData) -> LabelledTask:
     return LabelledTask(
         train=_read(path / "train.jsonl", source).split(),
         validation=_read(dev, source).split(),
-        tests={"test": _read(test, source).split()},
+        tests={"test": _read(test, source).split(by_content=True)},
         classes=CLASSES,
         notes={"scored file": test.name},
     )

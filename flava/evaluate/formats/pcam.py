@@ -10,25 +10,26 @@ import numpy as np
 
 from flava.config import TaskData
 from flava.errors import DataError
+from flava.evaluate.content import Hashed
 from flava.evaluate.images import ArrayImages
 from flava.evaluate.taskdata import IntArray, LabelledTask, PixelArray, Split, check_labels
-from flava.io import sha256_parts
 
 HOW_TO_GET = (
     "Get the six .h5.gz files of github.com/basveeling/pcam (CC0) and decompress them there "
     "(gunzip *.h5.gz)."
 )
-BLOCK = 1024  # pictures that are hashed at once
 CLASSES = ["no tumour in the middle", "tumour in the middle"]
 
 
-class H5Images:
+class H5Images(Hashed):
     """Pictures of a dataset of an HDF5 file, uint8 (N, H, W, 3), read from disk when asked for.
 
     Args:
         pictures: the dataset; its file is open as long as it is held.
         row_N: rows of it, in the order of the images.
     """
+
+    block = 1024
 
     def __init__(self, pictures: Any, row_N: IntArray) -> None:
         self.pictures, self.row_N = pictures, row_N
@@ -52,14 +53,13 @@ class H5Images:
             raise DataError(f"{self.pictures.file.filename} cannot be read ({error}).") from None
         return found_DHWC[place_B]
 
-    def digest(self, indices: IntArray) -> str:
-        """SHA-256 of the pictures at `indices`.
+    def content(self, indices: IntArray) -> bytes:
+        """Pixels of the pictures at `indices`.
 
         Raises:
             DataError: the file cannot be read there.
         """
-        parts = range(0, len(indices), BLOCK)
-        return sha256_parts(self._read(indices[i : i + BLOCK]).tobytes() for i in parts)
+        return self._read(indices).tobytes()
 
     def take(self, indices: IntArray) -> H5Images:
         """The images at `indices`."""
