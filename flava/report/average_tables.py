@@ -137,7 +137,10 @@ def _css(comparison: Comparison, line: Line, key: str, delta: float) -> str:
 def _wrong(comparison: Comparison, line: Line, key: str, cell: AverageCell) -> list[str]:
     """What is wrong with a printed number, if anything."""
     printed = line.values[key]
-    if printed is None or not (cell.paper_differs or not _agree(printed, cell.paper)):
+    if printed is None:
+        return []
+    follows = not cell.paper_differs or _agree(printed, cell.mended)
+    if follows and _agree(printed, cell.paper):
         return []
     start = f"{text(line.title)}, {TITLES[key]}: {number(printed.value)}"
     if not _agree(printed, cell.paper):

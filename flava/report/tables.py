@@ -104,8 +104,9 @@ def legend(comparison: Comparison) -> str:
         "averages the rows that every column with scores in the domain ran; the paper's number "
         "beside it is over the same rows.",
         "\N{DOUBLE DAGGER}: an average that the paper's own cells do not give, or a cell that is "
-        "printed under another column than its own and has no difference. The "
-        '<a href="audit.html">audit</a> lists what else in print disagrees with itself.',
+        "another column's, or that its average and Table C.1 contradict, and that has no "
+        'difference. The <a href="audit.html">audit</a> has the sums, and what else in print '
+        "disagrees with itself.",
     ]
     return f'<ul class="legend">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
 

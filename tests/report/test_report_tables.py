@@ -115,8 +115,9 @@ def test_table_3_names_the_numbers_under_another_heading(tmp_path: Path) -> None
         if DAGGER in text
     }
     swapped = {(row, cell) for row in range(3, 7) for cell in (0, 1)}
-    # The means of one domain; and the printed QQP of column 5 that its average contradicts.
-    assert wrong - {(5, 1), (5, 3)} == (swapped | {(1, 3), (2, 3)}) - {(5, 1)}
+    # Beside them the means of one domain. No macro average is wrong that holds without a misprint:
+    # that of line 5, whose QQP Table 4 prints as 98.61.
+    assert wrong == swapped | {(1, 3), (2, 3)}
     # The difference is to the number that belongs there.
     ours = float(line_of(content, "6 FLAVA")[0].split()[0])
     right = load_published(PAPER, "table_4").printed_averages["vision"]["flava_dino"]
@@ -136,6 +137,7 @@ def test_table_d1_has_the_difference_over_seeds(tmp_path: Path) -> None:
     value = float(difference.split()[0].replace("\N{MINUS SIGN}", "-"))
     assert value == pytest.approx(expected, abs=0.011)
     assert "\N{PLUS-MINUS SIGN}" in difference and "paper 0.00" in difference
+    assert DAGGER not in content  # column 13's averages follow once its RTE is put right
 
 
 def test_table_5_has_ours_on_the_lines_of_our_columns(tmp_path: Path) -> None:
