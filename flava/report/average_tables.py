@@ -110,8 +110,7 @@ def _agree(printed: Printed, right: float | None) -> bool:
 
 def _cell(comparison: Comparison, line: Line, key: str, cell: AverageCell) -> str:
     printed = line.values[key]
-    missing = NOT_RUN if cell.recomputed is not None else DASH
-    ours = span("none", missing, cell.why_no_ours)
+    ours = span("none", NOT_RUN if cell.in_paper else DASH, cell.why_no_ours)
     if cell.ours and line.column:
         ours = ours_span(cell.ours, line.table, line.column, average_name(key, False))
     if printed is None:

@@ -7,7 +7,7 @@ from flava.report.html import DASH, number, paragraph, signed, span, table, text
 from flava.report.marked import average_name, own
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import AverageCell, AverageRow, full_average, partial_average
-from flava.report.tables import DOMAIN_TITLES, error_note
+from flava.report.tables import DOMAIN_TITLES, NOT_RUN, error_note
 
 
 def headline_rows(comparison: Comparison) -> list[AverageRow]:
@@ -52,7 +52,7 @@ def _head(row: AverageRow) -> str:
 
 def _cell(row: AverageRow, column: ColumnInfo, comparison: Comparison, name: str) -> str:
     cell: AverageCell = row.cells[column.name]
-    ours = span("none", DASH, cell.why_no_ours)
+    ours = span("none", NOT_RUN if cell.in_paper else DASH, cell.why_no_ours)
     if cell.ours:
         place = average_name(row.key, row.partial)
         ours = own(name, column.name, place, number(cell.ours.mean))

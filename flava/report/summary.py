@@ -37,6 +37,11 @@ class AverageCell(Cell):
     recomputed: float | None
     mended: float | None
 
+    @property
+    def in_paper(self) -> bool:
+        """Whether the paper's column has this average: print gives some that no cell is of."""
+        return self.paper is not None and self.recomputed is not None
+
 
 @dataclass(frozen=True)
 class AverageRow:

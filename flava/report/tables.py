@@ -205,9 +205,8 @@ def _cells(
 
 def _ours(cell: Cell, comparison: Comparison, column: ColumnInfo, row: str, marks: str) -> str:
     if cell.ours is None:
-        none = isinstance(cell, AverageCell) and cell.recomputed is None  # no such average
-        dash = cell.paper is None or none
-        return span("ours none", DASH if dash else NOT_RUN, cell.why_no_ours)
+        known = cell.in_paper if isinstance(cell, AverageCell) else cell.paper is not None
+        return span("ours none", NOT_RUN if known else DASH, cell.why_no_ours)
     fewer, seeds = "", len(comparison.seeds)
     if cell.ours.n_seeds < seeds:
         fewer = span("fewer", f" {cell.ours.n_seeds}/{seeds} seeds")
