@@ -120,6 +120,11 @@ class Comparison:
         with_score = {column for (_, column), cell in self.cells.items() if cell.ours}
         return tuple(column for column in self.columns if column.name in with_score)
 
+    def rows_ran(self) -> tuple[RowInfo, ...]:
+        """Rows with a score in one of these columns."""
+        names = [column.name for column in self.columns]
+        return tuple(r for r in self.rows if any(self.cells[r.name, c].ours for c in names))
+
 
 def load_comparison(job: ReportJob, table: str = "table_c1") -> Comparison:
     """Reads the study's scores and the paper's table ('table_c1', 'table_4') and joins them.

@@ -275,5 +275,5 @@ def stand_in_rows(rows: Sequence[RowInfo]) -> list[RowInfo]:
 def scale_line(comparison: Comparison) -> str:
     """'7 of 14 columns, 16 of 41 rows, 1 seed' as plain text."""
     columns = f"{len(comparison.ran())} of {len(comparison.columns)} columns"
-    rows = f"{sum(row.task is not None for row in comparison.rows)} of {len(comparison.rows)} rows"
+    rows = f"{len(comparison.rows_ran())} of {len(comparison.rows)} rows"
     return f"{columns}, {rows}, {quantity(len(comparison.seeds), 'seed')}"
