@@ -140,6 +140,25 @@ def test_table_d1_has_the_difference_over_seeds(tmp_path: Path) -> None:
     assert DAGGER not in content  # column 13's averages follow once its RTE is put right
 
 
+def test_table_d1_has_the_difference_over_the_rows_that_ran(tmp_path: Path) -> None:
+    """Where a row is missing, the line that the table is about would be "not run" alone."""
+    lines = fake_scores(rows=ROWS, columns=COLUMNS, drop={("RTE", "clip_pmd")})
+    write_scores(tmp_path / "results.parquet", lines)
+    comparison = compared(fake_job(tmp_path, columns=COLUMNS))
+    content = average_table(comparison, load_lines(PAPER, "table_d1"))
+    whole, _, part = content.partition("Over the rows that ran")
+    assert line_of(whole, "difference")[1].startswith("not run")
+    averages = [line_of(part, f"{number} ") for number in (13, 3)]  # lines 1 and 2
+    for cell, text in enumerate(line_of(part, "difference")):
+        first, second = (float(line[cell].split()[0]) for line in averages)
+        assert float(text.split()[0].replace("\N{MINUS SIGN}", "-")) == pytest.approx(
+            second - first, abs=0.011
+        )
+        papers = [float(re.findall(r"paper (\S+)", line[cell])[0]) for line in averages]
+        printed = re.findall(r"paper (\S+)", text)[0].replace("\N{MINUS SIGN}", "-")
+        assert float(printed) == pytest.approx(papers[1] - papers[0], abs=0.011)
+
+
 def test_table_5_has_ours_on_the_lines_of_our_columns(tmp_path: Path) -> None:
     content = methods_table(all_rows(tmp_path, "table_c1"), PAPER)
     assert "77.9" in line_of(content, "3 SimVLM")[0] and "data-cell" in content
