@@ -19,6 +19,7 @@ from flava.report.compare import load_comparison
 from flava.report.corpora import pairs_table
 from flava.report.marks import best_marks
 from flava.report.methods import methods_table, printed_value
+from flava.report.notebook import Rendering, render_all
 from flava.report.printed_tables import load_published, read_table
 from flava.report.runs import Source, load_runs, load_sources
 from flava.report.settings import sampling_table, settings_table
@@ -29,6 +30,7 @@ from flava.studies import load_study
 from tests.report.fake_study import (
     NUMBERS,
     PAPER,
+    REPO,
     compared,
     fake_job,
     fake_scores,
@@ -297,13 +299,35 @@ def test_column_page_shows_the_difference_from_its_base(tmp_path: Path) -> None:
     assert "is column flava_c with 1 of its settings changed" in plain(content)
     assert line_of(content, "gather") == ["global", "none"]
     assert "builds on no other column" in configuration(settings, "flava_c", ())
-    changes = run_differences(load_runs(job, {}), settings, "flava_mm")
+    changes = run_differences(load_runs(job, {}), settings, "flava_mm", stands_in=False)
+    assert "<details>" in changes and "The model that stands in" not in changes
     assert line_of(changes, "objectives.pairs") == [
         "global_contrastive",
         "global_contrastive, mmm_image, mmm_text, itm",
     ]
     with pytest.raises(ConfigError, match="unknown column 'flava_x'"):
         info_of(load_comparison(job), "flava_x")
+
+
+def test_page_of_a_stand_in_does_not_contradict_its_run(tmp_path: Path) -> None:
+    """Its entry is of the released CLIP; the run is a CLIP of the study's own."""
+    label = {"clip_400m": "CLIP on more pairs"}
+    write_study(tmp_path, columns={"mim": 1, "clip_400m": 14}, stand_ins=label)
+    pages = [
+        Rendering(
+            REPO / "notebooks/column.py",
+            tmp_path / f"{name}.html",
+            {"config": str(tmp_path / "report.json"), "column": name},
+        )
+        for name in ("mim", "clip_400m")
+    ]
+    render_all(pages)
+    mim, clip = (page.output.read_text(encoding="utf-8") for page in pages)
+    assert line_of(clip, "arch") == ["clip_released"]
+    entry, says, run = clip.partition("This entry is that of the paper's column")
+    assert says and "clip_released" in entry
+    assert re.search("<details open[^>]*><summary>All .*objectives.pairs", run, re.DOTALL)
+    assert "that of the paper's column" not in mim and "<details><summary>All" in mim
 
 
 @pytest.mark.parametrize(
