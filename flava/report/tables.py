@@ -120,8 +120,8 @@ def error_note(comparison: Comparison) -> str:
             "average itself; in italics, that of the test set, where fewer than two seeds ran."
         )
     return (
-        "\N{PLUS-MINUS SIGN}: standard error of the test set (in italics); one seed ran, so the "
-        "spread over seeds is unknown."
+        "\N{PLUS-MINUS SIGN}: standard error of the test set (in italics); one seed ran: the "
+        "spread over seeds, which can be several times as large, is not in it."
     )
 
 
