@@ -23,7 +23,8 @@ HTML(page.heading(comparison, settings, column) + sections.banner(job, compariso
 
 # %%
 changes = page.configuration(settings, column, job.columns)
-HTML(changes + page.run_differences(every_run, settings, column))
+stands_in = page.info_of(comparison, column).stand_in is not None
+HTML(changes + page.run_differences(every_run, settings, column, stands_in))
 
 # %% [markdown]
 # ## Scores

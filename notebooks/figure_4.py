@@ -15,7 +15,8 @@ job = load_job(ReportJob, config)
 comparison = load_comparison(job, "table_4")
 columns = figure.figure_columns(job.published)
 ratios = figure.ratios(comparison, columns)
-HTML(sections.banner(job, comparison))
+shown = only(comparison, columns)
+HTML(sections.banner(job, shown))
 
 # %%
 HTML(figure.figure_4(comparison, ratios, columns))
@@ -27,4 +28,4 @@ HTML(figure.figure_4(comparison, ratios, columns))
 HTML(figure.figure_table(comparison, ratios, columns))
 
 # %%
-HTML(sections.footnotes(only(comparison, columns)))
+HTML(sections.footnotes(shown))

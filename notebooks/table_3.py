@@ -13,11 +13,12 @@ from flava.report.compare import load_comparison
 
 job = load_job(ReportJob, config)
 comparison = load_comparison(job, "table_4")
-HTML(sections.banner(job, comparison))
+lines = average_tables.load_lines(job.published, "table_3")
+shown = average_tables.of_lines(comparison, lines)
+HTML(sections.banner(job, shown))
 
 # %%
-lines = average_tables.load_lines(job.published, "table_3")
 HTML(average_tables.average_table(comparison, lines))
 
 # %%
-HTML(sections.footnotes(average_tables.of_lines(comparison, lines)))
+HTML(sections.footnotes(shown))

@@ -13,10 +13,11 @@ from flava.report.compare import load_comparison
 
 job = load_job(ReportJob, config)
 comparison = load_comparison(job)
-HTML(sections.banner(job, comparison))
+shown = methods.shown_part(comparison, job.published)
+HTML(sections.banner(job, shown))
 
 # %%
 HTML(methods.methods_table(comparison, job.published))
 
 # %%
-HTML(sections.footnotes(methods.shown_part(comparison, job.published)))
+HTML(sections.footnotes(shown))

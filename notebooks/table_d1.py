@@ -13,11 +13,12 @@ from flava.report.compare import load_comparison
 
 job = load_job(ReportJob, config)
 comparison = load_comparison(job)
-HTML(sections.banner(job, comparison))
+lines = average_tables.load_lines(job.published, "table_d1")
+shown = average_tables.of_lines(comparison, lines)
+HTML(sections.banner(job, shown))
 
 # %%
-lines = average_tables.load_lines(job.published, "table_d1")
 HTML(average_tables.average_table(comparison, lines))
 
 # %%
-HTML(sections.footnotes(average_tables.of_lines(comparison, lines)))
+HTML(sections.footnotes(shown))

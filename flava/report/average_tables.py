@@ -11,7 +11,7 @@ from flava.errors import DataError
 from flava.report.audit.printed import Printed, parse
 from flava.report.claims import Direction, judge
 from flava.report.compare import Comparison, only
-from flava.report.headline import headline
+from flava.report.headline import headline, headline_rows
 from flava.report.html import DASH, number, paragraph, signed, span, table, text
 from flava.report.marked import average_name, difference_name, ours_span, own
 from flava.report.printed_tables import load_models, read_table
@@ -22,7 +22,6 @@ from flava.report.tables import DOMAIN_TITLES, NOT_RUN, error_note
 KEYS = ("vision", "nlp", "multimodal", MACRO)  # in the order of print
 TITLES = DOMAIN_TITLES | {MACRO: "Macro"}
 DELTA = "delta"
-
 
 NAMES = {"table_3": "Table 3", "table_d1": "Table D.1"}
 
@@ -87,7 +86,7 @@ def average_table(comparison: Comparison, lines: Sequence[Line]) -> str:
             cells.append(_cell(comparison, line, key, cell))
         body.append([_title(comparison, line), *cells])
     head = ["method", *(_head(averages[key].n_rows, key) for key in KEYS)]
-    return table(head, body) + _notes(comparison, wrong) + _partial(comparison, lines[0].table)
+    return table(head, body) + _notes(comparison, wrong) + _partial(comparison, lines)
 
 
 def _head(n_rows: int, key: str) -> str:
@@ -110,8 +109,7 @@ def _agree(printed: Printed, right: float | None) -> bool:
 
 def _cell(comparison: Comparison, line: Line, key: str, cell: AverageCell) -> str:
     printed = line.values[key]
-    missing = NOT_RUN if cell.recomputed is not None else DASH
-    ours = span("none", missing, cell.why_no_ours)
+    ours = span("none", NOT_RUN if cell.in_paper else DASH, cell.why_no_ours)
     if cell.ours and line.column:
         ours = ours_span(cell.ours, line.table, line.column, average_name(key, False))
     if printed is None:
@@ -137,7 +135,10 @@ def _css(comparison: Comparison, line: Line, key: str, delta: float) -> str:
 def _wrong(comparison: Comparison, line: Line, key: str, cell: AverageCell) -> list[str]:
     """What is wrong with a printed number, if anything."""
     printed = line.values[key]
-    if printed is None or not (cell.paper_differs or not _agree(printed, cell.paper)):
+    if printed is None:
+        return []
+    follows = not cell.paper_differs or _agree(printed, cell.mended)
+    if follows and _agree(printed, cell.paper):
         return []
     start = f"{text(line.title)}, {TITLES[key]}: {number(printed.value)}"
     if not _agree(printed, cell.paper):
@@ -164,38 +165,52 @@ def _notes(comparison: Comparison, wrong: Sequence[str]) -> str:
     return notes
 
 
-def _partial(comparison: Comparison, name: str) -> str:
+def _partial(comparison: Comparison, lines: Sequence[Line]) -> str:
     """The averages over the rows that ran, where they are fewer than the paper's."""
     if not any(partial_average(comparison, key) for key in KEYS):
         return ""
-    return f"<h2>Over the rows that ran</h2>{headline(comparison, name)}"
+    name, more = lines[0].table, list[list[str]]()
+    if any(line.column is None for line in lines):
+        cells = []
+        for row in headline_rows(comparison):
+            found = difference(comparison, row.key, row.partial)
+            place = average_name(row.key, row.partial)
+            cells.append(_difference(found, name, place, found.paper_same if found else None))
+        second, first = (comparison.columns[place].number for place in (1, 0))
+        more.append([f"difference, {second} \N{MINUS SIGN} {first}", *cells])
+    return f"<h2>Over the rows that ran</h2>{headline(comparison, name, more)}"
 
 
-def difference(comparison: Comparison, key: str) -> Direction | None:
-    """The second column against the first, seed by seed; None where a row of it did not run.
+def difference(comparison: Comparison, key: str, partial: bool = False) -> Direction | None:
+    """The second column against the first, seed by seed; None where it has no such rows.
 
     Args:
         comparison: of the two columns (`of_lines`).
         key: a domain, or `macro`.
+        partial: over the rows that ran, where some of the paper's did not; else over all of these.
     """
     pair = (comparison.columns[1].name, comparison.columns[0].name)
     claim = ClaimConfig(claim="difference", source="the table", pairs=[pair])
     found = judge(comparison, DELTA, claim, pair, key)
-    return found if found.ours is not None and len(found.rows) == found.n_rows_paper else None
+    some = len(found.rows) < found.n_rows_paper
+    return found if found.ours is not None and some is partial else None
 
 
 def _difference_line(comparison: Comparison, line: Line) -> list[str]:
-    cells = [_difference(difference(comparison, key), line, key) for key in KEYS]
+    cells = []
+    for key in KEYS:
+        printed, found = line.values[key], difference(comparison, key)
+        place = average_name(key, False)
+        cells.append(_difference(found, line.table, place, printed.value if printed else None))
     return ["difference, 2 \N{MINUS SIGN} 1", *cells]
 
 
-def _difference(found: Direction | None, line: Line, key: str) -> str:
-    printed = line.values[key]
-    paper = span("of", f"paper {signed(printed.value)}" if printed else f"paper {DASH}")
+def _difference(found: Direction | None, name: str, place: str, printed: float | None) -> str:
+    paper = span("of", f"paper {DASH}" if printed is None else f"paper {signed(printed)}")
     if found is None or found.ours is None:
         return span("none", NOT_RUN, "a row of it did not run") + paper
     pair = difference_name(found.column, found.baseline)
-    ours = own(line.table, pair, average_name(key, False), signed(found.ours))
+    ours = own(name, pair, place, signed(found.ours))
     if found.std_error is not None:
         css = "se" if found.error_source == "seeds" else "se test"
         ours += span(css, f" \N{PLUS-MINUS SIGN}{number(found.std_error)}")

@@ -16,6 +16,10 @@ from flava.report.tables import results_table
 
 ABOUT = ("number", "title", "paper_data")  # of the printed column, no settings
 ORIGIN = ("started", "code", "configuration", "software")
+STANDS_IN = (
+    "This entry is that of the paper's column. The model that stands in for it was made with other "
+    "settings, which are those below."
+)
 PLACES = ("study", "column", "seed", "output", "checkpoints")  # differ between any two runs
 
 
@@ -101,8 +105,17 @@ def run_settings(runs: Sequence[Run], name: str) -> dict[str, Any] | None:
     return {key: v for key, v in flat(config).items() if key.split(".")[0] not in PLACES}
 
 
-def run_differences(runs: Sequence[Run], settings: ReportSettings, name: str) -> str:
-    """Where the resolved runs of the column and of its base differ, first seed of both."""
+def run_differences(
+    runs: Sequence[Run], settings: ReportSettings, name: str, stands_in: bool
+) -> str:
+    """Where the resolved runs of the column and of its base differ, first seed of both.
+
+    Args:
+        runs: of the study.
+        settings: of the study.
+        name: of the column.
+        stands_in: its model takes the place of the paper's, which its entry describes.
+    """
     base = settings.bases.get(name)
     mine, other = run_settings(runs, name), run_settings(runs, base) if base else None
     if mine is None:
@@ -118,7 +131,10 @@ def run_differences(runs: Sequence[Run], settings: ReportSettings, name: str) ->
         parts.append(table(["key", f"<code>{text(base)}</code>", "this column"], body))
     body = [[f"<code>{text(key)}</code>", _cell("Settings", name, key, mine)] for key in mine]
     whole = table(["key", "value"], body)
-    parts.append(f"<details><summary>All {len(mine)} settings of a run</summary>{whole}</details>")
+    if stands_in:
+        parts.append(paragraph(STANDS_IN))
+    fold = "details open" if stands_in else "details"
+    parts.append(f"<{fold}><summary>All {len(mine)} settings of a run</summary>{whole}</details>")
     return "".join(parts)
 
 

@@ -38,7 +38,7 @@ class Estimate:
 class Cell:
     """One row of one column: ours, the paper's, or why there is none.
 
-    `misplaced` says so where the paper's printed number is another column's.
+    `misplaced` says so where the paper's printed number is not this column's own.
     """
 
     ours: Estimate | None
@@ -49,7 +49,7 @@ class Cell:
 
     @property
     def delta(self) -> float | None:
-        """Ours minus the paper's, percentage points; None where that is another column's."""
+        """Ours minus the paper's, percentage points; None where that is not this column's."""
         if self.ours is None or self.paper is None or self.misplaced:
             return None
         return self.ours.mean - self.paper
@@ -120,6 +120,11 @@ class Comparison:
         with_score = {column for (_, column), cell in self.cells.items() if cell.ours}
         return tuple(column for column in self.columns if column.name in with_score)
 
+    def rows_ran(self) -> tuple[RowInfo, ...]:
+        """Rows with a score in one of these columns."""
+        names = [column.name for column in self.columns]
+        return tuple(r for r in self.rows if any(self.cells[r.name, c].ours for c in names))
+
 
 def load_comparison(job: ReportJob, table: str = "table_c1") -> Comparison:
     """Reads the study's scores and the paper's table ('table_c1', 'table_4') and joins them.
@@ -163,7 +168,7 @@ def compare(job: ReportJob, published: PublishedTable, scores: Sequence[Score]) 
             cell = _cell(ours, column, ran, printed, published.title)
             if (row.name, column.name) in published.misplaced:
                 right = published.misplaced[row.name, column.name]
-                cell = replace(cell, misplaced=_misplaced(right))
+                cell = replace(cell, misplaced=_misplaced(published.why_misplaced, right))
             cells[row.name, column.name] = cell
     ranked = replace(published, public=published.public | _trained_here(job, published))
     return Comparison(ranked, columns, rows, extra, cells, tuple(job.seeds), _records(scores))
@@ -278,9 +283,9 @@ def _trained_here(job: ReportJob, published: PublishedTable) -> frozenset[str]:
     return frozenset(job.columns) - {column.name for column in published.columns} - imported
 
 
-def _misplaced(right: float | None) -> str:
+def _misplaced(why: str, right: float | None) -> str:
     own = "is lost" if right is None else f"is {right:.2f}"
-    return f"printed here, but it belongs one column further right; this column's own {own}"
+    return f"printed here, but {why}; this column's own {own}"
 
 
 def _why_no_ours(column: ColumnInfo, row_ran: bool) -> str:

@@ -106,7 +106,7 @@ def support(directions: Sequence[Direction]) -> str:
             f"No claim is decided: one seed ran, and a verdict takes two or more. Of the "
             f"{len(stated)} {about}, {len(looked_at)} ran."
         )
-    sign = f"{agreement(looked_at)} have the claimed sign, as about half would by chance alone"
+    sign = f"{agreement(looked_at)} have the claimed sign; by chance alone about half would"
     return f"{first} {sign}."
 
 

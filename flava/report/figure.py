@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 NAME, TITLE = "figure_4", "Figure 4"
 FILE_KINDS = ("png", "pdf")
 ORDER = ("vision", "nlp", "multimodal")
-PAPER_COLOUR, OUR_COLOUR = "#0072b2", "#e69f00"
+PAPER_COLOUR, OUR_COLOUR, ERROR_COLOUR = "#0072b2", "#e69f00", "#1d2530"
 BAR = 0.38  # of the distance between two rows
 ROW_INCHES, ROOM_INCHES, WIDTH_INCHES = 0.34, 0.75, 4.4
 ARROWS = "\N{LEFTWARDS ARROW}\N{RIGHTWARDS ARROW}"  # at a bar that goes on
 BEYOND = 1.25  # a bar of ours ends here, at this multiple of the paper's longest
 ROOM = 0.22  # of the width of the bars, on each side, for their numbers
+ERRORS = {
+    "seeds": "over seeds",
+    "test set": "of the test sets, one seed: the spread over seeds is not in it",
+}
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,8 @@ def figure_4(comparison: Comparison, found: Sequence[Ratio], columns: tuple[str,
         )
     links = ", ".join(f'<a href="{NAME}.{kind}">{kind.upper()}</a>' for kind in FILE_KINDS)
     files = paragraph(f"The figure as a file: {links}.", "small")
-    return _keys(comparison, columns) + f'<div class="curves bars">{"".join(parts)}</div>{files}'
+    bars = f'<div class="curves bars">{"".join(parts)}</div>'
+    return f"{_keys(comparison, columns)}{paragraph(note(found), 'small')}{bars}{files}"
 
 
 def panel(found: Sequence[Ratio], domain: str) -> tuple[list[Ratio], str]:
@@ -129,10 +134,24 @@ def panel(found: Sequence[Ratio], domain: str) -> tuple[list[Ratio], str]:
 
 def keys(comparison: Comparison, columns: tuple[str, str]) -> dict[str, str]:
     """Colour -> whose bars have it."""
-    known = {column.name: column for column in comparison.columns}
+    known, ran = {column.name: column for column in comparison.columns}, comparison.ran()
     stand_in = known[columns[1]].stand_in
+    missing = [known[name].title for name in columns if known[name] not in ran]
     ours = "this study" + (f"; CLIP's stand-in: {stand_in}" if stand_in else "")
+    if missing:
+        ours = f"this study: no bars, for {' and '.join(missing)} did not run"
     return {PAPER_COLOUR: "the paper, Table 4", OUR_COLOUR: ours}
+
+
+def note(found: Sequence[Ratio]) -> str:
+    """How to read the bars: what lines at ours and counts are, where a ratio says little."""
+    sources = {item.ours.error_source for item in found if item.ours}
+    kinds = " or ".join(kind for source, kind in ERRORS.items() if source in sources)
+    errors = f"Thin lines at bars of this study: standard error {kinds}. " if kinds else ""
+    return (
+        f"{errors}The counts go by sign alone. Where CLIP's score is near zero (CoLA, STS-B), a "
+        "ratio says little."
+    )
 
 
 def _keys(comparison: Comparison, columns: tuple[str, str]) -> str:
@@ -158,7 +177,7 @@ def _inline(rows: Sequence[Ratio], pair: str) -> str:
 
 
 def draw_bars(axes: Axes, rows: Sequence[Ratio], mark: str | None = None) -> None:
-    """Two bars a row, the paper's above ours.
+    """Two bars a row, the paper's above ours with its standard error.
 
     Args:
         axes: where to.
@@ -171,10 +190,10 @@ def draw_bars(axes: Axes, rows: Sequence[Ratio], mark: str | None = None) -> Non
     for y, item in enumerate(rows):
         _bar(axes, y + BAR / 2, item.paper, PAPER_COLOUR, limit)
         name = None if mark is None else f"{mark}{item.row}"
-        mean = item.ours.mean if item.ours else None
-        _bar(axes, y - BAR / 2, mean, OUR_COLOUR, limit, name)
-    ours = [max(-limit, item.ours.mean) for item in rows if item.ours]
-    lowest = min([low, *ours, -limit / 4])
+        mean, error = (item.ours.mean, item.ours.std_error) if item.ours else (None, None)
+        _bar(axes, y - BAR / 2, mean, OUR_COLOUR, limit, name, error)
+    ours = [item.ours.mean - (item.ours.std_error or 0.0) for item in rows if item.ours]
+    lowest = max(-limit, min([low, *ours, -limit / 4]))
     axes.set_xlim(lowest - ROOM * (limit - lowest), limit + ROOM * (limit - lowest))
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_yticks(range(len(rows)), [item.row for item in rows])
@@ -186,17 +205,28 @@ def draw_bars(axes: Axes, rows: Sequence[Ratio], mark: str | None = None) -> Non
 
 
 def _bar(
-    axes: Axes, y: float, value: float | None, colour: str, limit: float, name: str | None = None
+    axes: Axes,
+    y: float,
+    value: float | None,
+    colour: str,
+    limit: float,
+    name: str | None = None,
+    error: float | None = None,
 ) -> None:
-    """A bar with its number; one beyond the limit ends there, its number tells."""
+    """A bar with its number and error; one beyond the limit ends there, its number tells."""
     if value is None:
         return
-    shown = max(-limit, min(limit, value))
+    first, shown, last = (
+        max(-limit, min(limit, value + step)) for step in (-(error or 0.0), 0.0, error or 0.0)
+    )
     axes.barh(y, shown, height=BAR, color=colour)
+    if first < last:
+        axes.plot([first, last], [y, y], color=ERROR_COLOUR, linewidth=0.9)
+    end = last if shown >= 0 else first
     left, right = ARROWS[0] * (value < -limit), ARROWS[1] * (value > limit)
     axes.annotate(
         f"{left}{signed(value, 1)}{right}",
-        (shown, y),
+        (end, y),
         xytext=(3 if shown >= 0 else -3, 0),
         textcoords="offset points",
         ha="left" if shown >= 0 else "right",
@@ -232,11 +262,11 @@ def figure_table(comparison: Comparison, found: Sequence[Ratio], columns: tuple[
             printed = ", ".join(DASH if c.paper is None else number(c.paper) for c in cells)
             scored = ", ".join(_scored(comparison, item.row, name) for name in columns)
             body.append([text(item.row), paper, ours, printed, scored])
-    note = (
+    how = (
         "Difference in percent of CLIP's score; positive: FLAVA is better. The paper's from the "
         "cells of its Table 4, columns 6 and 8; ours from the same two columns of this study, the "
         "mean over seeds of each seed's difference. \N{PLUS-MINUS SIGN}: its standard error over "
         "seeds, in italics that of the test sets. Where CLIP's score is near zero (CoLA, STS-B), "
         "a ratio says little: look at the scores."
     )
-    return paragraph(note, "small") + table(head, body, SORTABLE)
+    return paragraph(how, "small") + table(head, body, SORTABLE)

@@ -19,15 +19,17 @@ from flava.report.figure import (
     draw_bars,
     figure_columns,
     keys,
+    note,
     panel,
     ratios,
 )
+from flava.report.html import quantity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIZE_INCHES, DPI = (12.0, 10.0), 150
-LETTERS = 130  # of a line as wide as the sheet
+LETTERS = 150  # of a line as wide as the sheet
 # Of no use in a file that is made again: they differ from time to time, or name software.
 METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
@@ -78,7 +80,9 @@ def draw(job: ReportJob, comparison: Comparison) -> Figure:
         draw_bars(axes[domain], items)
         axes[domain].set_title(caption, loc="left", fontweight="bold")
     title = f"Figure 4: FLAVA against the released CLIP. Study {job.study}: {job.scale}"
-    figure.suptitle(textwrap.fill(title, LETTERS))
+    how = f"{quantity(len(comparison.seeds), 'seed')}. {note(found)}"
+    lines = [textwrap.fill(line, LETTERS) for line in (title, how)]
+    figure.suptitle("\n".join(lines), fontsize="medium")
     shown = keys(comparison, columns)
     patches = [Patch(color=colour, label=label) for colour, label in shown.items()]
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)

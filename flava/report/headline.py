@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flava.report.compare import ColumnInfo, Comparison
 from flava.report.html import DASH, number, paragraph, signed, span, table, text
 from flava.report.marked import average_name, own
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import AverageCell, AverageRow, full_average, partial_average
-from flava.report.tables import DOMAIN_TITLES, error_note
+from flava.report.tables import DOMAIN_TITLES, NOT_RUN, error_note
 
 
 def headline_rows(comparison: Comparison) -> list[AverageRow]:
@@ -18,7 +20,9 @@ def headline_rows(comparison: Comparison) -> list[AverageRow]:
     ]
 
 
-def headline(comparison: Comparison, name: str = "Averages") -> str:
+def headline(
+    comparison: Comparison, name: str = "Averages", more: Sequence[Sequence[str]] = ()
+) -> str:
     """One line a column that ran: its domain and macro averages beside the paper's.
 
     Where a row is missing, averages are over the rows that ran, and the heading says so.
@@ -26,6 +30,7 @@ def headline(comparison: Comparison, name: str = "Averages") -> str:
     Args:
         comparison: joined scores.
         name: of the table, for `workflow.trace`.
+        more: lines below, of ready HTML cells in the order of `headline_rows`.
     """
     rows = headline_rows(comparison)
     head = ["column", *[_head(row) for row in rows]]
@@ -36,12 +41,14 @@ def headline(comparison: Comparison, name: str = "Averages") -> str:
         if column.stand_in:
             title += span("of wrap", f"stand-in: {text(column.stand_in)}")
         body.append([title, *cells])
+    body += [list(line) for line in more]
     note = (
         "Percent. Under each score: the paper's average over the same rows and the difference to "
         "it, which is grey where a row is a stand-in or has another split, or the column is a "
         f"stand-in. {error_note(comparison)}"
     )
-    return table(head, body, "plain headline sort") + paragraph(note, "small")
+    css = "plain headline" if more else "plain headline sort"  # a line below stays there
+    return table(head, body, css) + paragraph(note, "small")
 
 
 def _head(row: AverageRow) -> str:
@@ -52,7 +59,7 @@ def _head(row: AverageRow) -> str:
 
 def _cell(row: AverageRow, column: ColumnInfo, comparison: Comparison, name: str) -> str:
     cell: AverageCell = row.cells[column.name]
-    ours = span("none", DASH, cell.why_no_ours)
+    ours = span("none", NOT_RUN if cell.in_paper else DASH, cell.why_no_ours)
     if cell.ours:
         place = average_name(row.key, row.partial)
         ours = own(name, column.name, place, number(cell.ours.mean))

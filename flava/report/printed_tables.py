@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flava.errors import ConfigError, DataError, unknown_name
-from flava.report.audit.printed import read_grid
+from flava.report.audit.cross import misprints
+from flava.report.audit.printed import Grid, read_grid
 from flava.report.audit.sums import mend_shifts
 from flava.report.published import (
     DOMAINS,
@@ -25,6 +26,8 @@ from flava.report.published import (
 )
 
 TABLES = ("table_c1", "table_4")
+SHIFTED = "it belongs one column further right"
+MISPRINTED = "the average below holds with Table C.1's number of the same model alone"
 
 
 @dataclass(frozen=True)
@@ -90,14 +93,17 @@ def load_published(folder: Path | str, table: str) -> PublishedTable:
     public = frozenset(m.column for m in models.values() if m.column and m.public)
     table_c1 = load_table_c1(folder)
     if table == "table_c1":
-        misplaced = _misplaced(Path(folder) / "table_c1.csv")
-        return replace(table_c1, public=public, misplaced=misplaced)
+        misplaced = _misplaced(_grid_c1(Path(folder)))
+        return replace(table_c1, public=public, misplaced=misplaced, why_misplaced=SHIFTED)
     return replace(_load_table_4(Path(folder), table_c1, models), public=public)
 
 
-def _misplaced(path: Path) -> dict[tuple[str, str], float | None]:
+def _grid_c1(folder: Path) -> Grid:
+    return read_grid(folder / "table_c1.csv", "Table C.1", lead=3)
+
+
+def _misplaced(grid: Grid) -> dict[tuple[str, str], float | None]:
     """Cells of Table C.1 that the audit finds under another column, with what belongs there."""
-    grid = read_grid(path, "Table C.1", lead=3)
     mended = mend_shifts(grid).cells
     names = [heading.partition(":")[2] for heading in grid.models]
     return {
@@ -132,7 +138,19 @@ def _load_table_4(
         }
         for domain in (*DOMAINS, MACRO)
     }
-    return PublishedTable(columns, tuple(rows), averages, "Table 4", DOMAINS)
+    wrong = {
+        (names.get(row, row), columns[position].name): cell.value
+        for (row, position), cell in misprints(grid, mend_shifts(_grid_c1(folder))).items()
+    }
+    return PublishedTable(
+        columns,
+        tuple(rows),
+        averages,
+        "Table 4",
+        DOMAINS,
+        misplaced=wrong,
+        why_misplaced=MISPRINTED,
+    )
 
 
 def _column(heading: str, models: Mapping[int, Model], path: Path) -> PublishedColumn:

@@ -47,8 +47,9 @@ class PublishedTable:
         title: of the table in the paper.
         macro_domains: those whose averages the printed macro average is the mean of.
         public: columns that were trained on public data, which the paper's bold type is about.
-        misplaced: (row, column) whose printed cell is another column's -> its own value; None where
-            that is lost.
+        misplaced: (row, column) whose printed cell is not the column's own -> its own value; None
+            where that is lost.
+        why_misplaced: of these cells, as the end of a sentence about one.
     """
 
     columns: tuple[PublishedColumn, ...]
@@ -58,6 +59,7 @@ class PublishedTable:
     macro_domains: tuple[str, ...] = ("nlp", "vision")
     public: frozenset[str] = frozenset()
     misplaced: Mapping[tuple[str, str], float | None] = field(default_factory=dict)
+    why_misplaced: str = ""
 
     def row_names(self, domain: str | None = None) -> tuple[str, ...]:
         """Row names in print order, of one domain or of all."""

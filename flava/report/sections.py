@@ -31,7 +31,12 @@ UNTRAINED = (
 
 
 def banner(job: ReportJob, comparison: Comparison) -> str:
-    """Study, scale and what the numbers can support."""
+    """Study, scale and what the numbers can support.
+
+    Args:
+        job: the study.
+        comparison: of what the page shows (`compare.only`).
+    """
     head = f"<b>{text(job.title)}</b> (study <code>{text(job.study)}</code>): {text(job.scale)}."
     lines = [head.replace("..", "."), f"{scale_line(comparison)}.", can_support(comparison)]
     lines += [UNTRAINED] if job.trains_nothing else []
@@ -40,15 +45,16 @@ def banner(job: ReportJob, comparison: Comparison) -> str:
 
 def can_support(comparison: Comparison) -> str:
     """What a reader may conclude, from how much of it is stand-in and how many seeds ran."""
-    ran = [row for row in comparison.rows if row.task]
+    ran = comparison.rows_ran()
     standing = stand_in_rows(ran)
     if not ran:
-        return "Nothing of the paper's Table C.1 was run: no claim can be checked."
+        return "Nothing that is shown here was run: no claim can be checked."
     if len(standing) == len(ran):
-        first = (
-            "Every row is a stand-in, so <b>no score here reproduces a number of the paper</b>. "
-            "What can be checked is whether one column beats another as it does in the paper."
-        )
+        first = "Every row is a stand-in, so <b>no score here reproduces a number of the paper</b>."
+        if len(comparison.ran()) > 1:
+            first += (
+                " What can be checked is whether one column beats another as it does in the paper."
+            )
     elif standing:
         first = (
             f"{quantity(len(standing), 'row')} of {len(ran)} are stand-ins and cannot be held "
@@ -84,7 +90,7 @@ def stand_ins(comparison: Comparison) -> str:
 
 def _own_test_sets(comparison: Comparison) -> str:
     """Said where no row is a stand-in."""
-    ran = [row for row in comparison.rows if row.task]
+    ran = comparison.rows_ran()
     if not ran:
         return "No row ran."
     other = sum(row.other_split is not None for row in ran)
@@ -99,7 +105,7 @@ def _own_test_sets(comparison: Comparison) -> str:
 def _splits(comparison: Comparison) -> str:
     """The rows of real sets whose split is not, or not surely, the paper's; empty without any."""
     found: dict[str, list[str]] = {}
-    for row in comparison.rows:
+    for row in comparison.rows_ran():
         if row.other_split:
             found.setdefault(row.other_split, []).append(row.name)
     items = "".join(
@@ -122,7 +128,7 @@ def _models(comparison: Comparison) -> str:
 
 def stand_in_list(comparison: Comparison) -> str:
     """The same in short, a line a test set; unfolded, so that it is printed too."""
-    rows = [row for row in comparison.rows if row.task]
+    rows = comparison.rows_ran()
     standing: dict[str | None, list[str]] = {}
     for row in stand_in_rows(rows):
         standing.setdefault(row.stand_in, []).append(row.name)

@@ -21,6 +21,8 @@ from flava.report.html import duration, page, paragraph, quantity, text
 from flava.report.leaks import leaks_section
 from flava.report.overview import claims_overview, page_links
 from flava.report.runs import Run, load_earlier, load_runs, load_sources
+from flava.report.scores import load_scores
+from flava.report.spread import spread_note
 
 
 def main() -> None:
@@ -56,7 +58,7 @@ def write_index(job: ReportJob) -> None:
         "<h2>Pages</h2>",
         page_links(folder, job.columns),
         "<h2>Averages</h2>",
-        headline(comparison),
+        headline(comparison) + spread_note(job, comparison, load_scores(job.results, job.study)),
         "<h2>Stand-ins</h2>",
         sections.stand_in_list(comparison),
         "<h2>How it was made</h2>",

@@ -29,11 +29,18 @@ class AverageCell(Cell):
         derived: the paper's number is the mean of three averages that are printed.
         paper_differs: the printed average does not follow from the printed cells.
         recomputed: what the paper's own cells give.
+        mended: what they give with misplaced ones put right.
     """
 
     derived: bool
     paper_differs: bool
     recomputed: float | None
+    mended: float | None
+
+    @property
+    def in_paper(self) -> bool:
+        """Whether the paper's column has this average: print gives some that no cell is of."""
+        return self.paper is not None and self.recomputed is not None
 
 
 @dataclass(frozen=True)
@@ -96,8 +103,8 @@ def _average_row(
     for column in comparison.columns:
         ours = average_estimate(comparison, column.name, rows)
         table = comparison.published
-        taken = table.column(column.name) if printed else table.mended(column.name)
-        cells_give = _nested(taken, rows)
+        mended = _nested(table.mended(column.name), rows)
+        cells_give = _nested(table.column(column.name), rows) if printed else mended
         paper = printed_average(comparison, key, column.name) if printed else cells_give
         differs = paper is not None and (cells_give is None or abs(paper - cells_give) > ROUNDING)
         cells[column.name] = AverageCell(
@@ -108,6 +115,7 @@ def _average_row(
             printed and not _is_printed(comparison, key),
             differs,
             cells_give,
+            mended,
         )
     return AverageRow(key, rows, n_rows, cells)
 

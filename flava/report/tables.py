@@ -104,8 +104,9 @@ def legend(comparison: Comparison) -> str:
         "averages the rows that every column with scores in the domain ran; the paper's number "
         "beside it is over the same rows.",
         "\N{DOUBLE DAGGER}: an average that the paper's own cells do not give, or a cell that is "
-        "printed under another column than its own and has no difference. The "
-        '<a href="audit.html">audit</a> lists what else in print disagrees with itself.',
+        "another column's, or that its average and Table C.1 contradict, and that has no "
+        'difference. The <a href="audit.html">audit</a> has the sums, and what else in print '
+        "disagrees with itself.",
     ]
     return f'<ul class="legend">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
 
@@ -119,8 +120,8 @@ def error_note(comparison: Comparison) -> str:
             "average itself; in italics, that of the test set, where fewer than two seeds ran."
         )
     return (
-        "\N{PLUS-MINUS SIGN}: standard error of the test set (in italics); one seed ran, so the "
-        "spread over seeds is unknown."
+        "\N{PLUS-MINUS SIGN}: standard error of the test set (in italics); one seed ran: the "
+        "spread over seeds, which can be several times as large, is not in it."
     )
 
 
@@ -204,9 +205,8 @@ def _cells(
 
 def _ours(cell: Cell, comparison: Comparison, column: ColumnInfo, row: str, marks: str) -> str:
     if cell.ours is None:
-        none = isinstance(cell, AverageCell) and cell.recomputed is None  # no such average
-        dash = cell.paper is None or none
-        return span("ours none", DASH if dash else NOT_RUN, cell.why_no_ours)
+        known = cell.in_paper if isinstance(cell, AverageCell) else cell.paper is not None
+        return span("ours none", NOT_RUN if known else DASH, cell.why_no_ours)
     fewer, seeds = "", len(comparison.seeds)
     if cell.ours.n_seeds < seeds:
         fewer = span("fewer", f" {cell.ours.n_seeds}/{seeds} seeds")
@@ -275,5 +275,5 @@ def stand_in_rows(rows: Sequence[RowInfo]) -> list[RowInfo]:
 def scale_line(comparison: Comparison) -> str:
     """'7 of 14 columns, 16 of 41 rows, 1 seed' as plain text."""
     columns = f"{len(comparison.ran())} of {len(comparison.columns)} columns"
-    rows = f"{sum(row.task is not None for row in comparison.rows)} of {len(comparison.rows)} rows"
+    rows = f"{len(comparison.rows_ran())} of {len(comparison.rows)} rows"
     return f"{columns}, {rows}, {quantity(len(comparison.seeds), 'seed')}"

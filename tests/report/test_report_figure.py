@@ -13,9 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from flava.report.figure import figure_4, figure_columns, figure_table, ratios, relative
+from flava.report.figure import (
+    BEYOND,
+    draw_bars,
+    figure_4,
+    figure_columns,
+    figure_table,
+    ratios,
+    relative,
+)
 from flava.report.figure_files import draw
 from flava.report.html import signed
 from tests.report.fake_study import (
@@ -94,6 +103,50 @@ def test_ours_is_the_mean_over_seeds_of_paired_ratios(tmp_path: Path) -> None:
     assert ours is not None
     assert ours.mean == pytest.approx(each.mean())
     assert ours.std_error == pytest.approx(each.std(ddof=1) / np.sqrt(3))
+
+
+def test_bars_of_ours_have_their_errors_and_end_at_the_limit(tmp_path: Path) -> None:
+    seeds = (0, 1, 2)
+    lines = fake_scores(rows=("DTD", "COLA"), columns=COLUMNS, seeds=seeds)
+    for line in lines:  # an error that reaches beyond the panel
+        if (line["row"], line["column"]) == ("COLA", "clip_400m"):
+            line["value"] = 60 / (1 + line["seed"])
+        if line["column"] == "flava_dino":
+            line["value"] += 5 * line["seed"] ** 2
+    comparison = comparison_of(tmp_path, lines, seeds)
+    found = {item.row: item for item in ratios(comparison, figure_columns(str(PAPER)))}
+    axes = Figure().add_subplot()
+    rows = [found["DTD"], found["COLA"]]
+    draw_bars(axes, rows)
+    ours = [item.ours for item in rows if item.ours]
+    drawn = [np.asarray(line.get_data(), float) for line in axes.lines]
+    ends = [x for x, y in drawn if y[0] == y[1]]  # the line at zero stands upright
+    assert ours[0].std_error is not None
+    assert ends[0] == pytest.approx(
+        [ours[0].mean - ours[0].std_error, ours[0].mean + ours[0].std_error]
+    )
+    limit = BEYOND * max(abs(item.paper) for item in rows if item.paper is not None)
+    assert ends[1][1] == limit < ours[1].mean + (ours[1].std_error or 0)
+    assert axes.get_xlim()[1] > limit
+
+
+def test_the_files_say_what_the_errors_are(tmp_path: Path) -> None:
+    """They have no table beside them."""
+    for seeds, says in (((0,), "of the test sets, one seed"), ((0, 1), "error over seeds.")):
+        comparison = comparison_of(tmp_path, fake_scores(columns=COLUMNS, seeds=seeds), seeds)
+        figure = draw(fake_job(tmp_path, seeds, COLUMNS), comparison)
+        title = figure.get_suptitle().replace("\n", " ")
+        assert says in title and "near zero (CoLA, STS-B)" in title
+        assert f"{len(seeds)} seed" in title
+
+
+def test_a_study_without_one_of_the_columns_says_so_in_the_files(tmp_path: Path) -> None:
+    columns = {**NUMBERS, "flava_dino": 12}
+    comparison = comparison_of(tmp_path, fake_scores(columns=columns), columns=columns)
+    figure = draw(fake_job(tmp_path, columns=columns), comparison)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[1] == "this study: no bars, for CLIP (400M) did not run"
+    assert "Thin lines" not in figure.get_suptitle()
 
 
 def test_what_has_no_ratio_says_why(tmp_path: Path) -> None:

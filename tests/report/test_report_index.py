@@ -65,7 +65,7 @@ def test_study_without_any_run(tmp_path):
     job = write_study(tmp_path, columns={}, lines=[])
     write_index(job)
     content = check_offline(tmp_path / "report" / "index.html")
-    assert "Nothing of the paper" in content
+    assert "no claim can be checked" in content
     assert "None of the paper&#x27;s claims could be looked at" in content
 
 

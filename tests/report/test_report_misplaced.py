@@ -1,4 +1,5 @@
-"""Table C.1's RTE from column 11 on stands one column too far left: nothing is computed from it."""
+"""Table C.1's RTE from column 11 on stands one column too far left, and Table 4 misprints a QQP:
+nothing is computed from these cells."""
 
 from __future__ import annotations
 
@@ -20,9 +21,9 @@ ALL = load_table_c1(PAPER).row_names()
 NLP = ("COLA", "RTE", "STS-B")
 
 
-def study(folder: Path, rows: tuple[str, ...]) -> Comparison:
+def study(folder: Path, rows: tuple[str, ...], table: str = "table_c1") -> Comparison:
     write_scores(folder / "results.parquet", fake_scores(rows=rows, columns=COLUMNS))
-    return compared(fake_job(folder, columns=COLUMNS))
+    return compared(fake_job(folder, columns=COLUMNS), table)
 
 
 def directions(folder: Path, rows: tuple[str, ...]) -> dict[tuple[str, str, str], Direction]:
@@ -32,7 +33,7 @@ def directions(folder: Path, rows: tuple[str, ...]) -> dict[tuple[str, str, str]
 
 
 def test_cells_under_another_column_are_found() -> None:
-    assert load_published(PAPER, "table_4").misplaced == {}
+    assert load_published(PAPER, "table_4").misplaced == {("QQP", "flava_no_init"): 88.60}
     assert load_published(PAPER, "table_c1").misplaced == {
         ("RTE", "flava_beit"): None,  # lost
         ("RTE", "flava_dino"): 57.76,  # as in Table 4
@@ -59,6 +60,25 @@ def test_they_are_no_best_of_their_row(tmp_path: Path) -> None:
     cells = line.split("<td")[1:]
     assert "57.76" in cells[7] and "57.76" in cells[10]
     assert [n for n, cell in enumerate(cells, 1) if 'class="paper best' in cell] == [8]
+
+
+def test_a_misprint_of_table_4_enters_no_average_no_difference_and_no_mark(tmp_path: Path) -> None:
+    """Its QQP of column 10, 98.61 for 88.60, would be the best of its row."""
+    rows = ("QQP", "STS-B")
+    of_4, of_c1 = (study(tmp_path, rows, table) for table in ("table_4", "table_c1"))
+    part, same = partial_average(of_4, "nlp"), partial_average(of_c1, "nlp")
+    assert part is not None
+    assert same is not None
+    assert part.cells["flava_no_init"].paper == pytest.approx((88.60 + 83.21) / 2)
+    assert part.cells["flava_no_init"].paper == same.cells["flava_no_init"].paper
+    cell = of_4.cells["QQP", "flava_no_init"]
+    assert (cell.paper, cell.delta) == (98.61, None)
+    assert cell.misplaced is not None and "Table C.1" in cell.misplaced
+    assert cell.misplaced.endswith("own is 88.60")
+    line = results_table(of_4).partition('<th scope="row">QQP')[2].partition("</tr>")[0]
+    cells = line.split("<td")[1:]
+    assert "98.61" in cells[4] and "\N{DOUBLE DAGGER}" in cells[4]
+    assert [n for n, each in enumerate(cells, 1) if 'class="paper best' in each] == [6]
 
 
 def test_averages_over_some_rows_take_a_columns_own_cell(tmp_path: Path) -> None:

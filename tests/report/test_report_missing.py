@@ -60,6 +60,17 @@ def test_the_cell_and_its_averages_are_not_run_and_no_other(job) -> None:
     assert cells.count("1 of 30 rows did not run: DTD") == 1  # Table C.1's macro: NLP and vision
 
 
+def test_the_index_tells_averages_that_did_not_run_from_those_that_neither_has(tmp_path) -> None:
+    columns = {"mim": 1, "flava_c": 4}
+    lines = fake_scores(("DTD", "SNLI-VE"), columns, root=tmp_path)  # no row of NLP
+    content = headline(load_comparison(write_study(tmp_path, columns=columns, lines=lines)))
+    mim, flava_c = (line.split("<td")[-4:] for line in content.split("<tr>")[2:4])
+    missing = [[">not run<" in cell, ">\N{EN DASH}<" in cell] for cell in (*mim, *flava_c)]
+    run, never, ran = [True, False], [False, True], [False, False]
+    # NLP, vision, multimodal, macro; the paper's MIM has vision alone
+    assert missing == [never, ran, never, never, run, ran, ran, run]
+
+
 def test_averages_of_other_tables_miss_it_too(job) -> None:
     lines = load_lines(job.published, "table_3")
     whole = average_table(load_comparison(job, "table_4"), lines)

@@ -161,11 +161,12 @@ def _averages_of_lines(ours: Ours, comparison: Comparison, name: str) -> Iterato
     if any(partial_average(comparison, key) for key in KEYS):
         yield from _headline(ours, comparison, table)
     if any(line.column is None for line in lines):
-        found = [difference(comparison, key) for key in KEYS]
-        yield from (_difference(ours, table, each) for each in found if each)
+        for partial in (False, True):
+            found = [difference(comparison, key, partial) for key in KEYS]
+            yield from (_difference(ours, table, each, partial) for each in found if each)
 
 
-def _difference(ours: Ours, table: str, found: Direction) -> Cell:
+def _difference(ours: Ours, table: str, found: Direction, partial: bool = False) -> Cell:
     assert found.ours is not None
     columns: Sequence[str] = (found.column, found.baseline)
     kept = tuple(s for s in ours.lines(found.rows, columns) if s.seed in found.by_seed)
@@ -173,7 +174,7 @@ def _difference(ours: Ours, table: str, found: Direction) -> Cell:
         f"mean over {quantity(len(found.by_seed), 'seed')} of the difference of two "
         f"averages over {len(found.rows)} rows"
     )
-    name = average_name(found.domain, False)
+    name = average_name(found.domain, partial)
     return Cell(table, difference_name(*columns), name, signed(found.ours), formula, kept)
 
 

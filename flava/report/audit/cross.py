@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flava.report.audit.finding import Finding
-from flava.report.audit.printed import Cell, Grid
+from flava.report.audit.printed import Cell, Grid, Printed
 from flava.report.audit.sums import SLACK, holds, present
 from flava.report.published import DOMAINS, MACRO
 
@@ -61,6 +61,22 @@ def counterparts(grid: Grid, other: Grid) -> dict[tuple[str, int], Cell]:
     }
 
 
+def misprints(grid: Grid, other: Grid) -> dict[tuple[str, int], Printed]:
+    """Row and position of each cell of `grid` whose average holds with the number of `other` alone.
+
+    Two roundings of one number are none.
+    """
+    found = {}
+    for at, there in counterparts(grid, other).items():
+        here = grid.cells[at[0]][at[1]]
+        if here is None or there is None or _same_but_last_digit(here, there):
+            continue
+        average, (printed, swapped) = _with(grid, at, there)
+        if average is not None and holds(average, swapped) and not holds(average, printed):
+            found[at] = there
+    return found
+
+
 def cross_findings(grid: Grid, other: Grid) -> list[Finding]:
     """Numbers of one table that the other prints differently; shifted rows are put right before."""
     rows, models = same_rows(grid, other), same_models(grid, other)
@@ -70,7 +86,7 @@ def cross_findings(grid: Grid, other: Grid) -> list[Finding]:
             here, there = grid.cells[row][position], other.cells[other_row][to]
             if here is None or there is None or here.value == there.value:
                 continue
-            if abs(here.value - there.value) <= LAST_DIGITS * max(here.step, there.step):
+            if _same_but_last_digit(here, there):
                 last_digits.append(f"{row}, {grid.models[position]}: {here} and {there}")
             else:
                 found.append(_other_number(grid, other, (row, position), (other_row, to)))
@@ -94,21 +110,35 @@ def cross_findings(grid: Grid, other: Grid) -> list[Finding]:
     return found
 
 
+def _same_but_last_digit(here: Printed, there: Printed) -> bool:
+    return abs(here.value - there.value) <= LAST_DIGITS * max(here.step, there.step)
+
+
+def _with(grid: Grid, at: tuple[str, int], cell: Cell) -> tuple[Cell, list[tuple[Printed, ...]]]:
+    """The average above `at`, and its cells as printed and with `cell` there."""
+    row, position = at
+    domain = next(name for name, rows in grid.domains.items() if row in rows)
+    return grid.averages[domain][position], [
+        present([each.cells[name][position] for name in each.domains[domain]])
+        for each in (grid, grid.with_cell(row, position, cell))
+    ]
+
+
 def _other_number(grid: Grid, other: Grid, at: tuple[str, int], there: tuple[str, int]) -> Finding:
     row, position = at
     here, elsewhere = grid.cells[row][position], other.cells[there[0]][there[1]]
     assert here is not None
     assert elsewhere is not None
     domain = next(name for name, rows in grid.domains.items() if row in rows)
-    average = grid.averages[domain][position]
-    own = present([grid.cells[name][position] for name in grid.domains[domain]])
-    swapped = [cell for cell in own if cell is not here] + [elsewhere]
+    average, both = _with(grid, at, elsewhere)
     word, instead = "", "Neither without a look at the original run."
     if average is not None:
         right = [
-            value for value, cells in ((here, own), (elsewhere, swapped)) if holds(average, cells)
+            value
+            for value, cells in zip((here, elsewhere), both, strict=True)
+            if holds(average, cells)
         ]
-        means = [sum(cell.value for cell in cells) / len(cells) for cells in (own, swapped)]
+        means = [sum(cell.value for cell in cells) / len(cells) for cells in both]
         word = (
             f"The {domain} average {average} is {means[0]:.2f} with {here} and {means[1]:.2f} "
             f"with {elsewhere}."

@@ -46,7 +46,7 @@ def summary_findings(folder: Path, name: str, grid: Grid) -> list[Finding]:
             f"{lines[0].table}, {domain} average",
             f"{len(texts)} of its numbers are {owner} averages.",
             "; ".join(texts) + ".",
-            f"The {owner} average where the heading says {domain}, in these rows.",
+            f"The {domain} averages of {grid.title}: these rows print {owner} averages there.",
         )
         for (domain, owner), texts in swapped.items()
     ]

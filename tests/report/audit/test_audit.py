@@ -45,6 +45,10 @@ def test_headings_of_table_3(found: list[Finding]) -> None:
     items = [item for item in found if item.kind == "heading"]
     assert {item.where for item in items} == {"Table 3, nlp average", "Table 3, vision average"}
     assert all(item.problem.startswith("4 of its numbers") for item in items)
+    vision = next(item for item in items if item.where == "Table 3, vision average")
+    assert vision.instead == (
+        "The vision averages of Table C.1: these rows print nlp averages there."
+    )
 
 
 @pytest.mark.parametrize(
