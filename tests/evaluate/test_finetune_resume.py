@@ -69,8 +69,8 @@ def saved(found: EvaluateJob) -> list[str]:
 
 
 def seconds_saved(found: EvaluateJob) -> float:
-    """Of work up to the checkpoint that is left, if any."""
-    files = list((Path(found.checkpoints) / "hateful_memes").glob("*.pt"))
+    """Of work up to the checkpoint of each task that is left, if any."""
+    files = list(Path(found.checkpoints).glob("*/*.pt"))
     return sum(torch.load(file, weights_only=True)["seconds"] for file in files)
 
 
@@ -164,3 +164,13 @@ def test_a_finished_fine_tuning_is_not_repeated(world, tmp_path, monkeypatch, ev
     run(found)
     assert len(updates) == 30
     assert len(scores(found)) == 2
+
+
+def test_each_task_accounts_for_its_own_work(world, tmp_path, monkeypatch):  # noqa: F811
+    found, _ = interrupted(finished_first(world, tmp_path, 7), tmp_path, 40, "SIGKILL")
+    interrupted(found, tmp_path, 15, "SIGKILL")  # continues both tasks, saves the second
+    before = seconds_saved(found)
+    monkeypatch.setattr(time, "time", lambda: 1e9)  # this process's own work takes no time
+    run(found)
+    record = read_json(found.output)["record"]
+    assert record["wall_seconds"] == pytest.approx(before, abs=1e-2)
