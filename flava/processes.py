@@ -31,6 +31,11 @@ class Process(Strict):
     python: str
     packages: dict[str, str]
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """Python and packages -> version."""
+        return {"Python": self.python, **self.packages}
+
     def gpu_seconds(self, seconds: float) -> float:
         """Of that many seconds of work; one GPU a rank, none on a machine without."""
         return seconds * self.ranks if self.hardware.gpus else 0.0
@@ -64,6 +69,18 @@ def added(work: list[Work], more: list[Work]) -> list[Work]:
             both = found[same].seconds + each.seconds
             found[same] = each.model_copy(update={"seconds": both})
     return found
+
+
+def other_versions(work: list[Work], now: Process) -> str:
+    """'torch 2.6.0 (before: 2.5.1), …' of what earlier processes had otherwise; may be empty."""
+    before = [each.process.versions for each in work if each.process is not None]
+    parts = []
+    for name in dict.fromkeys(name for known in [now.versions, *before] for name in known):
+        mine = now.versions.get(name, "none")
+        others = dict.fromkeys(known.get(name, "none") for known in before)
+        others.pop(mine, None)
+        parts += [f"{name} {mine} (before: {', '.join(others)})"] if others else []
+    return ", ".join(parts)
 
 
 def _packages() -> dict[str, str]:

@@ -31,7 +31,7 @@ from flava.checkout import Code
 from flava.config import NonNegativeFloat, Strict
 from flava.errors import DataError
 from flava.io import read_json, sha256_file, sha256_json
-from flava.processes import Hardware, Process, Work, added, this_process
+from flava.processes import Hardware, Process, Work, added, other_versions, this_process
 
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Commit = Annotated[str, StringConstraints(pattern="^([0-9a-f]{40}|[0-9a-f]{64}|unknown)$")]
@@ -124,7 +124,7 @@ class Earlier:
         return sum((each.process or self.now).gpu_seconds(each.seconds) for each in self.work)
 
     def add(self, seconds: float, account: Mapping[str, Any] | None) -> None:
-        """Takes over what a checkpoint holds.
+        """Takes over what a checkpoint holds; says so if they had other versions of something.
 
         Args:
             seconds: of work up to the checkpoint.
@@ -133,6 +133,9 @@ class Earlier:
         known = account or {"code": [("unknown", None)], "jobs": []}
         code, work = [Code(*each) for each in known["code"]], _work(seconds, known)
         self.join(Earlier(code, known["jobs"], work, self.now))
+        changed = other_versions(work, self.now)
+        if changed and os.environ.get("RANK", "0") == "0":
+            print(f"continuing with {changed}; the record will name all", file=sys.stderr)
 
     def join(self, other: Earlier) -> None:
         """Takes over what another checkpoint gave."""

@@ -21,6 +21,7 @@ from flava.report.html import duration, page, paragraph, quantity, text
 from flava.report.leaks import leaks_section
 from flava.report.overview import claims_overview, page_links
 from flava.report.runs import Run, load_earlier, load_runs, load_sources
+from flava.report.versions import versions
 
 
 def main() -> None:
@@ -101,6 +102,7 @@ def facts(
             text("; ".join(dict.fromkeys(sections.hardware(r.record) for r in runs)) or "none"),
         ),
         ("Code", commits(runs)),
+        ("Software", text(versions(runs, earlier) or "unknown")),
     ]
     items = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)
     return f'<dl class="facts">{items}</dl>'

@@ -146,6 +146,21 @@ def test_gpu_hours_are_summed_over_processes(
     assert [each.process and each.process.ranks for each in work] == ranks_before
 
 
+def test_another_version_under_an_unfinished_run_is_said_and_recorded(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    record = continued([1, 1, 1], [process(2, CPU, torch) for torch in ("2.5", "2.6", "2.7")])
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        "continuing with torch 2.6 (before: 2.5); the record will name all",
+        "continuing with torch 2.7 (before: 2.5, 2.6); the record will name all",
+    ]
+    work = parse_record(record, "here").known_before
+    assert [each.packages["torch"] for each in work] == ["2.5", "2.6"]
+    continued([1, 1], [process(2, CPU), process(4, H100)])
+    assert capsys.readouterr().err == ""
+
+
 def test_work_of_an_older_checkpoint_counts_as_if_on_the_last_process() -> None:
     earlier = Earlier(now=process(8, H100))
     earlier.add(7200.0, {"code": [], "jobs": []})
