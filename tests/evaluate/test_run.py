@@ -298,7 +298,7 @@ def test_a_full_gpu_says_what_to_change(world, tmp_path, monkeypatch, task, advi
 
     monkeypatch.setattr(Flava, "image_features", full)
     monkeypatch.setattr(Flava, "text_features", full)
-    with pytest.raises(TrainingError, match=rf"task '{task}' .* the GPU is full. {advice}.* 9 GiB"):
+    with pytest.raises(TrainingError, match=rf"task '{task}': the GPU is full. {advice}.* 9 GiB"):
         run(job(world, tmp_path / "out.json", only=[task], model="flava"))
     assert not (tmp_path / "out.json").exists()
 
