@@ -32,6 +32,7 @@ NOT_PART = frozenset(
         "flava.io",
         "flava.jobs",
         "flava.params",
+        "flava.processes",
         "flava.records",
         "flava.studies",
         "flava.study_files",

@@ -287,6 +287,9 @@ class ReportJob(Strict):
     titles: dict[str, str] = Field(
         default_factory=dict, description="column -> heading; the column's name where it has none"
     )
+    tasks: dict[str, str] = Field(
+        default_factory=dict, description="task -> heading; the task's name where it has none"
+    )
     seeds: list[NonNegativeInt]
     not_run: dict[str, str] = Field(description="column -> why this study has no run of it")
     results: str

@@ -6,7 +6,6 @@ What is in one and how it is checked: docs/records.md.
 from __future__ import annotations
 
 import os
-import platform
 import resource
 import shlex
 import sys
@@ -14,7 +13,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,8 +31,8 @@ from flava.checkout import Code
 from flava.config import NonNegativeFloat, Strict
 from flava.errors import DataError
 from flava.io import read_json, sha256_file, sha256_json
+from flava.processes import Hardware, Process, Work, added, other_versions, this_process
 
-PACKAGES = ("torch", "numpy", "pillow", "tokenizers", "safetensors", "scikit-learn", "pydantic")
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Commit = Annotated[str, StringConstraints(pattern="^([0-9a-f]{40}|[0-9a-f]{64}|unknown)$")]
 
@@ -46,18 +44,10 @@ class DataUse(Strict):
     counts: dict[str, int] = Field(description="the manifest's totals, the task's examples")
 
 
-class Hardware(Strict):
-    """The machine of rank 0."""
-
-    cpu: str
-    cores: PositiveInt
-    gpus: list[str]
-
-
 class Record(Strict):
     """Where a result came from; written last, so its presence means the step finished."""
 
-    format: Literal[3] = 3
+    format: Literal[4] = 4
     step: str
     command: str | None = Field(description="as the process was started; None: by a launcher")
     git_commit: Commit = Field(description="as the process started; 'unknown' outside a checkout")
@@ -73,17 +63,26 @@ class Record(Strict):
     hardware: Hardware
     started: str = Field(description="UTC, ISO 8601")
     wall_seconds: NonNegativeFloat
-    gpu_hours: NonNegativeFloat
+    gpu_hours: NonNegativeFloat = Field(description="ranks x hours of all processes with a GPU")
+    earlier_work: list[Work] = Field(
+        description="of processes that were continued and ran on other ranks, machines or versions"
+    )
     peak_memory_bytes: NonNegativeInt = Field(description="largest resident set of rank 0")
     ranks: PositiveInt
     jobs: list[str] = Field(description="the scheduler's ids: FLAVA_JOB_IDS, SLURM_JOB_ID")
     requeues: NonNegativeInt = Field(description="SLURM_RESTART_COUNT")
     extra: dict[str, Any] = Field(description="what only this step knows")
 
+    @property
+    def known_before(self) -> list[Process]:
+        """What the processes of `earlier_work` ran on, where a checkpoint says so."""
+        return [each.process for each in self.earlier_work if each.process is not None]
+
     @model_validator(mode="before")
     @classmethod
     def _earlier_formats(cls, value: Any) -> Any:
-        """Format 1 had one job and neither command nor tasks, format 2 no earlier commits."""
+        """Format 1 had one job and neither command nor tasks, format 2 no earlier commits, format 3
+        no earlier work."""
         if not isinstance(value, dict):
             return value
         if value.get("format") == 1 and "job_id" in value:
@@ -93,6 +92,8 @@ class Record(Strict):
             value = {**rest, "format": 2, "command": None, "tasks": {}, "jobs": jobs}
         if value.get("format") == 2 and "earlier_commits" not in value:
             value = {**value, "format": 3, "earlier_commits": []}
+        if value.get("format") == 3 and "earlier_work" not in value:
+            value = {**value, "format": 4, "earlier_work": []}
         return value
 
 
@@ -101,31 +102,66 @@ class Earlier:
     """What processes before this one did of a result, as the checkpoint says that continues them.
 
     Attributes:
-        seconds: their work up to the checkpoint; what they did after it was lost.
         code: that they ran.
         jobs: the scheduler's ids of them.
+        work: theirs up to the checkpoint; what they did after it was lost.
+        now: what this process runs on, as it began.
     """
 
-    seconds: float = 0.0
     code: list[Code] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
+    work: list[Work] = field(default_factory=list)
+    now: Process = field(default_factory=this_process)
+
+    @property
+    def seconds(self) -> float:
+        """Of their work."""
+        return sum(each.seconds for each in self.work)
+
+    @property
+    def gpu_seconds(self) -> float:
+        """Of their work; that of unknown processes is counted as if on what this one runs on."""
+        return sum((each.process or self.now).gpu_seconds(each.seconds) for each in self.work)
 
     def add(self, seconds: float, account: Mapping[str, Any] | None) -> None:
-        """Takes over what a checkpoint holds.
+        """Takes over what a checkpoint holds; says so if they had other versions of something.
 
         Args:
             seconds: of work up to the checkpoint.
             account: from `account`; None: the checkpoint is older than these, so nobody knows.
         """
         known = account or {"code": [("unknown", None)], "jobs": []}
-        self.seconds += seconds
-        self.code = list(dict.fromkeys([*self.code, *(Code(*each) for each in known["code"])]))
-        self.jobs = list(dict.fromkeys([*self.jobs, *known["jobs"]]))
+        code, work = [Code(*each) for each in known["code"]], _work(seconds, known)
+        self.join(Earlier(code, known["jobs"], work, self.now))
+        changed = other_versions(work, self.now)
+        if changed and os.environ.get("RANK", "0") == "0":
+            print(f"continuing with {changed}; the record will name all", file=sys.stderr)
+
+    def join(self, other: Earlier) -> None:
+        """Takes over what another checkpoint gave."""
+        self.code = list(dict.fromkeys([*self.code, *other.code]))
+        self.jobs = list(dict.fromkeys([*self.jobs, *other.jobs]))
+        self.work = added(self.work, other.work)
 
     def account(self) -> dict[str, Any]:
-        """Plain data for a checkpoint: the code and jobs of these processes and of this one."""
+        """Plain data for a checkpoint: code, jobs and work of these processes, and this one.
+
+        This one's seconds are what the checkpoint's own have beyond those of `work`.
+        """
         code = dict.fromkeys([*self.code, checkout.AT_START])
-        return {"code": [list(each) for each in code], "jobs": _jobs(self)}
+        return {
+            "code": [list(each) for each in code],
+            "jobs": _jobs(self),
+            "work": [each.model_dump(mode="json") for each in self.work],
+            "process": self.now.model_dump(mode="json"),
+        }
+
+
+def _work(seconds: float, account: Mapping[str, Any]) -> list[Work]:
+    """Of the processes before a checkpoint and of the one that wrote it."""
+    before = [Work.model_validate(each) for each in account.get("work", [])]
+    rest = max(0.0, seconds - sum(each.seconds for each in before))
+    return added(before, [Work(seconds=rest, process=account.get("process"))])
 
 
 def make_record(
@@ -156,9 +192,8 @@ def make_record(
     """
     plain = config.model_dump(mode="json") if isinstance(config, BaseModel) else dict(config)
     earlier = earlier or Earlier()
-    code, hardware = checkout.code_run(), _hardware()
-    seconds = max(0.0, time.time() - started) + earlier.seconds
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    code, now = checkout.code_run(), earlier.now
+    seconds = max(0.0, time.time() - started)
     record = Record(
         step=step,
         command=_command(),
@@ -170,14 +205,15 @@ def make_record(
         manifests={str(path): _manifest(Path(path)) for path in manifests},
         tasks=dict(tasks or {}),
         parents={str(path): _parent(Path(path)) for path in parents},
-        python=platform.python_version(),
-        packages=_packages(),
-        hardware=hardware,
+        python=now.python,
+        packages=now.packages,
+        hardware=now.hardware,
         started=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        wall_seconds=round(seconds, 3),
-        gpu_hours=round(seconds * ranks / 3600, 4) if hardware.gpus else 0.0,
+        wall_seconds=round(seconds + earlier.seconds, 3),
+        gpu_hours=round((now.gpu_seconds(seconds) + earlier.gpu_seconds) / 3600, 4),
+        earlier_work=[each for each in earlier.work if each.process != now],
         peak_memory_bytes=_peak_memory(),
-        ranks=ranks,
+        ranks=now.ranks,
         jobs=_jobs(earlier),
         requeues=_requeues(),
         extra=dict(extra or {}),
@@ -250,33 +286,6 @@ def _manifest(path: Path) -> DataUse:
 def _parent(path: Path) -> str:
     load_record(path)
     return sha256_file(path)
-
-
-def _packages() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def _hardware() -> Hardware:
-    gpus: list[str] = []
-    torch = sys.modules.get("torch")  # a step that never loaded torch used no GPU
-    if torch is not None and torch.cuda.is_available():
-        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return Hardware(cpu=_cpu_model(), cores=os.cpu_count() or 1, gpus=gpus)
-
-
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _peak_memory() -> int:

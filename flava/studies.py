@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flava.bases import with_bases
 from flava.config import (
+    CARD,
     OBJECTIVES_OF_KIND,
     BeitInit,
     ColumnConfig,
@@ -273,10 +274,14 @@ def _corpus(kind: str) -> str:
 
 
 def load_tasks(path: Path) -> dict[str, TaskConfig]:
-    """All tasks of `tasks.yaml`."""
-    return {
+    """All tasks of `tasks.yaml`; a ConfigError if one does not say what it is (`CARD`)."""
+    tasks = {
         name: parse(TaskConfig, tree, f"{path}: {name}") for name, tree in read_yaml(path).items()
     }
+    for name, task in tasks.items():
+        if missing := [key for key in CARD if not getattr(task, key)]:
+            raise ConfigError(f"{path}: {name}: no {', '.join(missing)}. Give every task its own.")
+    return tasks
 
 
 def load_study(params: Path, name: str, budget: str | None = None, seeds: object = None) -> Study:

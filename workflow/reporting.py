@@ -44,6 +44,7 @@ def report_job(
         scale=config.scale,
         columns={name: column.number for name, column in shown.items() if name in ran},
         titles={name: column.title for name, column in shown.items()},
+        tasks={name: study.tasks[name].title for name in config.tasks},
         seeds=config.seeds,
         not_run={
             name: unavailable(name, column, config)

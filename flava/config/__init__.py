@@ -63,7 +63,7 @@ from flava.config.models import (
     PublishedCodebook,
 )
 from flava.config.study import ReleasedClip, ReleasedFlava, SelectionConfig, StudyConfig
-from flava.config.tasks import FinetuneConfig, ProbeConfig, TaskConfig, TaskData
+from flava.config.tasks import CARD, FinetuneConfig, ProbeConfig, TaskConfig, TaskData
 from flava.config.training import (
     ContrastiveConfig,
     LoopConfig,
@@ -74,6 +74,7 @@ from flava.config.training import (
 )
 
 __all__ = [
+    "CARD",
     "OBJECTIVES_OF_KIND",
     "Arch",
     "BeitInit",

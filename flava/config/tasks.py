@@ -16,6 +16,8 @@ from flava.config.base import (
     Strict,
 )
 
+CARD = ("title", "source", "obtain", "licence")  # what every task says of itself
+
 
 class FinetuneConfig(Strict):
     """Fine-tuning hyper-parameters of one task (fairseq's GLUE settings; supplement B.2)."""
@@ -85,7 +87,6 @@ class ProbeConfig(Strict):
 class TaskConfig(Strict):
     """One of the 35 tasks: what it measures and by which protocol."""
 
-    title: str = Field(description="as the paper names it")
     domain: Domain
     family: Literal["linear_probe", "glue", "multimodal", "retrieval", "zero_shot"]
     rows: list[str] = Field(description="row names of table_c1.csv it fills")
@@ -110,7 +111,14 @@ class TaskConfig(Strict):
         description="part of a release -> its official number of examples, where the splits are "
         "drawn from them; refused where a real set has others",
     )
-    # Read by people only: left out of a job's configuration, so that no edit re-plans a job.
+    # Read by people only: left out of a job's configuration, so that no edit re-plans a job. Those
+    # of CARD must be in tasks.yaml all the same.
+    title: str = Field("", exclude=True, description="as the paper names it; must be given")
+    source: str = Field("", exclude=True, description="where the protocol is stated; must be given")
+    obtain: str = Field(
+        "", exclude=True, description="where the real data set comes from; must be given"
+    )
+    licence: str = Field("", exclude=True, description="of the real data set; must be given")
     splits: str = Field(
         "", exclude=True, description="which official splits are trained on and scored"
     )
@@ -129,9 +137,6 @@ class TaskConfig(Strict):
         exclude=True,
         description="file of the official release -> `md5:` or `sha256:` as published",
     )
-    source: str = Field(description="where the protocol is stated")
-    obtain: str = Field(description="where the real data set comes from")
-    licence: str = Field(description="terms of the real data set")
 
     @model_validator(mode="before")
     @classmethod

@@ -25,9 +25,9 @@ def load_task(name: str, task: TaskConfig, data: TaskData) -> TaskSet:
     path = expand(data.path)
     if not path.exists():
         raise DataError(
-            f"{path} is missing: the data of {task.title}. Get it from {task.obtain} "
-            f"({task.licence}), bring it to the layout '{data.adapter}' of docs/evaluation.md, or "
-            "take the task out of the study."
+            f"{path} is missing: the data of {task.title or name}. Get it from "
+            f"{origin(name, task)}{f' ({task.licence})' if task.licence else ''}, bring it to the "
+            f"layout '{data.adapter}' of docs/evaluation.md, or take the task out of the study."
         )
     found = _read(name, task, data, path)
     if data.stand_in is None:
@@ -42,9 +42,14 @@ def _read(name: str, task: TaskConfig, data: TaskData, path: Path) -> TaskSet:
         # GLUE's files do not tell their task.
         return read(path, data, name) if task.family == "glue" else read(path, data)
     except DataError as error:
-        if data.stand_in is not None or task.obtain in str(error):
+        if data.stand_in is not None or (task.obtain and task.obtain in str(error)):
             raise
-        raise DataError(f"{error} The set comes from {task.obtain}.") from None
+        raise DataError(f"{error} The set comes from {origin(name, task)}.") from None
+
+
+def origin(name: str, task: TaskConfig) -> str:
+    """Where the real set comes from; a job's configuration does not have the words (`CARD`)."""
+    return task.obtain or f"the place that `obtain` of '{name}' in tasks.yaml names"
 
 
 def official_counts(task: TaskConfig, split: str | None) -> dict[str, int]:
@@ -68,10 +73,13 @@ def check_counts(
         parts = "; ".join(
             f"{part}: {found.get(part, 'none')} found, {n} expected" for part, n in wrong.items()
         )
-        what, get = f"is not the official {task.title}", "the whole set"
+        what, get = f"is not the official {task.title or name}", "the whole set"
         if "train" in expected and sum(found.values()) == sum(expected.values()):
-            what, get = f"has the official {task.title} in other splits", "the official files"
+            what, get = (
+                f"has the official {task.title or name} in other splits",
+                "the official files",
+            )
         raise DataError(
-            f"{path} {what} ({parts}). Get {get} from {task.obtain}, or name what it is under "
-            f"tasks.{name}.stand_in, which labels the row."
+            f"{path} {what} ({parts}). Get {get} from {origin(name, task)}, or name what it is "
+            f"under tasks.{name}.stand_in, which labels the row."
         )

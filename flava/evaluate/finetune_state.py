@@ -70,10 +70,11 @@ class FinetuneState:
 
         self.model, self.optimizer, self.every = model, optimizer, every
         self.best = Best()
-        self.checkpoints, self.earlier = None, Earlier()
+        # Each task's account of its own: another task's work is in that one's checkpoint.
+        self.checkpoints, self.earlier, self.job = None, Earlier(), Earlier()
         self.seconds, self.begun = 0.0, time.monotonic()
         if saving is not None:
-            self.earlier = saving.earlier
+            self.job = saving.earlier
             code = training_sha256("flava.evaluate.finetune")
             identity = saving.config_sha256, saving.data_sha256, code
             self.checkpoints = Checkpoints(saving.folder, *identity, keep=1)
@@ -94,6 +95,7 @@ class FinetuneState:
         self.best = Best(**state["best"])
         self.seconds = state.get("seconds", 0.0)
         self.earlier.add(self.seconds, state.get("account"))
+        self.job.join(self.earlier)
         torch.set_rng_state(state["random"])
         if device().type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"])

@@ -52,7 +52,6 @@ class Leaks(Strict):
 
     study: str
     settings: LeakConfig
-    titles: dict[str, str]
     images: list[ImageLeaks]
     texts: list[TextLeaks]
 

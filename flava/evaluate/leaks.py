@@ -41,8 +41,7 @@ def find_leaks(job: LeaksJob) -> Leaks:
             hasher = TextHash(load_tokenizer(corpus.tokenizer_path))
             found = [text_leaks(name, hashed.texts, hasher, t, job.settings) for t in tasks]
             texts += [leaks for leaks in found if leaks.test]
-    titles = {name: spec.task.title for name, spec in job.tasks.items()}
-    return Leaks(study=job.study, settings=job.settings, titles=titles, images=images, texts=texts)
+    return Leaks(study=job.study, settings=job.settings, images=images, texts=texts)
 
 
 def _load(name: str, job: LeaksJob) -> TaskHashes:
@@ -51,7 +50,7 @@ def _load(name: str, job: LeaksJob) -> TaskHashes:
         data = load_task(name, spec.task, spec.data)
         return TaskHashes(name, scored_images(data), scored_texts(data))
     except FlavaError as error:
-        raise type(error)(f"task '{name}' ({spec.task.title}): {error}") from error
+        raise type(error)(f"task '{name}': {error}") from error
 
 
 def run(job: LeaksJob) -> None:

@@ -155,7 +155,7 @@ def headed(job: EvaluateJob, name: str) -> Iterator[None]:
     """
     spec = job.tasks[name]
     task = task_called(name)
-    heading = f"{job.column}-s{job.seed}, {task} ({spec.task.title})"
+    heading = f"{job.column}-s{job.seed}, {task}"
     try:
         yield
     except FlavaError as error:

@@ -179,7 +179,11 @@ def origin_line(record: Record) -> dict[str, str]:
     commit = record.git_commit[:12] + (" with changes" if record.git_dirty else "")
     if record.earlier_commits:
         commit += ", before it " + ", ".join(name[:12] for name in record.earlier_commits)
-    software = ", ".join(f"{k} {v}" for k, v in record.packages.items() if k == "torch") or DASH
+    last = record.packages.get("torch")
+    software = DASH if last is None else f"torch {last}"
+    before = dict.fromkeys(each.packages.get("torch", DASH) for each in record.known_before)
+    if others := [version for version in before if version != last]:
+        software += ", before it " + ", ".join(others)
     values = (record.started, commit, record.config_sha256[:12], software)
     return dict(zip(ORIGIN, values, strict=True))
 

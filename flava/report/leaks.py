@@ -31,10 +31,10 @@ def leaks_section(job: ReportJob) -> str:
     found, _ = load_leaks(job.leaks)
     parts = [paragraph(summary(found)), *(paragraph(line, "small") for line in notes(job, found))]
     if found.images:
-        parts += ["<h3>Test images</h3>", *_tables(_IMAGE_HEAD, found, found.images, _image_row)]
+        parts += ["<h3>Test images</h3>", *_tables(_IMAGE_HEAD, job, found.images, _image_row)]
     if found.texts:
         head = _text_head(found.settings.min_words)
-        parts += ["<h3>Test texts</h3>", *_tables(head, found, found.texts, _text_row)]
+        parts += ["<h3>Test texts</h3>", *_tables(head, job, found.texts, _text_row)]
     return "".join(parts)
 
 
@@ -74,13 +74,13 @@ def notes(job: ReportJob, found: Leaks) -> list[str]:
 
 def _tables(
     head: list[str],
-    found: Leaks,
+    job: ReportJob,
     searches: Sequence[SearchT],
-    row: Callable[[Leaks, SearchT], list[str]],
+    row: Callable[[ReportJob, SearchT], list[str]],
 ) -> list[str]:
     """The searches that found something, and folded away those that did not."""
-    hits = [row(found, each) for each in searches if each.matched]
-    rest = [row(found, each) for each in searches if not each.matched]
+    hits = [row(job, each) for each in searches if each.matched]
+    rest = [row(job, each) for each in searches if not each.matched]
     pairs = quantity(len(rest), "pair")
     folded = f"<details><summary>Nothing found: {pairs} of task and corpus</summary>"
     return [
@@ -112,7 +112,7 @@ def _marked(each: ImageLeaks | TextLeaks, counts: dict[str, str]) -> dict[str, s
     return {k: own("Leaks", each.corpus, leak_row(each.task, k), v) for k, v in counts.items()}
 
 
-def _image_row(found: Leaks, each: ImageLeaks) -> list[str]:
+def _image_row(job: ReportJob, each: ImageLeaks) -> list[str]:
     example = DASH
     if each.examples:
         first = each.examples[0]
@@ -120,22 +120,22 @@ def _image_row(found: Leaks, each: ImageLeaks) -> list[str]:
     shown = _marked(each, image_counts(each))
     flat = f" ({shown['flat, not searched']} flat, not searched)" if each.flat else ""
     tested = shown["test images"] + flat
-    return [*_names(found, each), tested, shown["near by hash"], _bold(each, shown), example]
+    return [*_names(job, each), tested, shown["near by hash"], _bold(each, shown), example]
 
 
 def _text_head(words: int) -> list[str]:
     return ["task", "corpus", "test texts", f"under {words} words", "of these found", "found"]
 
 
-def _text_row(found: Leaks, each: TextLeaks) -> list[str]:
+def _text_row(job: ReportJob, each: TextLeaks) -> list[str]:
     shown = _marked(each, text_counts(each))
     unknown = f" ({shown['with unknown words']} with unknown words)" if each.unknown else ""
     short = [shown["short"], shown["short, found"]]
-    return [*_names(found, each), shown["test texts"] + unknown, *short, _bold(each, shown)]
+    return [*_names(job, each), shown["test texts"] + unknown, *short, _bold(each, shown)]
 
 
-def _names(found: Leaks, each: ImageLeaks | TextLeaks) -> list[str]:
-    return [text(found.titles.get(each.task, each.task)), text(each.corpus.replace("_", " "))]
+def _names(job: ReportJob, each: ImageLeaks | TextLeaks) -> list[str]:
+    return [text(job.tasks.get(each.task, each.task)), text(each.corpus.replace("_", " "))]
 
 
 def _bold(each: ImageLeaks | TextLeaks, shown: dict[str, str]) -> str:

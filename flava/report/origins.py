@@ -118,11 +118,11 @@ def check_release(records: dict[str, Record]) -> None:
     unknown = commits.get("unknown", [])
     problems = []
     if dirty:
-        problems.append(f"uncommitted changes in the working tree of {_named(dirty)}")
+        problems.append(f"uncommitted changes in the working tree of {named(dirty)}")
     if unknown:
-        problems.append(f"no commit known of {_named(unknown)}")
+        problems.append(f"no commit known of {named(unknown)}")
     if len(commits) > 1:
-        each = "; ".join(f"{commit[:12]}: {_named(paths)}" for commit, paths in commits.items())
+        each = "; ".join(f"{commit[:12]}: {named(paths)}" for commit, paths in commits.items())
         problems.append(f"results of {len(commits)} commits ({each})")
     if problems:
         raise DataError(
@@ -131,7 +131,8 @@ def check_release(records: dict[str, Record]) -> None:
         )
 
 
-def _named(paths: Sequence[str]) -> str:
+def named(paths: Sequence[str]) -> str:
+    """The first of these names, sorted, and how many more there are."""
     shown = [Path(path).as_posix() for path in sorted(paths)[:NAMED]]
     rest = len(paths) - len(shown)
     return ", ".join(shown) + (f" and {rest} more" if rest else "")

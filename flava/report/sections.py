@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from flava.jobs import ReportJob
+from flava.processes import Hardware
 from flava.records import Record
 from flava.report.compare import Comparison, RowInfo
 from flava.report.html import (
@@ -224,9 +225,9 @@ def cost_line(record: Record, evaluate_seconds: float | None = None) -> dict[str
     values = (
         duration(record.wall_seconds),
         "" if evaluate_seconds is None else duration(evaluate_seconds),
-        f"{record.gpu_hours:.2f}" if record.hardware.gpus else "",
+        f"{record.gpu_hours:.2f}" if record.hardware.gpus or record.gpu_hours else "",
         f"{record.peak_memory_bytes / 2**30:.1f} GiB",
-        str(record.ranks),
+        _with_earlier(str(record.ranks), [str(each.ranks) for each in record.known_before]),
         hardware(record),
     )
     return dict(zip(COST, values, strict=True))
@@ -258,8 +259,17 @@ def total_cost(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
 
 
 def hardware(record: Record) -> str:
-    """The record's GPUs, or its processor."""
-    machine = record.hardware
+    """The record's GPUs, or its processor, and those that it was begun on."""
+    before = [_machine(each.hardware) for each in record.known_before]
+    return _with_earlier(_machine(record.hardware), before)
+
+
+def _with_earlier(last: str, before: Sequence[str]) -> str:
+    others = ", ".join(each for each in dict.fromkeys(before) if each != last)
+    return f"{last}, before it {others}" if others else last
+
+
+def _machine(machine: Hardware) -> str:
     if machine.gpus:
         return f"{len(machine.gpus)} x {machine.gpus[0]}"
     return f"{machine.cpu}, {quantity(machine.cores, 'core')}"

@@ -23,6 +23,7 @@ from flava.report.overview import claims_overview, page_links
 from flava.report.runs import Run, load_earlier, load_runs, load_sources
 from flava.report.scores import load_scores
 from flava.report.spread import spread_note
+from flava.report.versions import versions
 
 
 def main() -> None:
@@ -103,6 +104,7 @@ def facts(
             text("; ".join(dict.fromkeys(sections.hardware(r.record) for r in runs)) or "none"),
         ),
         ("Code", commits(runs)),
+        ("Software", text(versions(runs, earlier) or "unknown")),
     ]
     items = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)
     return f'<dl class="facts">{items}</dl>'

@@ -111,7 +111,7 @@ def test_an_error_names_the_task(smoke, monkeypatch, tmp_path):
         raise DataError("no data.")
 
     monkeypatch.setattr(baselines, "load_task", broken)
-    with pytest.raises(DataError, match=r"flava_mm-s0, task 'mnist' \(MNIST\): no data\."):
+    with pytest.raises(DataError, match=r"flava_mm-s0, task 'mnist': no data\."):
         write_baselines(study, "flava_mm", 0, ["mnist"], tmp_path / "x.json")
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from tests.evaluate.test_run import job, world  # noqa: F401
 KILLED = """\
 # python - <config> <call> <signal>: the signal in the n-th call of `rate`, one an update, of 0.1 s.
 import os, signal, sys, time
-from flava import checkout
+from flava import checkout, processes
 from flava.evaluate import finetune, run
 from flava.train import interrupt
 
@@ -39,6 +40,8 @@ def counted(update, settings):
 
 finetune.rate = counted
 checkout.AT_START = checkout.Code("1" * 40, False)
+version = processes.version
+processes.version = lambda name: "0.1" if name == "torch" else version(name)
 signal.signal(signal.SIGUSR2, lambda *_: interrupt.save_then(lambda: os._exit(75)))
 run.evaluate(config)
 """
@@ -69,8 +72,8 @@ def saved(found: EvaluateJob) -> list[str]:
 
 
 def seconds_saved(found: EvaluateJob) -> float:
-    """Of work up to the checkpoint that is left, if any."""
-    files = list((Path(found.checkpoints) / "hateful_memes").glob("*.pt"))
+    """Of work up to the checkpoint of each task that is left, if any."""
+    files = list(Path(found.checkpoints).glob("*/*.pt"))
     return sum(torch.load(file, weights_only=True)["seconds"] for file in files)
 
 
@@ -115,12 +118,16 @@ def test_goes_on(
         still.setattr(time, "time", lambda: 1e9)  # this process's own work takes no time
         run(found)
     assert scores(found) == undisturbed
-    assert ("continuing after update" in capfd.readouterr().err) == bool(left)
+    told = capfd.readouterr().err
+    assert ("continuing after update" in told) == bool(left)
+    assert (f"with torch {version('torch')} (before: 0.1); the record" in told) == bool(left)
     assert not Path(found.checkpoints).exists()
     record = read_json(found.output)["record"]
     assert record["wall_seconds"] == pytest.approx(before, abs=1e-3)
     assert record["extra"]["task_seconds"]["hateful_memes"] > before
     assert record["earlier_commits"] == (["1" * 40] if left else [])
+    torches = [each["process"]["packages"]["torch"] for each in record["earlier_work"]]
+    assert torches == (["0.1"] if left else [])
 
 
 def test_other_examples_are_refused(world, tmp_path):  # noqa: F811
@@ -164,3 +171,13 @@ def test_a_finished_fine_tuning_is_not_repeated(world, tmp_path, monkeypatch, ev
     run(found)
     assert len(updates) == 30
     assert len(scores(found)) == 2
+
+
+def test_each_task_accounts_for_its_own_work(world, tmp_path, monkeypatch):  # noqa: F811
+    found, _ = interrupted(finished_first(world, tmp_path, 7), tmp_path, 40, "SIGKILL")
+    interrupted(found, tmp_path, 15, "SIGKILL")  # continues both tasks, saves the second
+    before = seconds_saved(found)
+    monkeypatch.setattr(time, "time", lambda: 1e9)  # this process's own work takes no time
+    run(found)
+    record = read_json(found.output)["record"]
+    assert record["wall_seconds"] == pytest.approx(before, abs=1e-2)

@@ -159,7 +159,9 @@ def test_counts_are_in_the_record(done, job, world):
 
 
 def test_report_shows_counts_and_says_where_it_was_not_run(done, world):
-    page = leaks_section(fake_job(world, leaks=str(world / "leaks.json")))
+    titles = {"flickr30k": "Flickr30K titled"}
+    page = leaks_section(fake_job(world, leaks=str(world / "leaks.json"), tasks=titles))
+    assert ">Flickr30K titled<" in page and ">sst2<" in page
     words = re.sub("<[^>]+>", "", page)
     assert "4 (28.6 %)" in words and "14 (1 flat, not searched)" in words
     assert re.search(r"<b><span[^>]*>4 \(28\.6 %\)</span></b>", page)
@@ -186,7 +188,7 @@ def test_errors_name_the_task_and_the_step(job, done, world, tmp_path):
     broken = job.model_copy(
         update={"tasks": {"coco": EvaluateTask(task=task_config("retrieval"), data=data)}}
     )
-    with pytest.raises(DataError, match=r"task 'coco' \(Fake\): .*nowhere is missing"):
+    with pytest.raises(DataError, match=r"task 'coco': .*nowhere is missing"):
         leaks.run(broken)
     lost = job.corpora["pairs"].model_copy(update={"output": str(tmp_path / "no.npz")})
     with pytest.raises(DataError, match=r"no.npz is missing. Run the step that hashes"):

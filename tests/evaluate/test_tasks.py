@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flava.config import TaskConfig, TaskData, ToyWorldConfig
-from flava.errors import DataError
+from flava.config import CARD, TaskConfig, TaskData, ToyWorldConfig
+from flava.errors import ConfigError, DataError
 from flava.evaluate.datasets import load_task
 from flava.evaluate.formats.glue_tsv import LAYOUTS
 from flava.evaluate.metrics import METRICS
@@ -152,8 +152,28 @@ def test_every_refusal_of_a_real_set_says_where_it_comes_from(tasks, tmp_path):
 
 def test_the_text_of_a_card_is_no_part_of_a_jobs_configuration(tasks):
     dumped = tasks["mrpc"].model_dump()
-    assert {"splits", "chance", "toy", "printed", "checksums"}.isdisjoint(dumped)
+    assert {"splits", "chance", "toy", "printed", "checksums", *CARD}.isdisjoint(dumped)
     assert TaskConfig.model_validate(dumped).counts == {"train": 3668, "dev": 408}
+
+
+def test_a_job_that_lacks_the_words_says_where_they_are(tasks, tmp_path):
+    plain = TaskConfig.model_validate(tasks["country211"].model_dump())
+    data = TaskData(adapter="image_folder", path=str(tmp_path))
+    where = "the place that `obtain` of 'country211' in tasks.yaml names"
+    with pytest.raises(DataError, match=rf"no picture files .* The set comes from {where}\."):
+        load_task("country211", plain, data)
+    lost = data.model_copy(update={"path": str(tmp_path / "lost")})
+    with pytest.raises(DataError, match=rf"the data of country211\. Get it from {where}, bring"):
+        load_task("country211", plain, lost)
+
+
+@pytest.mark.parametrize("key", CARD)
+def test_a_task_must_say_what_it_is(root, tmp_path, key):
+    text = (root / "params" / "tasks.yaml").read_text()
+    path = tmp_path / "tasks.yaml"
+    path.write_text(re.sub(rf"^  {key}: .*\n", "", text, count=1, flags=re.MULTILINE))
+    with pytest.raises(ConfigError, match=rf"tasks.yaml: mnli: no {key}\."):
+        load_tasks(path)
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,13 @@ import re
 import pytest
 
 from flava.errors import DataError
+from flava.io import read_json
+from flava.records import parse_record
+from flava.report.column import origin_line
 from flava.report.compare import load_comparison
 from flava.report.headline import headline
 from flava.report.runs import load_runs
-from flava.report.sections import stand_ins
+from flava.report.sections import cost_line, stand_ins
 from flava.report.site import write_index
 from flava.report.tables import results_table
 from tests.report.fake_study import (
@@ -48,6 +51,41 @@ def test_cost_counts_what_runs_start_from(tmp_path):
     (tmp_path / "dino/record.json").unlink()
     with pytest.raises(DataError, match=r"record\.json is missing"):
         write_index(job)
+
+
+def part(seconds: float, ranks: int, gpus: list[str], torch: str) -> dict[str, object]:
+    """Work of earlier processes, as a record has it."""
+    hardware = {"cpu": "Fake CPU", "cores": 2, "gpus": gpus}
+    process = {"ranks": ranks, "hardware": hardware, "python": "3.11", "packages": {"torch": torch}}
+    return {"seconds": seconds, "process": process}
+
+
+def test_cost_names_all_that_a_run_was_trained_on(tmp_path):
+    """It ended on a CPU: the GPU-hours before that are shown all the same."""
+    work = [part(3600.0, 32, ["H100"] * 8, "2.5.1"), {"seconds": 9.0, "process": None}]
+    plain = record("pretrain", 0, 4000.0) | {"format": 4, "earlier_commits": [], "gpu_hours": 32.0}
+    shown = cost_line(parse_record(plain | {"earlier_work": work}, "here"))
+    assert (shown["GPU hours"], shown["ranks"]) == ("32.00", "1, before it 32")
+    assert shown["hardware"] == "Fake CPU, 2 cores, before it 8 x H100"
+    shown = cost_line(parse_record(plain | {"earlier_work": [], "gpu_hours": 0.0}, "here"))
+    assert (shown["GPU hours"], shown["ranks"]) == ("", "1")
+
+
+def test_the_index_says_where_records_name_different_versions_of_torch(tmp_path):
+    job = write_study(tmp_path, columns={"mim": 1, "flava_c": 4})
+    paths = [tmp_path / f"runs/{column}-s0/record.json" for column in ("mim", "flava_c")]
+    index = tmp_path / "report" / "index.html"
+    for path in paths:
+        write_json(path, read_json(path) | {"packages": {"torch": "2.6.0"}})
+    write_index(job)
+    assert "<dt>Software</dt><dd>torch 2.6.0</dd>" in index.read_text(encoding="utf-8")
+    newer = {"format": 4, "earlier_commits": [], "earlier_work": [part(60.0, 1, [], "2.5.1")]}
+    write_json(paths[1], read_json(paths[1]) | newer)
+    write_index(job)
+    content = index.read_text(encoding="utf-8")
+    assert "torch 2.5.1 (flava_c-s0); torch 2.6.0 (flava_c-s0, mim-s0). 2 versions" in content
+    shown = origin_line(parse_record(read_json(paths[1]), "here"))
+    assert shown["software"] == "torch 2.6.0, before it 2.5.1"
 
 
 def test_the_page_of_a_column_that_was_taken_out_is_not_linked(tmp_path):

@@ -99,7 +99,7 @@ def study(root: Path, other: bool) -> ReportJob:
     # A task with images and texts: each of the two has its own count.
     texts = {"unknown": 0, "short": 4, "short_matched": 3, "matched": 7, "examples": []}
     texts |= {"corpus": "pairs", "task": "dtd", "test": 80}
-    tree = {"study": "fake", "settings": {}, "titles": {}, "texts": [texts]}
+    tree = {"study": "fake", "settings": {}, "texts": [texts]}
     write_json(
         root / "leaks.json",
         {**tree, "images": [{**found, "examples": []}], "record": record("leaks", 0, 1.0)},

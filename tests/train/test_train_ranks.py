@@ -101,6 +101,10 @@ def test_a_run_continues_on_other_ranks_and_with_other_sharding(
     codes = run_jobs([job(write_run(whole)), *jobs])
     assert [code[0] for code in codes] == [0, *[-signal.SIGKILL] * 4, 0]
     assert_close(changing, whole)
+    record = load_record(Path(changing["output"]) / "record.json")
+    assert [each.process and each.process.ranks for each in record.earlier_work] == [1, 4]
+    assert record.ranks == 2 and all(each.seconds > 0 for each in record.earlier_work)
+    assert load_record(Path(whole["output"]) / "record.json").earlier_work == []
 
 
 def test_two_sharded_ranks_killed_and_continued_are_bit_equal(

@@ -16,7 +16,8 @@ from flava import checkout
 from flava.checkout import Code
 from flava.errors import DataError
 from flava.io import sha256_file, sha256_json, write_json
-from flava.records import Earlier, load_record, make_record
+from flava.processes import Hardware, Process
+from flava.records import Earlier, load_record, make_record, parse_record
 from flava.train.identity import model_hashes, selection_hashes, token_hashes
 
 
@@ -54,7 +55,8 @@ def test_earlier_seconds_and_ranks_count(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
-    earlier = Earlier(seconds=100.0, jobs=["70"])
+    earlier = Earlier(jobs=["70"])
+    earlier.add(100.0, None)
     record = make_record("pretrain", {}, time.time(), earlier=earlier)
     assert record["wall_seconds"] >= 100
     assert (record["ranks"], record["jobs"], record["requeues"]) == (4, ["70", "77"], 2)
@@ -101,6 +103,76 @@ def test_a_checkpoint_that_does_not_tell_is_of_unknown_code() -> None:
     assert (earlier.seconds, earlier.code) == (3.0, [("unknown", None)])
 
 
+H100, CPU = ["Fake H100"] * 8, list[str]()
+
+
+def process(ranks: int, gpus: list[str], torch: str = "2.6.0") -> Process:
+    hardware = Hardware(cpu="Fake CPU", cores=64, gpus=gpus)
+    return Process(ranks=ranks, hardware=hardware, python="3.12", packages={"torch": torch})
+
+
+def continued(hours: list[float], processes: list[Process]) -> dict[str, object]:
+    """The record of a training whose last process ends where the others' checkpoint was left."""
+    total, account = 0.0, None
+    for number, now in enumerate(processes):
+        earlier = Earlier(now=now)
+        if number:
+            earlier.add(total, account)
+        total += 3600 * hours[number]
+        account = json.loads(json.dumps(earlier.account()))
+    started = time.time() - 3600 * hours[-1]
+    return make_record("pretrain", {}, started, earlier=earlier)
+
+
+@pytest.mark.parametrize(
+    ("hours", "processes", "gpu_hours", "ranks_before"),
+    [
+        ([40, 1], [process(32, H100), process(8, H100)], 1288, [32]),
+        ([40, 1, 2], [process(32, H100), process(8, H100), process(1, CPU)], 1288, [32, 8]),
+        ([5, 1, 2, 3], [process(n, H100) for n in (8, 16, 8, 4)], 84, [8, 16]),
+        ([3, 1], [process(2, CPU), process(4, H100)], 4, [2]),
+        ([3, 1], [process(4, H100), process(4, H100)], 16, []),
+    ],
+    ids=["fewer ranks", "ends on a CPU", "back and forth", "begins on a CPU", "the same"],
+)
+def test_gpu_hours_are_summed_over_processes(
+    hours: list[float], processes: list[Process], gpu_hours: float, ranks_before: list[int]
+) -> None:
+    """Hours times ranks, process by process."""
+    record = continued(hours, processes)
+    assert record["gpu_hours"] == pytest.approx(gpu_hours, abs=0.05)
+    assert record["wall_seconds"] == pytest.approx(3600 * sum(hours), abs=5)
+    work = parse_record(record, "here").earlier_work
+    assert [each.process and each.process.ranks for each in work] == ranks_before
+
+
+def test_another_version_under_an_unfinished_run_is_said_and_recorded(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    record = continued([1, 1, 1], [process(2, CPU, torch) for torch in ("2.5", "2.6", "2.7")])
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        "continuing with torch 2.6 (before: 2.5); the record will name all",
+        "continuing with torch 2.7 (before: 2.5, 2.6); the record will name all",
+    ]
+    work = parse_record(record, "here").known_before
+    assert [each.packages["torch"] for each in work] == ["2.5", "2.6"]
+    continued([1, 1], [process(2, CPU), process(4, H100)])
+    assert capsys.readouterr().err == ""
+
+
+def test_work_of_an_older_checkpoint_counts_as_if_on_the_last_process() -> None:
+    earlier = Earlier(now=process(8, H100))
+    earlier.add(7200.0, {"code": [], "jobs": []})
+    account = earlier.account()
+    last = Earlier(now=process(4, H100))
+    last.add(10800.0, account)
+    record = make_record("pretrain", {}, time.time(), earlier=last)
+    assert record["gpu_hours"] == pytest.approx(2 * 4 + 1 * 8, abs=0.05)
+    unknown, known = record["earlier_work"]
+    assert (unknown, known["seconds"]) == ({"seconds": 7200.0, "process": None}, 3600.0)
+
+
 def test_missing_parent_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere.json is missing"):
         make_record("pretrain", {}, time.time(), parents=[tmp_path / "nowhere.json"])
@@ -128,19 +200,26 @@ def test_record_that_is_a_list_is_refused(tmp_path: Path) -> None:
         load_record(tmp_path / "record.json")
 
 
-def test_first_formats_are_read_as_the_third(tmp_path: Path) -> None:
+def test_first_formats_are_read_as_the_fourth(tmp_path: Path) -> None:
     new = make_record("pretrain", {}, time.time())
-    second = {k: v for k, v in new.items() if k != "earlier_commits"} | {"format": 2}
+    third = {k: v for k, v in new.items() if k != "earlier_work"} | {"format": 3}
+    write_json(tmp_path / "record.json", third)
+    record = load_record(tmp_path / "record.json")
+    assert (record.format, record.earlier_work) == (4, [])
+    write_json(tmp_path / "record.json", {**third, "format": 4})
+    with pytest.raises(DataError, match="not a valid record: earlier_work"):
+        load_record(tmp_path / "record.json")
+    second = {k: v for k, v in third.items() if k != "earlier_commits"} | {"format": 2}
     write_json(tmp_path / "record.json", second)
     record = load_record(tmp_path / "record.json")
-    assert (record.format, record.earlier_commits) == (3, [])
+    assert (record.format, record.earlier_commits, record.earlier_work) == (4, [], [])
     write_json(tmp_path / "record.json", {**second, "format": 3})
     with pytest.raises(DataError, match="not a valid record: earlier_commits"):
         load_record(tmp_path / "record.json")
     first = {k: v for k, v in second.items() if k not in ("jobs", "command", "tasks")}
     write_json(tmp_path / "record.json", {**first, "format": 1, "job_id": "12"})
     record = load_record(tmp_path / "record.json")
-    assert (record.format, record.jobs, record.command, record.tasks) == (3, ["12"], None, {})
+    assert (record.format, record.jobs, record.command, record.tasks) == (4, ["12"], None, {})
     write_json(tmp_path / "record.json", {**first, "format": 1})
     with pytest.raises(DataError, match=r"record.json is not a valid record: format"):
         load_record(tmp_path / "record.json")

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from flava.errors import ConfigError
 from flava.fingerprint import NOT_PART, fingerprint
+from flava.io import canonical_json
 from workflow.launching import Launching
 from workflow.plan import MODULES, Plan
 from workflow.resources import resolve
@@ -45,6 +47,23 @@ def test_one_edited_column_changes_only_its_own_files(in_copy: Path) -> None:
     assert after[run]["checkpoints"] != before[run]["checkpoints"]
     columns.write_text(text)
     assert Plan.load("smoke").configs() == before
+
+
+def test_edited_words_of_a_task_change_no_job_but_the_pages(in_copy: Path) -> None:
+    before, tasks = Plan.load("smoke").configs(), Path("params/tasks.yaml")
+    tree = yaml.safe_load(tasks.read_text())
+    for name, task in tree.items():
+        for key in ("title", "source", "obtain", "licence"):
+            task[key] = f"{key} of {name}, edited"
+    tasks.write_text(yaml.safe_dump(tree, sort_keys=False))
+    plan = Plan.load("smoke")
+    after = plan.configs()
+    changed = {
+        path for path in after if canonical_json(after[path]) != canonical_json(before[path])
+    }
+    assert changed == {"results/smoke/configs/report.json"}
+    assert any(path.endswith("nlp.config.json") for path in after)
+    assert "params/tasks.yaml" in plan.report_inputs
 
 
 def test_a_column_that_a_study_does_not_list_changes_none_of_its_files(in_copy: Path) -> None:

@@ -188,6 +188,9 @@ def _notes(record: Record, commits: Commits) -> list[str]:
             notes.append(f"this checkout has no commit {short}: fetch it, or ask who ran this")
     if record.earlier_commits:
         notes.append("it continued what ran at another commit: one commit does not say all")
+    before = {process.packages.get("torch") for process in record.known_before}
+    if before - {record.packages.get("torch")}:
+        notes.append("it continued what ran under another torch: one version does not say all")
     if record.git_dirty:
         notes.append(
             "the working tree had uncommitted changes, or changed while it ran: the commit alone "

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from flava.processes import Hardware, Process, Work
+from flava.records import Record
 from flava.report.html import duration, quantity
 from workflow.provenance.cells import Cell
 from workflow.provenance.chain import Corpus, Node
@@ -141,6 +143,8 @@ def _node(node: Node) -> Iterator[str]:
     for part, init in record.extra.get("init", {}).items():
         yield _line(f"{part} init", f"{init.get('kind')} from {init.get('source')}")
     yield _line("ran", _ran(node))
+    for work in record.earlier_work:
+        yield _line("before it", _ran_before(work))
     for text in node.notes:
         yield _line("note", text)
     for text in node.problems:
@@ -150,18 +154,33 @@ def _node(node: Node) -> Iterator[str]:
 def _ran(node: Node) -> str:
     record = node.record
     assert record is not None
-    gpus = record.hardware.gpus
-    machine = f"{len(gpus)} x {gpus[0]}" if gpus else record.hardware.cpu
-    parts = [record.started, duration(record.wall_seconds), quantity(record.ranks, "rank"), machine]
+    last = [quantity(record.ranks, "rank"), _machine(record.hardware)]
+    parts = [record.started, duration(record.wall_seconds), *last]
     if record.gpu_hours:
         parts.append(f"{record.gpu_hours:g} GPU-hours")
     if record.jobs:
         parts.append(f"job {', '.join(record.jobs)}")
     if record.requeues:
         parts.append(quantity(record.requeues, "requeue"))
-    packages = record.packages
-    parts.append(f"Python {record.python}, torch {packages.get('torch', '?')}")
+    parts.append(_versions(record))
     return ", ".join(parts)
+
+
+def _ran_before(work: Work) -> str:
+    process, time = work.process, f"{duration(work.seconds)} of it"
+    if process is None:
+        return f"{time} on what its checkpoint does not say"
+    ranks = quantity(process.ranks, "rank")
+    return f"{time}, {ranks}, {_machine(process.hardware)}, {_versions(process)}"
+
+
+def _machine(machine: Hardware) -> str:
+    gpus = machine.gpus
+    return f"{len(gpus)} x {gpus[0]}" if gpus else machine.cpu
+
+
+def _versions(of: Record | Process) -> str:
+    return f"Python {of.python}, torch {of.packages.get('torch', '?')}"
 
 
 def _corpus(corpus: Corpus) -> Iterator[str]:
