@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from flava.io import write_json
-from tests.workflow.fake_scheduler import PENDING, RUNNING, Case, FakeScheduler, left, running
+from tests.workflow.fake_scheduler import (
+    PENDING,
+    RUNNING,
+    Case,
+    FakeClock,
+    FakeScheduler,
+    left,
+    running,
+)
 from workflow.launch.errors import LaunchError
 from workflow.launch.states import GONE, SILENT, JobState
 from workflow.launch.step import Report, report_path
@@ -249,6 +257,20 @@ def test_a_lost_job_of_this_machine_is_not_laid_to_slurm(
     case.run()
     told = capsys.readouterr().err
     assert "Its processes are gone" in told and "SLURM" not in told
+
+
+def test_outputs_that_nfs_shows_late_are_waited_for(tmp_path: Path) -> None:
+    """Its clients may look for new names of a folder once a minute alone (acdirmax)."""
+
+    class Shared(FakeClock):
+        def pause(self, seconds: float) -> None:
+            super().pause(seconds)
+            if self.time > 75:
+                case.finish()()
+
+    case = Case(tmp_path, FakeScheduler(scripts=[[JobState("COMPLETED")]]), clock=Shared())
+    case.run()
+    assert list(case.scheduler.names) == ["1"] and case.ticket()["failures"] == 0
 
 
 def test_a_record_of_another_configuration_is_no_success(tmp_path: Path) -> None:

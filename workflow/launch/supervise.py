@@ -27,7 +27,8 @@ from workflow.launch.ticket import (
 )
 from workflow.resources import ClusterConfig, Request
 
-OUTPUT_SECONDS = 30.0  # until a file written on a node is seen here
+# Until a file written on a node is seen here: NFS looks for new names once in 60 s (acdirmax).
+OUTPUT_SECONDS = 90.0
 LOG_LINES = 15
 
 
