@@ -12,7 +12,7 @@ from flava.config import Sharding, Strict
 from flava.errors import ConfigError, unknown_name
 from flava.jobs import parse
 from flava.params import Tree
-from workflow.modules import MODULES, NOT_LAUNCHED, ONE_PROCESS
+from workflow.modules import BEGIN_ANEW, MODULES, NOT_LAUNCHED, ONE_PROCESS
 
 # Snakemake sets all of them, to the cores of the rule: of all ranks here, 1 on a cluster.
 THREAD_VARIABLES = (
@@ -70,6 +70,11 @@ class Budgets(Strict):
     gpu_hours: NonNegativeFloat | None = Field(None, description="of one run, all its jobs")
     pending_hours: NonNegativeFloat = Field(168.0, description="in the queue, at one time")
     silent_hours: NonNegativeFloat = Field(12.0, description="without an answer of SLURM")
+
+    def of(self, step: str) -> Budgets:
+        """Those of a step: one that begins anew at each start is not started a third time."""
+        limit = min(self.timeouts, 1) if step in BEGIN_ANEW else self.timeouts
+        return self.model_copy(update={"timeouts": limit})
 
 
 class ClusterConfig(Strict):

@@ -14,7 +14,7 @@ from flava.errors import ConfigError
 from flava.fingerprint import fingerprint
 from flava.io import read_json, write_json
 from flava.params import Tree
-from workflow.modules import JOIN_RANKS, MODULES, NOT_LAUNCHED, ONE_PROCESS
+from workflow.modules import BEGIN_ANEW, JOIN_RANKS, MODULES, NOT_LAUNCHED, ONE_PROCESS
 from workflow.resources import Request, launch_settings, resolve
 
 LAUNCHED = [name for name in MODULES if name not in NOT_LAUNCHED]
@@ -34,6 +34,11 @@ def names_called(root: Path, module: str) -> Iterator[str]:
 def test_ranks_are_for_the_steps_that_join_them(root: Path, step: str) -> None:
     joins = "joined_ranks" in names_called(root, MODULES[step])
     assert (step in JOIN_RANKS, step in ONE_PROCESS) == (joins, not joins)
+
+
+@pytest.mark.parametrize("step", LAUNCHED)
+def test_steps_without_checkpoints_begin_anew(root: Path, step: str) -> None:
+    assert (step in BEGIN_ANEW) == ("Checkpoints" not in names_called(root, MODULES[step]))
 
 
 def asked(tree: Tree, rule: str, column: str | None = None) -> Request:

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from submitit.core.utils import DelayedSubmission
 
 from flava.io import read_json
 from workflow.launch import slurm
@@ -186,20 +187,33 @@ echo "Submitted batch job 7"
 """
 
 
+def submit(step: str, request: Request, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Submits a step as job 7, whose script and pickle then lie in `folder`."""
+    for name in ("sbatch", "srun"):
+        (folder / name).write_text(SBATCH)
+        (folder / name).chmod(0o755)
+    patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    scheduler = Slurm(ClusterConfig(kind="slurm"), folder)
+    assert scheduler.submit(Step(step, "c"), request, "name") == "7"
+
+
 def test_the_ranks_get_the_cores_that_the_job_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """sbatch(1): since 22.05, srun does not inherit --cpus-per-task of the batch job."""
-    for name in ("sbatch", "srun"):
-        (tmp_path / name).write_text(SBATCH)
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    scheduler = Slurm(ClusterConfig(kind="slurm"), tmp_path)
     request = Request(nodes=2, ranks=8, gpus_per_node=4, threads=6)
-    assert scheduler.submit(Step("pretrain", "c"), request, "name") == "7"
+    submit("pretrain", request, tmp_path, monkeypatch)
     lines = (tmp_path / "7_submission.sh").read_text().splitlines()
     (command,) = [line for line in lines if line.startswith("srun ")]
     assert "#SBATCH --cpus-per-task=6" in lines and " --cpus-per-task=6 " in command
+
+
+@pytest.mark.parametrize(("step", "count"), [("prepare", 1), ("evaluate", 50), ("pretrain", 50)])
+def test_time_limits_that_a_warned_job_may_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, count: int
+) -> None:
+    submit(step, Request(), tmp_path, monkeypatch)
+    assert DelayedSubmission.load(tmp_path / "7_submitted.pkl")._timeout_countdown == count
 
 
 def test_an_sbatch_that_dies_without_a_word_is_asked_again():

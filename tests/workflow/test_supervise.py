@@ -54,6 +54,28 @@ def test_is_submitted_again_until_the_budget_ends(tmp_path: Path, state: str, ki
     assert case.ticket()["status"] == "failed" and case.ticket()[kind] == 2
 
 
+@pytest.mark.parametrize("warned", [False, True])
+@pytest.mark.parametrize("name", ["prepare", "hash", "leaks"])
+def test_a_step_that_begins_anew_ends_at_its_second_time_limit(
+    tmp_path: Path, name: str, warned: bool
+) -> None:
+    """It would never get further; with a warning submitit counts, as it is told to."""
+    scheduler = FakeScheduler(scripts=[[RUNNING, JobState("TIMEOUT")]] * 3)
+    case = Case(tmp_path, scheduler, name=name)
+
+    def fail() -> JobState:
+        words = "Job not requeued because: timed-out too many times."
+        report = Report(ended="not requeued", message=words, exit_code=2)
+        write_json(report_path(scheduler.steps["1"].reports, 0), report.model_dump())
+        return JobState("FAILED")
+
+    if warned:
+        scheduler.scripts = [[RUNNING, running(1, 5), fail]]
+    with pytest.raises(LaunchError, match=rf"{name} begins anew .*: raise its `time` in the pro"):
+        case.run()
+    assert len(scheduler.names) == (1 if warned else 2)
+
+
 @pytest.mark.parametrize("state", ["TIMEOUT", "NODE_FAIL", "PREEMPTED", "FAILED", "GONE"])
 def test_continues_in_the_next_job(tmp_path: Path, state: str) -> None:
     scheduler = FakeScheduler()

@@ -54,7 +54,7 @@ class Slurm:
             try:
                 # A flat folder: submitit makes '%j' folders only after the job may have started.
                 executor = submitit.SlurmExecutor(
-                    self.folder, max_num_timeout=self.cluster.budgets.timeouts
+                    self.folder, max_num_timeout=self.cluster.budgets.of(step.name).timeouts
                 )
                 executor.update_parameters(**parameters(step, request, name, self.cluster))
                 return str(executor.submit(step).job_id)
