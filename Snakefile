@@ -6,6 +6,7 @@ import sys
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
+from flava import checkout
 from flava.errors import FlavaError
 from workflow.choice import chosen
 from workflow.configs import begin
@@ -46,6 +47,7 @@ onstart:
         begin(plan.name, plan.configs())
     except FlavaError as error:
         raise WorkflowError(str(error)) from None
+    checkout.warn()
     announce(plan, launching.settings)
 
 

@@ -7,6 +7,7 @@ a commit or an edit made while it runs names other code.
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,10 @@ TRACKED = (":/", ":(top,exclude)dvc.lock")
 UNTRACKED = tuple(
     f":(top){name}" for name in ("flava", "workflow", "params", "notebooks", "Snakefile")
 )
+
+
+TRACKS_THIS = ("ls-files", "--error-unmatch", Path(__file__).name)
+HEAD = ("rev-parse", "HEAD")
 
 
 class Code(NamedTuple):
@@ -30,14 +35,35 @@ class Code(NamedTuple):
     dirty: bool | None
 
 
+def why_unknown() -> str:
+    """Why records name no commit, in git's words; empty: they name one.
+
+    "Dubious ownership" of another user's checkout, say, or a machine without git.
+    """
+    for question in (TRACKS_THIS, HEAD):
+        answer, words = _asked(*question)
+        if not answer:
+            return " ".join(words.split()) or "git says nothing"
+    return ""
+
+
+def warn() -> None:
+    """Says once that records will name no commit, and why; nothing where they will."""
+    if why := why_unknown():
+        print(
+            f"warning: records will name no commit, so that no release can be made of them: {why}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 def git_state() -> Code:
     """The checkout as it is now.
 
     Files differ from its commit where a tracked one does, or where one that is not tracked (nor
     ignored) lies among code, studies, rules or notebooks.
     """
-    tracked = _git("ls-files", "--error-unmatch", Path(__file__).name)
-    commit = _git("rev-parse", "HEAD")
+    tracked, commit = _git(*TRACKS_THIS), _git(*HEAD)
     if not tracked or not commit:  # e.g. installed in a virtual environment inside another checkout
         return Code("unknown", None)
     changed = _git("status", "--porcelain", "--untracked-files=no", *TRACKED)
@@ -46,7 +72,12 @@ def git_state() -> Code:
 
 
 def code_run() -> Code:
-    """The code that this process started with; dirty where the checkout is another one by now."""
+    """The code that this process started with; dirty where the checkout is another one by now.
+
+    Says why where it is unknown: a node may lack the git that the machine has which launched it.
+    """
+    if AT_START.commit == "unknown":
+        warn()
     return AT_START if git_state() == AT_START else AT_START._replace(dirty=True)
 
 
@@ -56,12 +87,17 @@ def has_commit(commit: str) -> bool:
 
 
 def _git(*arguments: str) -> str | None:
+    return _asked(*arguments)[0]
+
+
+def _asked(*arguments: str) -> tuple[str | None, str]:
+    """(What git answers; None: it fails, what it says of that)."""
     command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.SubprocessError) as error:
+        return None, str(error)
+    return (None if done.returncode else done.stdout.strip()), done.stderr
 
 
 AT_START = git_state()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -41,6 +42,31 @@ class CheckpointError(FlavaError):
     exit_code = 5
 
 
+class ForbiddenError(FlavaError):
+    """The file system does not let this user read or write a file."""
+
+    exit_code = 3
+
+
+@contextmanager
+def permitted() -> Iterator[None]:
+    """Within it, a file that the file system forbids is one sentence.
+
+    Raises:
+        ForbiddenError: names the file.
+    """
+    try:
+        yield
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        raise ForbiddenError(
+            f"{error.filename}: {error.strerror}. Does another user work in this folder? To share "
+            "it, all need `umask 002`, and what is there `chgrp -R <group>` and `chmod -R g+rwX`; "
+            "or work in a clone of your own."
+        ) from None
+
+
 def unknown_name(kind: str, name: str, allowed: list[str], where: str) -> str:
     """Sentence for an unknown name, with the nearest valid one and all allowed ones."""
     close = get_close_matches(name, allowed, n=1, cutoff=0.5)
@@ -49,9 +75,13 @@ def unknown_name(kind: str, name: str, allowed: list[str], where: str) -> str:
 
 
 def run_cli(main: Callable[[], None]) -> None:
-    """Runs a command-line entry point; a FlavaError becomes one paragraph and its exit code."""
+    """Runs a command-line entry point; a FlavaError becomes one paragraph and its exit code.
+
+    So does what the file system forbids.
+    """
     try:
-        main()
+        with permitted():
+            main()
     except FlavaError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,10 +32,12 @@ def atomic_directory(path: Path | str) -> Iterator[Path]:
     """Yields a temporary directory beside `path` that replaces `path` as a whole on success."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+    temporary.mkdir()  # as the umask and the folder say: a group may share the checkout
     try:
         yield temporary
-        temporary.chmod(0o755)
+        for weights in temporary.rglob("*.safetensors"):  # which the library lets nobody else read
+            weights.chmod(temporary.stat().st_mode & 0o666)
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)

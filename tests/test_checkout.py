@@ -119,3 +119,35 @@ def test_record_has_the_state_that_the_process_started_from(
     )
     record = json.loads(done.stdout)
     assert (record["git_commit"], record["git_dirty"]) == (commit, dirty)
+
+
+def test_git_says_why_it_tells_no_commit(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert checkout.why_unknown() == ""
+    checkout.warn()
+    assert capsys.readouterr().err == ""
+    with monkeypatch.context() as patch:
+        patch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+        assert checkout.git_state() == ("unknown", None)
+        checkout.warn()
+    told = capsys.readouterr().err
+    assert told.startswith("warning: records will name no commit") and told.count("\n") == 1
+    assert "detected dubious ownership" in told
+    assert f"git config --global --add safe.directory {repository}" in told
+    monkeypatch.setenv("PATH", str(repository))  # a machine without git
+    assert checkout.git_state() == ("unknown", None)
+    assert "No such file or directory: 'git'" in checkout.why_unknown()
+
+
+def test_a_record_without_a_commit_says_so(package: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, "true"],
+        cwd=package,
+        env=os.environ | {"PYTHONPATH": str(package), "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["git_commit"] == "unknown"
+    assert done.stderr.count("warning: records will name no commit") == 1

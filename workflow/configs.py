@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from flava.errors import permitted
 from flava.io import canonical_json, write_json
 from workflow.lock import BusyError, hold, holder
 
@@ -15,11 +16,13 @@ LOCK = ".snakemake/driver.lock"
 WRITING = ".snakemake/configs.lock"
 
 
+@permitted()
 def write_configs(study: str, files: Mapping[str, Any]) -> None:
     """Writes every configuration whose content changed.
 
     Raises:
         BusyError: another Snakemake runs the study and would read the changed ones as its own.
+        ForbiddenError: a file is another user's alone.
     """
     if not _changed(files):
         return
@@ -35,12 +38,14 @@ def write_configs(study: str, files: Mapping[str, Any]) -> None:
             write_json(path, files[path])
 
 
+@permitted()
 def begin(study: str, files: Mapping[str, Any]) -> None:
     """Takes the lock for the run of `study` whose configurations `write_configs` has written.
 
     Raises:
         BusyError: another Snakemake runs, or planned with other settings since: its configurations
             are there, and this one's jobs were chosen by them.
+        ForbiddenError: a file is another user's alone.
     """
     with _alone():
         hold(LOCK, study)

@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from flava.errors import FlavaError
+from flava.errors import FlavaError, permitted
 
 _held: list[int] = []  # open as long as the process lives
 
@@ -20,14 +20,16 @@ class BusyError(FlavaError):
     """Another Snakemake is at work."""
 
 
+@permitted()
 def hold(path: str, study: str) -> None:
     """Takes the lock for the rest of this process, and tells others which study it runs.
 
     Raises:
         BusyError: another process holds it.
+        ForbiddenError: it is another user's alone.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    number = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    number = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -43,11 +45,16 @@ def hold(path: str, study: str) -> None:
     _held.append(number)
 
 
+@permitted()
 def holder(path: str) -> str | None:
-    """The study that another process runs under the lock; None: nobody does."""
+    """The study that another process runs under the lock; None: nobody does.
+
+    Raises:
+        ForbiddenError: it is another user's alone.
+    """
     if _held or not Path(path).is_file():
         return None
-    number = os.open(path, os.O_RDWR)
+    number = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

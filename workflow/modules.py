@@ -25,6 +25,15 @@ MODULES = {
 # Steps of seconds, which run where Snakemake runs.
 NOT_LAUNCHED = frozenset({"collect", "directions", "metrics", "figure", "render", "site"})
 
+# Steps whose ranks meet; each rank does its share.
+JOIN_RANKS = frozenset({"codebook", "init_mlm", "init_beit", "init_dino", "pretrain"})
+
+# Steps that are one process: a second rank would do the same work at the same place.
+ONE_PROCESS = frozenset(MODULES) - NOT_LAUNCHED - JOIN_RANKS
+
+# Steps that keep nothing of what they did before they were stopped.
+BEGIN_ANEW = ONE_PROCESS - {"evaluate"}
+
 # Steps that compute on a GPU where there is one.
 ON_GPU = frozenset({"codebook", "init_mlm", "init_beit", "init_dino", "pretrain", "evaluate"})
 

@@ -12,7 +12,7 @@ from flava.config import Sharding, Strict
 from flava.errors import ConfigError, unknown_name
 from flava.jobs import parse
 from flava.params import Tree
-from workflow.modules import MODULES, NOT_LAUNCHED
+from workflow.modules import BEGIN_ANEW, MODULES, NOT_LAUNCHED, ONE_PROCESS
 
 # Snakemake sets all of them, to the cores of the rule: of all ranks here, 1 on a cluster.
 THREAD_VARIABLES = (
@@ -70,6 +70,11 @@ class Budgets(Strict):
     gpu_hours: NonNegativeFloat | None = Field(None, description="of one run, all its jobs")
     pending_hours: NonNegativeFloat = Field(168.0, description="in the queue, at one time")
     silent_hours: NonNegativeFloat = Field(12.0, description="without an answer of SLURM")
+
+    def of(self, step: str) -> Budgets:
+        """Those of a step: one that begins anew at each start is not started a third time."""
+        limit = min(self.timeouts, 1) if step in BEGIN_ANEW else self.timeouts
+        return self.model_copy(update={"timeouts": limit})
 
 
 class ClusterConfig(Strict):
@@ -146,7 +151,8 @@ def launch_settings(tree: Tree, where: str, columns: Sequence[str] | None = None
         columns: that the study knows; None: not checked.
 
     Raises:
-        ConfigError: names the place, the key, the nearest valid name and the allowed values.
+        ConfigError: names the place, the key, the nearest valid name and the allowed values; or as
+            `resolve`.
     """
     settings = parse(LaunchSettings, tree, where)
     known = [name for name in MODULES if name not in NOT_LAUNCHED]
@@ -161,6 +167,8 @@ def launch_settings(tree: Tree, where: str, columns: Sequence[str] | None = None
                 if columns is not None and column not in columns:
                     place = f"{where}: {key}.{name}.columns"
                     raise ConfigError(unknown_name("column", column, list(columns), place))
+            for asked in (None, *rule.columns):
+                resolve(name, asked, settings)
     return settings
 
 
@@ -172,16 +180,20 @@ def resolve(
 ) -> Request:
     """The request of one job: the cluster's defaults, then the study, then the cluster's rules.
 
+    The `ranks` and `nodes` of the defaults are for the steps whose ranks meet: others are one
+    process.
+
     Args:
         rule: a name of `workflow.modules.MODULES`.
         column: of the run, where the rule has one.
         direct: from the command line; wins over all.
 
     Raises:
-        ConfigError: the ranks cannot be dealt out evenly to the nodes.
+        ConfigError: the ranks cannot be dealt out evenly to the nodes, or more than one is asked
+            for a step that is one process.
     """
     cluster = settings.cluster
-    found = cluster.defaults.given()
+    found = cluster.defaults.given() | ({"ranks": 1, "nodes": 1} if rule in ONE_PROCESS else {})
     for place in (settings.resources, cluster.rules):
         if each := place.get(rule):
             found |= each.given()
@@ -193,10 +205,20 @@ def resolve(
     if (time := found.pop("time", None)) is not None:
         found["minutes"] = minutes(time)
     found.setdefault("ranks", nodes * max(1, gpus))
-    if found["ranks"] % nodes:
-        what = f"'{rule}'" + (f" of column '{column}'" if column else "")
+    _check_ranks(rule, column, found["ranks"], nodes)
+    return Request(**found)
+
+
+def _check_ranks(rule: str, column: str | None, ranks: int, nodes: int) -> None:
+    what = f"'{rule}'" + (f" of column '{column}'" if column else "")
+    if rule in ONE_PROCESS and ranks * nodes > 1:
         raise ConfigError(
-            f"{what}: {found['ranks']} ranks cannot be dealt out evenly to {nodes} nodes. "
+            f"{what} is one process, not {ranks} ranks on {nodes} nodes: each would do all of its "
+            "work, at the same place. Leave `ranks` and `nodes` out there, or write `ranks: 1` and "
+            "`nodes: 1`; it may have more `threads`."
+        )
+    if ranks % nodes:
+        raise ConfigError(
+            f"{what}: {ranks} ranks cannot be dealt out evenly to {nodes} nodes. "
             f"Ask for a multiple of {nodes} ranks, or leave `ranks` out."
         )
-    return Request(**found)

@@ -29,6 +29,7 @@ from flava.evaluate.digest import task_use
 from flava.evaluate.feature_cache import NO_CACHE, FeatureCache
 from flava.evaluate.features import device
 from flava.evaluate.finetune_state import Saving
+from flava.evaluate.kept_scores import KeptScores
 from flava.evaluate.score_file import KEY, scores_sha256
 from flava.evaluate.scores import Score
 from flava.evaluate.taskdata import LabelledTask, RetrievalTask, TaskSet, ZeroShotTask
@@ -56,8 +57,8 @@ def evaluate(config_path: str) -> None:
 def run(job: EvaluateJob) -> None:
     """Evaluates all tasks of the job and writes {"scores": [...], "record": {...}}.
 
-    The file is written once, when every task has its scores; what fine-tuning saved on the way is
-    then removed.
+    The file is written once, when every task has its scores; what was kept on the way, scores of
+    finished tasks and fine-tuning, is then removed.
 
     Raises:
         FlavaError: a task failed; the message begins with its name.
@@ -69,16 +70,17 @@ def run(job: EvaluateJob) -> None:
     cache = FeatureCache.of(job.features, Path(job.model))
     weights = sha256_file(Path(job.model) / "model.safetensors")
     scores: list[Score] = []
-    earlier = Earlier()
+    earlier, kept = Earlier(), KeptScores.of(job, weights)
     seconds: dict[str, float] = {}
     tasks: dict[str, DataUse] = {}
     for name, spec in sorted(job.tasks.items()):
         begun = time.monotonic() + earlier.seconds
         found, tasks[name] = evaluate_task(
-            job, name, spec, model, tokenizer, cache, weights, earlier
+            job, name, spec, model, tokenizer, cache, weights, earlier, kept
         )
         scores += found
         seconds[name] = round(time.monotonic() + earlier.seconds - begun, 3)
+        kept.write(name, tasks[name], found, seconds[name], earlier)
         print(f"{name}: {seconds[name]:.1f} s", file=sys.stderr, flush=True)
         gc.collect()
         if torch.cuda.is_available():
@@ -99,15 +101,17 @@ def evaluate_task(
     spec: EvaluateTask,
     model: Backbone,
     tokenizer: Tokenizer,
-    cache: FeatureCache = NO_CACHE,
-    weights: str | None = None,
-    earlier: Earlier | None = None,
+    cache: FeatureCache,
+    weights: str,
+    earlier: Earlier,
+    kept: KeptScores,
 ) -> tuple[list[Score], DataUse]:
     """Scores of one task, and the hash of its examples.
 
     Args:
-        weights: SHA-256 of the model's file; with it fine-tuning is saved on the way.
+        weights: SHA-256 of the model's file.
         earlier: is told what processes did that this one continues.
+        kept: has the scores if one of them finished the task.
 
     Raises:
         FlavaError: of the kind that occurred, its message headed by the task's name.
@@ -116,12 +120,12 @@ def evaluate_task(
     with headed(job, name):
         data = load_task(name, spec.task, spec.data)
         use = task_use(data)
-        if weights is not None:
-            settings = sha256_json(job.model_dump(mode="json"))
-            read = sha256_json([weights, use.sha256])
-            saving = Saving(Path(job.checkpoints) / name, settings, read, earlier or Earlier())
-            context = replace(context, saving=saving)
-        return score_task(context, spec, data), use
+        if (found := kept.read(name, use, earlier)) is not None:
+            return found, use
+        settings = sha256_json(job.model_dump(mode="json"))
+        read = sha256_json([weights, use.sha256])
+        saving = Saving(Path(job.checkpoints) / name, settings, read, earlier)
+        return score_task(replace(context, saving=saving), spec, data), use
 
 
 def context_of(

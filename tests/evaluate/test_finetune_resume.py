@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from flava.errors import CheckpointError
-from flava.evaluate import finetune, finetune_state
+from flava.evaluate import finetune, finetune_state, kept_scores
 from flava.evaluate.run import run
 from flava.io import read_json, write_json
 from flava.jobs import EvaluateJob
@@ -149,7 +149,8 @@ def test_edited_code_repeats_a_finished_fine_tuning(world, tmp_path, monkeypatch
     updates = []
     rate = finetune.rate
     monkeypatch.setattr(finetune, "rate", lambda *of: (updates.append(of), rate(*of))[1])
-    monkeypatch.setattr(finetune_state, "training_sha256", lambda module: module)
+    for module, name in ((finetune_state, "training_sha256"), (kept_scores, "fingerprint")):
+        monkeypatch.setattr(module, name, lambda module: module)
     run(found)
     assert len(updates) == 60
 
@@ -164,7 +165,9 @@ def finished_first(root: Path, folder: Path, every: int) -> EvaluateJob:
 
 @pytest.mark.parametrize("every", [30, 7])  # of 30
 def test_a_finished_fine_tuning_is_not_repeated(world, tmp_path, monkeypatch, every):  # noqa: F811
+    """Nor is it where the process was killed before it had predicted and kept the scores."""
     found, _ = interrupted(finished_first(world, tmp_path, every), tmp_path, 35, "SIGKILL")
+    (Path(found.checkpoints) / "hateful_memes.scores.json").unlink()
     updates = []
     rate = finetune.rate
     monkeypatch.setattr(finetune, "rate", lambda *of: (updates.append(of), rate(*of))[1])

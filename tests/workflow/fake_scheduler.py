@@ -107,6 +107,7 @@ class Case:
     request: Request = field(default_factory=Request)
     clock: FakeClock = field(default_factory=FakeClock)
     inputs: tuple[str, ...] = ()
+    name: str = "pretrain"
 
     def __post_init__(self) -> None:
         self.config, self.output = self.folder / "config.json", self.folder / "record.json"
@@ -114,7 +115,7 @@ class Case:
             write_json(self.config, {"seed": 0})
 
     def run(self) -> None:
-        step = Step("pretrain", str(self.config))
+        step = Step(self.name, str(self.config))
         cluster = ClusterConfig(kind="slurm", budgets=self.budgets)
         Supervisor(
             step,

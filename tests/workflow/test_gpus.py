@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,14 +35,16 @@ class Jobs:
         self.root, self.folder, self.visible = root, folder, visible
         self.started: list[subprocess.Popen[str]] = []
 
-    def start(self, name: str, ranks: int = 1) -> subprocess.Popen[str]:
+    def start(self, name: str, ranks: int = 1, clone: str = ".") -> subprocess.Popen[str]:
         config = self.folder / name
+        (self.folder / clone).mkdir(exist_ok=True)
         config.write_text("{}")
         environment = {**os.environ, "PYTHONPATH": str(self.root)}
         environment["CUDA_VISIBLE_DEVICES"] = self.visible
+        environment["TMPDIR"] = str(self.folder)  # the machine's own has real jobs' locks
         process = subprocess.Popen(
             [sys.executable, "-c", JOB, str(config), str(ranks)],
-            cwd=self.folder, env=environment, stderr=subprocess.PIPE, text=True,
+            cwd=self.folder / clone, env=environment, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.started.append(process)
         return process
@@ -78,6 +81,49 @@ def test_jobs_side_by_side_have_gpus_of_their_own(root: Path, tmp_path: Path) ->
         assert third.stderr.readline() == "waiting for 1 of the GPUs 3, 5\n"
         running.end("a")
         assert running.sees("c") == first
+
+
+def test_jobs_of_two_clones_have_gpus_of_their_own(root: Path, tmp_path: Path) -> None:
+    with jobs(root, tmp_path, "0,1") as running:
+        running.start("a", clone="mine")
+        running.start("b", clone="yours")
+        assert sorted([running.sees("a"), running.sees("b")]) == ["0", "1"]
+
+
+TAKE = """
+import os, sys
+os.environ["CUDA_VISIBLE_DEVICES"] = "0,1"
+from workflow.launch import gpus
+from workflow.resources import Request
+if os.geteuid() == 0:
+    os.setuid(int(sys.argv[1]))
+os.umask(0o077)
+gpus.take("pretrain", Request())
+print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
+input()
+"""
+
+
+def test_users_share_the_gpus_of_a_machine(root: Path) -> None:
+    """Root's tests are two users; others' are one, whose files are everybody's to read."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as ends:
+        Path(folder).chmod(0o1777)
+        environment = {**os.environ, "PYTHONPATH": str(root), "TMPDIR": folder}
+        said = []
+        for user in ("65533", "65534"):
+            process = subprocess.Popen(
+                [sys.executable, "-c", TAKE, user],
+                env=environment, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                text=True,
+            )  # fmt: skip
+            ends.callback(process.communicate, "\n", 60)
+            assert process.stdout is not None
+            said.append(process.stdout.readline())
+        assert said == ["0\n", "1\n"]
+        locks = Path(folder) / gpus.FOLDER
+        assert locks.stat().st_mode & 0o7777 == 0o1777
+        assert sorted(path.name for path in locks.iterdir()) == ["0", "1", "dealing"]
+        assert {path.stat().st_mode & 0o777 for path in locks.iterdir()} == {0o644}
 
 
 def test_jobs_that_start_at_one_time_have_gpus_of_their_own(root: Path, tmp_path: Path) -> None:

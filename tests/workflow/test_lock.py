@@ -44,6 +44,13 @@ try:
 except BusyError as error:
     print(error, flush=True)
 """
+HOLDER = """
+import os
+from workflow.lock import holder
+if os.geteuid() == 0:
+    os.setuid(65534)
+print(holder("driver.lock"))
+"""
 HOLD = "import sys, workflow.lock as l; l.hold(*sys.argv[1:]); print('held', flush=True); input()"
 
 
@@ -74,6 +81,58 @@ def test_second_is_refused_until_the_first_is_killed(root: Path, tmp_path: Path)
     ):
         hold(str(path), "smoke")
     hold(str(path), "smoke")
+
+
+FORBIDDEN = """
+import os, sys
+from flava.errors import ForbiddenError
+from workflow.configs import begin, write_configs
+if os.geteuid() == 0:
+    os.setuid(65534)  # whom no file lets write that is not everybody's
+for call in (write_configs, begin):
+    try:
+        call("x", {"results/x/a.json": 1})
+    except ForbiddenError as error:
+        print(error, flush=True)
+"""
+
+
+def other_user(root: Path, folder: Path, code: str) -> subprocess.CompletedProcess[str]:
+    """What Python says in a folder that it may only read."""
+    folder.chmod(0o555)  # pytest's are their owner's
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_another_users_files_are_told_in_a_sentence(root: Path, tmp_path: Path) -> None:
+    (tmp_path / ".snakemake").mkdir()
+    (tmp_path / ".snakemake/configs.lock").touch(0o444)
+    done = other_user(root, tmp_path, FORBIDDEN)
+    said = done.stdout.splitlines()
+    assert done.returncode == 0 and len(said) == 2, done.stderr
+    for line in said:
+        assert line.startswith(".snakemake/configs.lock: Permission denied. Does another user")
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o077, 0o600)])
+def test_the_umask_decides_who_may_take_the_lock(
+    root: Path, tmp_path: Path, umask: int, mode: int
+) -> None:
+    path = tmp_path / "driver.lock"
+    before = os.umask(umask)
+    try:
+        with holding(root, path, "toy"):
+            assert path.stat().st_mode & 0o777 == mode
+    finally:
+        os.umask(before)
+
+
+def test_whoever_may_only_read_the_lock_sees_who_holds_it(root: Path, tmp_path: Path) -> None:
+    with holding(root, tmp_path / "driver.lock", "toy"):
+        (tmp_path / "driver.lock").chmod(0o444)
+        done = other_user(root, tmp_path, HOLDER)
+    assert done.stdout == "toy\n", done.stderr
 
 
 def test_configurations_of_a_running_study_stay(root: Path, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
+from submitit.core.utils import DelayedSubmission
 
 from flava.io import read_json
 from workflow.launch import slurm
@@ -160,8 +162,6 @@ def test_a_hanging_command_counts_as_failed() -> None:
 
 
 def test_outer_job_is_hidden_and_its_cluster_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     for name in ("SLURM_JOB_ID", "SLURM_NTASKS", "SLURM_CONF", "RANK", "SBATCH_ACCOUNT"):
         monkeypatch.setenv(name, "1")
     with outer_job_hidden():
@@ -180,6 +180,40 @@ def test_request_in_the_words_of_sbatch(tmp_path: Path) -> None:
     assert {"export OMP_NUM_THREADS=6", "export MKL_NUM_THREADS=6"} < set(found["setup"])
     assert found["setup"][-1] == "module x"
     assert "partition" not in found and found["additional_parameters"] == {"requeue": True}
+
+
+SBATCH = """#!/bin/sh
+echo "Submitted batch job 7"
+"""
+
+
+def submit(step: str, request: Request, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Submits a step as job 7, whose script and pickle then lie in `folder`."""
+    for name in ("sbatch", "srun"):
+        (folder / name).write_text(SBATCH)
+        (folder / name).chmod(0o755)
+    patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    scheduler = Slurm(ClusterConfig(kind="slurm"), folder)
+    assert scheduler.submit(Step(step, "c"), request, "name") == "7"
+
+
+def test_the_ranks_get_the_cores_that_the_job_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sbatch(1): since 22.05, srun does not inherit --cpus-per-task of the batch job."""
+    request = Request(nodes=2, ranks=8, gpus_per_node=4, threads=6)
+    submit("pretrain", request, tmp_path, monkeypatch)
+    lines = (tmp_path / "7_submission.sh").read_text().splitlines()
+    (command,) = [line for line in lines if line.startswith("srun ")]
+    assert "#SBATCH --cpus-per-task=6" in lines and " --cpus-per-task=6 " in command
+
+
+@pytest.mark.parametrize(("step", "count"), [("prepare", 1), ("evaluate", 50), ("pretrain", 50)])
+def test_time_limits_that_a_warned_job_may_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, count: int
+) -> None:
+    submit(step, Request(), tmp_path, monkeypatch)
+    assert DelayedSubmission.load(tmp_path / "7_submitted.pkl")._timeout_countdown == count
 
 
 def test_an_sbatch_that_dies_without_a_word_is_asked_again():

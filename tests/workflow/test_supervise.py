@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from flava.io import write_json
-from tests.workflow.fake_scheduler import PENDING, RUNNING, Case, FakeScheduler, left, running
+from tests.workflow.fake_scheduler import (
+    PENDING,
+    RUNNING,
+    Case,
+    FakeClock,
+    FakeScheduler,
+    left,
+    running,
+)
 from workflow.launch.errors import LaunchError
 from workflow.launch.states import GONE, SILENT, JobState
 from workflow.launch.step import Report, report_path
@@ -44,6 +52,28 @@ def test_is_submitted_again_until_the_budget_ends(tmp_path: Path, state: str, ki
     assert len(scheduler.names) == 3 and len(set(scheduler.names.values())) == 3
     assert "slurm job 3 of pretrain" in str(caught.value) and f"state {state}" in str(caught.value)
     assert case.ticket()["status"] == "failed" and case.ticket()[kind] == 2
+
+
+@pytest.mark.parametrize("warned", [False, True])
+@pytest.mark.parametrize("name", ["prepare", "hash", "leaks"])
+def test_a_step_that_begins_anew_ends_at_its_second_time_limit(
+    tmp_path: Path, name: str, warned: bool
+) -> None:
+    """It would never get further; with a warning submitit counts, as it is told to."""
+    scheduler = FakeScheduler(scripts=[[RUNNING, JobState("TIMEOUT")]] * 3)
+    case = Case(tmp_path, scheduler, name=name)
+
+    def fail() -> JobState:
+        words = "Job not requeued because: timed-out too many times."
+        report = Report(ended="not requeued", message=words, exit_code=2)
+        write_json(report_path(scheduler.steps["1"].reports, 0), report.model_dump())
+        return JobState("FAILED")
+
+    if warned:
+        scheduler.scripts = [[RUNNING, running(1, 5), fail]]
+    with pytest.raises(LaunchError, match=rf"{name} begins anew .*: raise its `time` in the pro"):
+        case.run()
+    assert len(scheduler.names) == (1 if warned else 2)
 
 
 @pytest.mark.parametrize("state", ["TIMEOUT", "NODE_FAIL", "PREEMPTED", "FAILED", "GONE"])
@@ -249,6 +279,20 @@ def test_a_lost_job_of_this_machine_is_not_laid_to_slurm(
     case.run()
     told = capsys.readouterr().err
     assert "Its processes are gone" in told and "SLURM" not in told
+
+
+def test_outputs_that_nfs_shows_late_are_waited_for(tmp_path: Path) -> None:
+    """Its clients may look for new names of a folder once a minute alone (acdirmax)."""
+
+    class Shared(FakeClock):
+        def pause(self, seconds: float) -> None:
+            super().pause(seconds)
+            if self.time > 75:
+                case.finish()()
+
+    case = Case(tmp_path, FakeScheduler(scripts=[[JobState("COMPLETED")]]), clock=Shared())
+    case.run()
+    assert list(case.scheduler.names) == ["1"] and case.ticket()["failures"] == 0
 
 
 def test_a_record_of_another_configuration_is_no_success(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The GPUs of this machine, dealt to its jobs as a scheduler would: each is one job's at a time.
 
-A GPU has a file; whoever uses it holds a lock on that, which the kernel lets go of when the process
-ends, however that happens.
+A GPU has a file, the same for all users and clones; whoever uses it holds a lock on that, which the
+kernel lets go of when the process ends, however that happens.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from flava.errors import ConfigError
 from workflow.modules import ON_GPU
 from workflow.resources import Request
 
-FOLDER = Path(".snakemake/gpus")
+FOLDER = "flava-gpus"  # in the machine's folder for temporary files
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 TAKEN = "FLAVA_GPUS"  # what a job's ranks may see; submitit's local executor hides all from them
 POLL_SECONDS = 2.0
@@ -74,6 +76,7 @@ def keep() -> None:
             number = _open(name)
             fcntl.flock(number, fcntl.LOCK_SH)
             _held.append(number)
+        _keep_folder()
 
 
 def _lock(names: Iterable[str], count: int) -> list[str] | None:
@@ -103,12 +106,43 @@ def _lock_free(names: Iterable[str], count: int) -> list[str] | None:
             for each in found.values():
                 fcntl.flock(each, fcntl.LOCK_SH)  # the ranks share it
             _held.extend(found.values())
+            _keep_folder()
             return list(found)
     for each in found.values():
         os.close(each)
     return None
 
 
+def _keep_folder() -> None:
+    """What removes old temporary files leaves a folder that is locked (tmpfiles.d(5))."""
+    number = os.open(_folder(), os.O_RDONLY)
+    fcntl.flock(number, fcntl.LOCK_SH)
+    _held.append(number)
+
+
 def _open(name: str) -> int:
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    return os.open(FOLDER / name.replace("/", "_"), os.O_RDWR | os.O_CREAT, 0o644)
+    """A file of all users, to be locked. Nobody writes it: Linux forbids opening others' files for
+    that in such a folder where they might be created (fs.protected_regular)."""
+    path = _folder() / name.replace("/", "_")
+    if not path.exists():
+        # Linked, so that nobody sees it before all may read it.
+        number, made = tempfile.mkstemp(prefix=".", dir=path.parent)
+        os.fchmod(number, 0o644)
+        os.close(number)
+        with suppress(FileExistsError):
+            os.link(made, path)
+        Path(made).unlink()
+    return os.open(path, os.O_RDONLY)
+
+
+def _folder() -> Path:
+    """Where every user may make files, and nobody remove another's."""
+    folder = Path(tempfile.gettempdir()) / FOLDER
+    if not folder.is_dir():
+        made = Path(tempfile.mkdtemp(prefix=f".{FOLDER}-", dir=folder.parent))
+        made.chmod(0o1777)
+        try:
+            made.rename(folder)
+        except OSError:  # another process was faster
+            made.rmdir()
+    return folder

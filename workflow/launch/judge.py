@@ -10,6 +10,7 @@ from typing import Literal
 from workflow.launch.states import HOPELESS, LAUNCH_FAILED, JobState
 from workflow.launch.step import Report
 from workflow.launch.ticket import Ticket
+from workflow.modules import BEGIN_ANEW
 from workflow.resources import Budgets
 
 # Errors of the surroundings, a lost peer for one; a bug would come again.
@@ -46,6 +47,7 @@ def judge(
     missing: str,
     ticket: Ticket,
     budgets: Budgets,
+    step: str,
 ) -> Verdict:
     """Decides from one look at a job.
 
@@ -54,13 +56,14 @@ def judge(
         reports: of its ranks.
         missing: why the outputs are not there or not valid; empty: they are.
         ticket: with this state noted in it.
-        budgets: of the run.
+        budgets: of the step.
+        step: its name.
     """
     if state.ended and not missing:
         return Verdict("done")
     ended = state.ended
     if ended:
-        verdict = _ended(state, reports, missing, ticket.cluster)
+        verdict = _ended(state, reports, missing, ticket.cluster, step)
     else:
         verdict = _living(state, ticket, budgets)
     if verdict.kind is None:
@@ -69,6 +72,7 @@ def judge(
     spent = ticket.restarts if verdict.kind == "requeues" else getattr(ticket, verdict.kind)
     if spent >= limit:
         why = f"{verdict.why} The budget of {limit} {verdict.kind} is used up."
+        why += _longer(step) if verdict.kind == "timeouts" else ""
         return Verdict("give up", why, cancel=verdict.cancel)
     over = _too_dear(ticket, budgets)
     if not over:
@@ -106,8 +110,18 @@ def _too_dear(ticket: Ticket, budgets: Budgets) -> str:
     return f"It used {ticket.gpu_hours:.2f} GPU-hours; the budget is {budgets.gpu_hours:g}."
 
 
+def _longer(step: str) -> str:
+    """What helps where more starts do not."""
+    if step not in BEGIN_ANEW:
+        return ""
+    return (
+        f" {step} begins anew at each start: raise its `time` in the profile's cluster.yaml or "
+        "`resources`."
+    )
+
+
 def _ended(
-    state: JobState, reports: Sequence[Report | None], missing: str, cluster: str
+    state: JobState, reports: Sequence[Report | None], missing: str, cluster: str, step: str
 ) -> Verdict:
     for rank, report in enumerate(reports):
         if report and final(report):
@@ -128,7 +142,8 @@ def _ended(
         case "DEADLINE" | "REVOKED":
             return Verdict("give up", f"SLURM ended it: {state.state}.")
     if any(report and TIMED_OUT in report.message for report in reports):
-        return Verdict("give up", "It reached its time limit as often as `timeouts` allows.")
+        why = f"It reached its time limit as often as `timeouts` allows.{_longer(step)}"
+        return Verdict("give up", why)
     if any(report and report.ended == "not requeued" for report in reports):
         return Verdict("again", "It saved and could not requeue itself.", "requeues")
     told = [(rank, report) for rank, report in enumerate(reports) if report and report.message]

@@ -54,7 +54,7 @@ class Slurm:
             try:
                 # A flat folder: submitit makes '%j' folders only after the job may have started.
                 executor = submitit.SlurmExecutor(
-                    self.folder, max_num_timeout=self.cluster.budgets.timeouts
+                    self.folder, max_num_timeout=self.cluster.budgets.of(step.name).timeouts
                 )
                 executor.update_parameters(**parameters(step, request, name, self.cluster))
                 return str(executor.submit(step).job_id)
@@ -133,8 +133,12 @@ def parameters(step: Step, request: Request, name: str, cluster: ClusterConfig) 
         "cpus_per_task": request.threads,
         "signal_delay_s": min(cluster.signal_seconds, 60 * request.minutes // 2),
         "setup": [*threads, *cluster.setup],
-        # One lost rank ends the others, which would wait for it.
-        "srun_args": ["--distribution=block", "--kill-on-bad-exit=1"],
+        "srun_args": [
+            # Since SLURM 22.05 srun does not take sbatch's; a rank would have one core.
+            f"--cpus-per-task={request.threads}",
+            "--distribution=block",
+            "--kill-on-bad-exit=1",  # one lost rank ends the others, which would wait for it
+        ],
         # Where a site's default is not to requeue, preempted and failed jobs must be.
         "additional_parameters": {"requeue": True},
     }

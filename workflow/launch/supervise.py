@@ -26,7 +26,8 @@ from workflow.launch.ticket import (
 )
 from workflow.resources import ClusterConfig, Request
 
-OUTPUT_SECONDS = 30.0  # until a file written on a node is seen here
+# Until a file written on a node is seen here: NFS looks for new names once in 60 s (acdirmax).
+OUTPUT_SECONDS = 90.0
 LOG_LINES = 15
 
 
@@ -77,7 +78,7 @@ class Supervisor:
             outputs=tuple(outputs),
         )
         self.scheduler, self.outputs, self.folder = scheduler, outputs, folder
-        self.clock, self.budgets = clock, cluster.budgets
+        self.clock, self.budgets = clock, cluster.budgets.of(step.name)
         # A look at a process of this machine costs nothing.
         self.longest = 1.0 if scheduler.kind == "local" else max(0.5, cluster.poll_seconds)
         self.file = TicketFile(step.config)
@@ -240,13 +241,14 @@ class Supervisor:
 
     def _judge(self, state: JobState) -> Verdict:
         if not state.ended:
-            return judge(state, [], "it runs", self.ticket, self.budgets)
+            return judge(state, [], "it runs", self.ticket, self.budgets, self.step.name)
         reports = read_reports(self._reports(self.attempt.name), self.request.ranks)
         # A step without a record leaves no proof but its good end.
         well = all(report and report.ended == "well" for report in reports)
         # The process that controls local ranks ends well whatever they do.
         unproven = not well and (state.state != "COMPLETED" or self.scheduler.kind == "local")
-        return judge(state, reports, self._missing(unproven), self.ticket, self.budgets)
+        missing = self._missing(unproven)
+        return judge(state, reports, missing, self.ticket, self.budgets, self.step.name)
 
     def _missing(self, unproven: bool) -> str:
         why = self._invalid(self.attempt)
