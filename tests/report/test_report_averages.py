@@ -14,7 +14,8 @@ from flava.report.averages import (
     mean,
     rows_that_ran,
 )
-from flava.report.published import DOMAINS, load_table_c1
+from flava.report.printed_tables import load_table_c1
+from flava.report.published import DOMAINS
 from tests.report.fake_study import PAPER
 
 # Cells and printed averages are both rounded to two decimals.
