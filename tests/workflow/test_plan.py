@@ -314,7 +314,7 @@ def test_fingerprint_follows_imports_and_ignores_comments(tmp_path, read) -> Non
     (tmp_path / "flava/b.py").write_text('X = "flava.c.d:load"\n')
     (tmp_path / "flava/c").mkdir()
     (tmp_path / "flava/c/d.py").write_text("load = 1\n")
-    assert {"flava.b", "flava.c.d"} < set(read()), "a function named as flava.lazy reads it"
+    assert {"flava.b", "flava.c.d"} < set(read()), "a function named as resolve_name reads it"
 
 
 @pytest.mark.parametrize(
