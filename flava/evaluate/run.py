@@ -5,7 +5,6 @@ python -m flava.evaluate.run --config results/<study>/runs/<run>/evaluate/<job>.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import shutil
 import sys
@@ -20,6 +19,7 @@ import torch
 from torch import nn
 
 from flava.config import Strict, TaskConfig
+from flava.data.commands import config_argument
 from flava.data.tokenizer import Tokenizer, load_tokenizer
 from flava.errors import CheckpointError, ConfigError, FlavaError, TrainingError, run_cli
 from flava.evaluate import finetuned_tasks, retrieval, vision, zero_shot
@@ -43,9 +43,7 @@ SettingsT = TypeVar("SettingsT", bound=Strict)
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", required=True, help="resolved EvaluateJob")
-    evaluate(parser.parse_args().config)
+    run(load_job(EvaluateJob, config_argument(__doc__)))
 
 
 def evaluate(config_path: str) -> None:
