@@ -18,7 +18,7 @@ from pathlib import Path
 from flava.io import sha256_file, sha256_json
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMED_FUNCTION = re.compile(r"(flava(?:\.\w+)+):\w+")  # flava/lazy.py imports it
+NAMED_FUNCTION = re.compile(r"(flava(?:\.\w+)+):\w+")  # pkgutil.resolve_name imports it
 
 # What these decide is already in the resolved configuration, or cannot change a result.
 NOT_PART = frozenset(

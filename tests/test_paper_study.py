@@ -155,7 +155,7 @@ def test_what_is_said_of_the_image_tokenizers_size(root: Path, study: Study) -> 
     taken = config.model_copy(update={"published": published})
     flops = [token_flops(each, study.config.flava.grid).total for each in (config, taken)]
     seen, images = config.updates * config.batch_size, 68e6 + 1_281_167  # PMD's and ImageNet's
-    (line,) = re.findall(r"^\| image tokens .*$", (root / "docs/paper_study.md").read_text(), re.M)
+    (line,) = re.findall(r"^\| image tokens .*$", (root / "docs/deviations.md").read_text(), re.M)
     for said in (
         f"{ours / 1e6:.1f}M parameters, {ours / theirs:.1%}".replace("%", " %"),
         f"DALL-E's {theirs / 1e6:.1f}M",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flava.cost.corpora import caption_words, image_count
@@ -99,16 +98,3 @@ def study_settings(plan: Plan) -> LaunchSettings:
 def shown_hours(hours: float) -> str:
     """Whole hours, two digits below ten."""
     return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
-
-
-def aligned(rows: Sequence[Sequence[str]], left: int = 2) -> list[str]:
-    """Lines of a table: the first `left` columns and the last one begin together."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
-    lines = []
-    for row in rows:
-        padded = [
-            cell.ljust(width) if place < left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row[:-1], widths, strict=True))
-        ]
-        lines.append("  ".join(["", *padded, row[-1]]).rstrip())
-    return lines

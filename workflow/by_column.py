@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from flava.report.html import duration
-from workflow.assumptions import Assumptions, aligned
+from flava.text_table import aligned
+from workflow.assumptions import Assumptions
 from workflow.disk import Disk, disk_by_column, size_text
 from workflow.estimate import Training, chains, job_counts, trainings, wall_time
 from workflow.plan import Plan
@@ -41,7 +42,7 @@ def column_table(
     body.append(["in all", str(whole), "", "", *_sizes(total), ""])
     seeds = len(plan.study.config.seeds)
     title = f"By column{f', {seeds} seeds' if seeds > 1 else ''}, checkpoints at most:"
-    return [title, *aligned([HEAD, *body], 1)]
+    return [title, *aligned([HEAD, *body], 1, "  ")]
 
 
 def _jobs(plan: Plan, trained: Iterable[Training]) -> Counter[str]:

@@ -19,9 +19,9 @@ from operator import add
 from flava.cost.corpora import caption_words
 from flava.cost.runs import NOTHING, JobCost, codebook_cost, encoder_cost
 from flava.errors import run_cli
+from flava.text_table import aligned
 from workflow.assumptions import (
     Assumptions,
-    aligned,
     check,
     corpus_images,
     pretraining_cost,
@@ -135,7 +135,7 @@ def cost_table(
     body += [_cells(line, assumed) for line in totals]
     head = ["", "updates", "samples", "FLOPs", "padded", "GPU-hours"]
     title = f"Cost of study '{plan.name}', training alone:"
-    return "\n".join([title, *aligned([head, *body]), *_footer(plan, assumed)])
+    return "\n".join([title, *aligned([head, *body], 2, "  "), *_footer(plan, assumed)])
 
 
 def codebook_lines(plan: Plan) -> list[Line]:

@@ -13,7 +13,7 @@ from flava.errors import ConfigError
 from flava.jobs import ReportJob, ReportSettings
 from flava.params import read_yaml
 from flava.report.claim_file import load_claims
-from flava.report.published import load_table_c1
+from flava.report.printed_tables import load_table_c1
 from flava.studies import Study, unavailable
 
 if TYPE_CHECKING:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
 from flava.errors import DataError
 from flava.io import read_json
+from flava.report.printed_tables import read_table
 
 TOTAL = "Total"
 
@@ -39,14 +39,11 @@ def table_2_words(published: Path | str) -> float:
     Raises:
         DataError: the table is missing, or its last line has no number.
     """
-    path = Path(published) / "table_2.csv"
+    lines = {line["dataset"]: line for line in read_table(published, "table_2")}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            lines = {line["dataset"]: line for line in csv.DictReader(file)}
         return float(lines[TOTAL]["avg_text_length_words"])
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing. It holds the paper's numbers; restore it.") from None
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError):
+        path = Path(published) / "table_2.csv"
         raise DataError(
             f"{path} has no mean text length in its line '{TOTAL}'. Restore it."
         ) from None

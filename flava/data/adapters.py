@@ -1,6 +1,6 @@
 """Adapters of sources by kind: what the `adapter` of an entry of a study's `data` may be.
 
-Functions are named, not imported, so that a study is checked quickly (flava/lazy.py).
+Functions are named, not imported, so that a study is checked quickly (`pkgutil.resolve_name`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one command-line form of the data steps: `--config <resolved.json>`."""
+"""The command line of steps that take nothing else: `--config <resolved.json>`."""
 
 from __future__ import annotations
 

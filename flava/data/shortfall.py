@@ -16,6 +16,7 @@ from flava.config import SourceConfig
 from flava.data.sources import count_pairs
 from flava.errors import DataError, run_cli
 from flava.jobs import PrepareJob, load_job
+from flava.text_table import aligned
 
 LISTED = "listed pairs"
 HEAD = ("source", "expected", "listed", "kept", "missing images", "left out")
@@ -86,11 +87,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     body = [_cells(row) for row in rows]
     if len(rows) > 1:
         body.append(_cells(_total(rows)))
-    widths = [max(len(line[i]) for line in (HEAD, *body)) for i in range(len(HEAD))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in (HEAD, *body)
-    )
+    return "\n".join(aligned([HEAD, *body]))
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:

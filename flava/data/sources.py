@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import islice
+from pkgutil import resolve_name
 
 from flava.config import SourceConfig
 from flava.data.adapters import IMAGES, PAIRS, TEXTS, check_source
@@ -20,7 +21,6 @@ from flava.data.archive import Archive
 from flava.data.caption_filter import why_dropped
 from flava.data.img2dataset import Img2Dataset
 from flava.errors import DataError, MissingFileError, run_cli
-from flava.lazy import function
 
 MAX_KEY = 255
 
@@ -95,7 +95,7 @@ def _located(
 ) -> tuple[Archive | Img2Dataset, Iterator[tuple[Captioned, str]]]:
     check_source("pairs", source)
     adapter = PAIRS[source.adapter]
-    archive: Archive | Img2Dataset = function(adapter.images)(source)
+    archive: Archive | Img2Dataset = resolve_name(adapter.images)(source)
 
     def items() -> Iterator[tuple[Captioned, str]]:
         for item in listed_captions(source, tally):
@@ -123,7 +123,9 @@ def listed_captions(source: SourceConfig, tally: Counter[str]) -> Iterator[Capti
     twice under one key, of which the first is kept (80 bytes of memory an image).
     """
     check_source("pairs", source)
-    read: Callable[[SourceConfig], Iterator[Captioned]] = function(PAIRS[source.adapter].captions)
+    read: Callable[[SourceConfig], Iterator[Captioned]] = resolve_name(
+        PAIRS[source.adapter].captions
+    )
     seen: set[int] = set()
     for item in islice(read(source), source.limit):
         listed = min(len(item.captions), 1) if item.alternatives else len(item.captions)
@@ -174,7 +176,7 @@ def read_captions(source: SourceConfig) -> Iterator[list[str]]:
 def read_images(source: SourceConfig) -> Iterator[Image]:
     """Images of an image source, at most `source.limit`. Raises as `read_pairs`."""
     check_source("images", source)
-    yield from islice(function(IMAGES[source.adapter])(source), source.limit)
+    yield from islice(resolve_name(IMAGES[source.adapter])(source), source.limit)
 
 
 def read_texts(source: SourceConfig) -> Iterator[str]:
@@ -183,7 +185,7 @@ def read_texts(source: SourceConfig) -> Iterator[str]:
     Raises as `read_pairs`.
     """
     check_source("texts", source)
-    yield from islice(function(TEXTS[source.adapter])(source), source.limit)
+    yield from islice(resolve_name(TEXTS[source.adapter])(source), source.limit)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Adapters of tasks by family: what a study's `tasks.<name>.adapter` may be.
 
-Functions are named, not imported, so that a study is checked without torch (flava/lazy.py).
+Functions are named, not imported, so that a study is checked without torch
+(`pkgutil.resolve_name`).
 """
 
 from __future__ import annotations

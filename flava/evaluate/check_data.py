@@ -20,6 +20,7 @@ from flava.data.paths import expand
 from flava.errors import ConfigError, DataError, FlavaError, run_cli, unknown_name
 from flava.evaluate.datasets import load_task, official_counts
 from flava.studies import Study, load_study
+from flava.text_table import aligned
 
 HEADER = ("task", "state", "examples (official)", "checksums", "path")
 
@@ -147,12 +148,7 @@ def tasks_of_rows(study: Study, rows: Sequence[str]) -> list[str]:
 
 def report(findings: Sequence[Finding]) -> str:
     """The table, and below it what is wrong."""
-    rows = [HEADER, *(finding.cells() for finding in findings)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    lines = aligned([HEADER, *(finding.cells() for finding in findings)])
     for finding in findings:
         lines += [f"\n{finding.name}: {problem}" for problem in finding.problems]
     return "\n".join(lines)

@@ -5,13 +5,13 @@ python -m flava.evaluate.collect --config results/<study>/configs/collect.json
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pydantic import ValidationError
 
+from flava.data.commands import config_argument
 from flava.errors import DataError, run_cli
 from flava.evaluate.score_file import check_scores
 from flava.evaluate.scores import Score
@@ -41,9 +41,7 @@ KEY = ["study", "column", "seed", "row"]
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", required=True, help="resolved CollectJob")
-    collect(load_job(CollectJob, parser.parse_args().config))
+    collect(load_job(CollectJob, config_argument(__doc__)))
 
 
 def collect(job: CollectJob) -> None:

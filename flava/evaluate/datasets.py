@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 
 from flava.config import TaskConfig, TaskData
 from flava.data.paths import expand
 from flava.errors import DataError
 from flava.evaluate.adapters import READERS, check_adapter
 from flava.evaluate.taskdata import TaskSet
-from flava.lazy import function
 
 
 def load_task(name: str, task: TaskConfig, data: TaskData) -> TaskSet:
@@ -37,7 +37,7 @@ def load_task(name: str, task: TaskConfig, data: TaskData) -> TaskSet:
 
 def _read(name: str, task: TaskConfig, data: TaskData, path: Path) -> TaskSet:
     """Its adapter's reading; every refusal says where the set comes from."""
-    read: Callable[..., TaskSet] = function(READERS[task.family][data.adapter])
+    read: Callable[..., TaskSet] = resolve_name(READERS[task.family][data.adapter])
     try:
         # GLUE's files do not tell their task.
         return read(path, data, name) if task.family == "glue" else read(path, data)

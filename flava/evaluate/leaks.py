@@ -8,9 +8,9 @@ text if the corpus has one with the same words in the same order (docs/evaluatio
 
 from __future__ import annotations
 
-import argparse
 import time
 
+from flava.data.commands import config_argument
 from flava.data.hash_corpus import CorpusHashes
 from flava.data.text_hash import TextHash
 from flava.data.tokenizer import load_tokenizer
@@ -67,9 +67,7 @@ def run(job: LeaksJob) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Search test examples in the pretraining data.")
-    parser.add_argument("--config", required=True, help="resolved LeaksJob")
-    run(load_job(LeaksJob, parser.parse_args().config))
+    run(load_job(LeaksJob, config_argument("Search test examples in the pretraining data.")))
 
 
 if __name__ == "__main__":

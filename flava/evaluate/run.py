@@ -5,7 +5,6 @@ python -m flava.evaluate.run --config results/<study>/runs/<run>/evaluate/<job>.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import shutil
 import sys
@@ -20,6 +19,7 @@ import torch
 from torch import nn
 
 from flava.config import Strict, TaskConfig
+from flava.data.commands import config_argument
 from flava.data.tokenizer import Tokenizer, load_tokenizer
 from flava.errors import CheckpointError, ConfigError, FlavaError, TrainingError, run_cli
 from flava.evaluate import finetuned_tasks, retrieval, vision, zero_shot
@@ -44,9 +44,7 @@ SettingsT = TypeVar("SettingsT", bound=Strict)
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", required=True, help="resolved EvaluateJob")
-    evaluate(parser.parse_args().config)
+    run(load_job(EvaluateJob, config_argument(__doc__)))
 
 
 def evaluate(config_path: str) -> None:
@@ -74,13 +72,14 @@ def run(job: EvaluateJob) -> None:
     seconds: dict[str, float] = {}
     tasks: dict[str, DataUse] = {}
     for name, spec in sorted(job.tasks.items()):
-        begun = time.monotonic() + earlier.seconds
+        begun, before = time.monotonic(), Earlier()  # work on this task alone: each keeps its own
         found, tasks[name] = evaluate_task(
-            job, name, spec, model, tokenizer, cache, weights, earlier, kept
+            job, name, spec, model, tokenizer, cache, weights, before, kept
         )
         scores += found
-        seconds[name] = round(time.monotonic() + earlier.seconds - begun, 3)
-        kept.write(name, tasks[name], found, seconds[name], earlier)
+        seconds[name] = round(time.monotonic() - begun + before.seconds, 3)
+        kept.write(name, tasks[name], found, seconds[name], before)
+        earlier.join(before)
         print(f"{name}: {seconds[name]:.1f} s", file=sys.stderr, flush=True)
         gc.collect()
         if torch.cuda.is_available():

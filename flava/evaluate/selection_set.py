@@ -8,7 +8,6 @@ adapter re-plans this step and no training whose arrays stay equal.
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flava.data.commands import config_argument
 from flava.data.tokenizer import load_tokenizer
 from flava.errors import ConfigError, run_cli
 from flava.evaluate.datasets import load_task
@@ -125,9 +125,7 @@ def _tokens(job: SelectionJob, texts: list[tuple[str, str | None]]) -> dict[str,
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", required=True, help="resolved SelectionJob")
-    write_selection(load_job(SelectionJob, parser.parse_args().config))
+    write_selection(load_job(SelectionJob, config_argument(__doc__)))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from flava.report.published import DOMAINS
-
 TABLE_C1_MACRO_DOMAINS = ("nlp", "vision")
 
 
@@ -22,26 +20,6 @@ def mean(values: Iterable[float | None]) -> float | None:
 def average(scores: Mapping[str, float | None], rows: Sequence[str]) -> float | None:
     """Mean of `scores` over `rows`, percent; a row that is absent makes it missing."""
     return mean(scores.get(row) for row in rows)
-
-
-def domain_averages(
-    scores: Mapping[str, float | None], rows: Mapping[str, Sequence[str]]
-) -> dict[str, float | None]:
-    """Domain -> mean over that domain's `rows` (the paper has 8 NLP, 22 vision, 11 multimodal)."""
-    return {domain: average(scores, rows.get(domain, ())) for domain in DOMAINS}
-
-
-def macro(averages: Mapping[str, float | None]) -> float | None:
-    """Mean of the three domain averages, as in Tables 3, 4 and D.1."""
-    return mean(averages.get(domain) for domain in DOMAINS)
-
-
-def macro_table_c1(averages: Mapping[str, float | None]) -> float | None:
-    """Mean of the NLP and vision averages: what Table C.1 prints as its macro average.
-
-    Columns 1 and 2 of the printed table count the domain they lack as 0; here it stays missing.
-    """
-    return mean(averages.get(domain) for domain in TABLE_C1_MACRO_DOMAINS)
 
 
 def rows_that_ran(

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from flava.errors import DataError, run_cli
 from flava.evaluate.scores import Score
 from flava.io import read_json
-from flava.report.published import load_table_c1
+from flava.report.printed_tables import load_table_c1
 
 BASELINES = {"random": "untrained", "pixels": "pixels", "words": "words"}
 Scores = Mapping[str, Score]  # by row

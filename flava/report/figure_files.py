@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flava.data.commands import config_argument
 from flava.errors import run_cli
 from flava.io import atomic_path
 from flava.jobs import ReportJob, load_job
@@ -39,10 +39,7 @@ METADATA: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Writes the figure into the report's folder."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", required=True, help="resolved report configuration (JSON)")
-    arguments = parser.parse_args()
-    write_figure(load_job(ReportJob, arguments.config))
+    write_figure(load_job(ReportJob, config_argument(__doc__)))
 
 
 def write_figure(job: ReportJob) -> None:

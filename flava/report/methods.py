@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from flava.report.audit.printed import Cell, Printed, parse
 from flava.report.compare import Comparison, only
 from flava.report.html import DASH, paragraph, span, text, wide_table
 from flava.report.marked import delta_span, ours_span
@@ -36,36 +37,51 @@ def methods_table(comparison: Comparison, folder: Path | str) -> str:
 
 def shown_part(comparison: Comparison, folder: Path | str) -> Comparison:
     """The columns and rows of a comparison with Table C.1 that Table 5 has, too."""
-    models, names = load_models(folder, "table_5"), load_row_names(folder, "table_5")
-    headings = [heading for heading in read_table(folder, "table_5")[0] if heading not in LEAD]
-    columns = [model.column for model in models.values() if model.column]
-    return only(comparison, columns, [names.get(heading, heading) for heading in headings])
+    return only(comparison, *_shown(folder))
 
 
 def own_cells(comparison: Comparison, folder: Path | str) -> list[tuple[str, str]]:
     """(column, row) of every cell of ours, line by line."""
-    models, names = load_models(folder, "table_5"), load_row_names(folder, "table_5")
-    headings = [heading for heading in read_table(folder, "table_5")[0] if heading not in LEAD]
-    columns = [model.column for model in models.values() if model.column]
-    places = [(column, names.get(heading, heading)) for column in columns for heading in headings]
+    columns, rows = _shown(folder)
     cells = {(column, row): cell for (row, column), cell in comparison.cells.items()}
+    places = [(column, row) for column in columns for row in rows]
     return [place for place in places if place in cells and cells[place].ours]
 
 
-def printed_value(cell: str) -> float | None:
-    """The number of a cell, the mean of 'a/b'; None for a dash or an incomplete pair."""
-    try:
-        values = [float(part) for part in cell.split("/")]
-    except ValueError:
+def pair_mean(printed: str, where: str) -> Cell:
+    """A cell of Table 5; the mean of two numbers 'a/b'; None for a dash or half a pair.
+
+    Raises:
+        DataError: a part is no number.
+    """
+    if DASH in printed:
         return None
-    return sum(values) / len(values)
+    parts = [parse(part, where) for part in printed.split("/")]
+    known = [part for part in parts if part is not None]
+    if not known or len(known) < len(parts):
+        return None
+    n = len(known)
+    return Printed(sum(part.value for part in known) / n, sum(part.step for part in known) / n)
+
+
+def _shown(folder: Path | str) -> tuple[list[str], list[str]]:
+    """Columns and rows of Table C.1 that Table 5 has."""
+    models, names = load_models(folder, "table_5"), load_row_names(folder, "table_5")
+    headings = [heading for heading in read_table(folder, "table_5")[0] if heading not in LEAD]
+    columns = [model.column for model in models.values() if model.column]
+    return columns, [names.get(heading, heading) for heading in headings]
+
+
+def _value(printed: str) -> float | None:
+    mean = pair_mean(printed, TITLE)
+    return mean.value if mean else None
 
 
 def _marks(
     lines: list[dict[str, str]], heading: str, models: Mapping[int, Model]
 ) -> dict[str, str]:
     """Best of the multimodal approaches, and of all that were trained on public data."""
-    values = {line["row"]: printed_value(line[heading]) for line in lines}
+    values = {line["row"]: _value(line[heading]) for line in lines}
     best = best_marks({n: v for n, v in values.items() if models[int(n)].ranked}, ())
     public = {n: v for n, v in values.items() if models[int(n)].public}
     found = dict(best)
@@ -92,7 +108,7 @@ def _cell(
     paper = span(css, text(printed) or DASH)
     if model.column is None or (row, model.column) not in comparison.cells:
         return paper
-    cell, value = comparison.cells[row, model.column], printed_value(printed)
+    cell, value = comparison.cells[row, model.column], _value(printed)
     if cell.ours is None:
         return span("ours none", NOT_RUN, cell.why_no_ours) + paper
     if value is not None:

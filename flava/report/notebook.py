@@ -33,44 +33,31 @@ METADATA = {
 
 @dataclass(frozen=True)
 class Rendering:
-    """A page to make: `notebook` (py:percent) run with `parameters` gives `output` (.html)."""
+    """A page to make: `notebook` (py:percent) run with `parameters` gives `output` (.html).
+
+    `parameters` are values for names that the cell tagged "parameters" assigns.
+    """
 
     notebook: Path
     output: Path
     parameters: Mapping[str, Any]
 
 
-def render(
-    notebook: Path | str,
-    output: Path | str,
-    parameters: Mapping[str, Any],
-    timeout_seconds: int = 300,
-    home: str | None = None,
+def render_all(
+    renderings: Sequence[Rendering], timeout_seconds: int = 300, home: str | None = None
 ) -> None:
-    """Runs `notebook` (py:percent) in this folder; writes `output` (.html) and an .ipynb beside it.
+    """Runs notebooks in this folder, one after another in one kernel; writes each page and .ipynb.
+
+    Each starts without the names of the last.
 
     Args:
-        notebook: Python file with a cell tagged "parameters".
-        output: HTML page to write.
-        parameters: values for names that the parameters cell assigns.
+        renderings: what to render; all parameters are checked before the first runs.
         timeout_seconds: limit for each cell.
         home: relative link to the index page.
 
     Raises:
-        ConfigError: the notebook has no parameters cell or a parameter is not one of its names.
-        NotebookError: a cell failed; what ran until then is beside `output` as .failed.ipynb.
-    """
-    render_all([Rendering(Path(notebook), Path(output), parameters)], timeout_seconds, home)
-
-
-def render_all(
-    renderings: Sequence[Rendering], timeout_seconds: int = 300, home: str | None = None
-) -> None:
-    """Renders pages one after another in one kernel; each starts without the names of the last.
-
-    Args:
-        renderings: what to render; all parameters are checked before the first runs.
-        timeout_seconds, home: as in `render`, which says what is raised.
+        ConfigError: a notebook has no parameters cell or a parameter is not one of its names.
+        NotebookError: a cell failed; what ran until then is beside the page as .failed.ipynb.
     """
     sources = {each.notebook: read_notebook(each.notebook) for each in renderings}
     for each in renderings:

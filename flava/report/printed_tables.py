@@ -8,21 +8,19 @@ Table C.1 where another table spells it otherwise.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flava.errors import ConfigError, DataError, unknown_name
 from flava.report.audit.cross import misprints
-from flava.report.audit.printed import Grid, read_grid
+from flava.report.audit.printed import Cell, Grid, read_grid
 from flava.report.audit.sums import mend_shifts
 from flava.report.published import (
     DOMAINS,
-    MACRO,
     PublishedColumn,
     PublishedRow,
     PublishedTable,
-    load_table_c1,
 )
 
 TABLES = ("table_c1", "table_4")
@@ -93,19 +91,44 @@ def load_published(folder: Path | str, table: str) -> PublishedTable:
     public = frozenset(m.column for m in models.values() if m.column and m.public)
     table_c1 = load_table_c1(folder)
     if table == "table_c1":
-        misplaced = _misplaced(_grid_c1(Path(folder)))
-        return replace(table_c1, public=public, misplaced=misplaced, why_misplaced=SHIFTED)
+        return replace(table_c1, public=public)
     return replace(_load_table_4(Path(folder), table_c1, models), public=public)
+
+
+def load_table_c1(folder: Path | str) -> PublishedTable:
+    """Reads `table_c1.csv` of `folder`, values in percent; it needs no other file.
+
+    Raises:
+        DataError: the file is missing, a line is ragged, a value is no finite number, a row or a
+            column comes twice, a row has an unknown domain.
+    """
+    path = Path(folder) / "table_c1.csv"
+    grid = _grid_c1(Path(folder))
+    columns = tuple(_column_of_c1(heading, path) for heading in grid.models)
+    names = [column.name for column in columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}: the column '{twice[0]}' comes twice. Keep one.")
+    rows = {row: (row, *lead) for row, lead in grid.leads.items()}
+    misplaced = _misplaced(grid, names)
+    table = _as_published(grid, columns, rows)
+    return replace(table, misplaced=misplaced, why_misplaced=SHIFTED)
 
 
 def _grid_c1(folder: Path) -> Grid:
     return read_grid(folder / "table_c1.csv", "Table C.1", lead=3)
 
 
-def _misplaced(grid: Grid) -> dict[tuple[str, str], float | None]:
+def _column_of_c1(heading: str, path: Path) -> PublishedColumn:
+    number, _, name = heading.partition(":")
+    if not number.isdigit() or not name:
+        raise DataError(f"{path}: the heading '{heading}' is not of the form number:name.")
+    return PublishedColumn(int(number), name)
+
+
+def _misplaced(grid: Grid, names: Sequence[str]) -> dict[tuple[str, str], float | None]:
     """Cells of Table C.1 that the audit finds under another column, with what belongs there."""
     mended = mend_shifts(grid).cells
-    names = [heading.partition(":")[2] for heading in grid.models]
     return {
         (row, name): right.value if right else None
         for row, printed in grid.cells.items()
@@ -114,40 +137,43 @@ def _misplaced(grid: Grid) -> dict[tuple[str, str], float | None]:
     }
 
 
+def _as_published(
+    grid: Grid, columns: tuple[PublishedColumn, ...], rows: Mapping[str, tuple[str, ...]]
+) -> PublishedTable:
+    """Of a grid whose printed rows are `rows`: name in Table C.1, domain, protocol."""
+
+    def values(cells: Sequence[Cell]) -> dict[str, float | None]:
+        named = zip(columns, cells, strict=True)
+        return {column.name: cell.value if cell else None for column, cell in named}
+
+    found = []
+    for printed, cells in grid.cells.items():
+        name, domain, protocol = rows[printed]
+        found.append(PublishedRow(name, domain, protocol, values(cells)))
+    averages = {domain: values(cells) for domain, cells in grid.averages.items()}
+    return PublishedTable(columns, tuple(found), averages, grid.title)
+
+
 def _load_table_4(
     folder: Path, table_c1: PublishedTable, models: Mapping[int, Model]
 ) -> PublishedTable:
     path = folder / "table_4.csv"
     grid, names = read_grid(path, "Table 4", lead=1), load_row_names(folder, "table_4")
     columns = tuple(_column(heading, models, path) for heading in grid.models)
-    known = {row.name: row for row in table_c1.rows}
-    rows = []
-    for printed, cells in grid.cells.items():
+    known = {row.name: (row.name, row.domain, row.protocol) for row in table_c1.rows}
+    rows = {}
+    for printed in grid.cells:
         name = names.get(printed, printed)
         if name not in known:
             raise DataError(f"{path}: row '{printed}' is none of Table C.1. Name it in rows.csv.")
-        values = {
-            column.name: cell.value if cell else None
-            for column, cell in zip(columns, cells, strict=True)
-        }
-        rows.append(PublishedRow(name, known[name].domain, known[name].protocol, values))
-    averages = {
-        domain: {
-            column.name: cell.value if cell else None
-            for column, cell in zip(columns, grid.averages[domain], strict=True)
-        }
-        for domain in (*DOMAINS, MACRO)
-    }
+        rows[printed] = known[name]
     wrong = {
-        (names.get(row, row), columns[position].name): cell.value
+        (rows[row][0], columns[position].name): cell.value
         for (row, position), cell in misprints(grid, mend_shifts(_grid_c1(folder))).items()
     }
-    return PublishedTable(
-        columns,
-        tuple(rows),
-        averages,
-        "Table 4",
-        DOMAINS,
+    return replace(
+        _as_published(grid, columns, rows),
+        macro_domains=DOMAINS,
         misplaced=wrong,
         why_misplaced=MISPRINTED,
     )

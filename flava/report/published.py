@@ -1,14 +1,9 @@
-"""Typed access to the paper's tables of scores: Table C.1, and what tables like it share."""
+"""What the paper's tables of scores by tasks are, once read: Table C.1, and tables like it."""
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-
-from flava.errors import DataError
 
 DOMAINS = ("nlp", "vision", "multimodal")
 MACRO = "macro"
@@ -73,66 +68,3 @@ class PublishedTable:
         """As `column`, with misplaced cells put right: what numbers may be computed from."""
         cells = self.column(name)
         return {row: self.misplaced.get((row, name), value) for row, value in cells.items()}
-
-
-def load_table_c1(folder: Path | str) -> PublishedTable:
-    """Reads `table_c1.csv` of `folder`, values in percent.
-
-    Raises:
-        DataError: the file is missing, a line is ragged, a value is no finite number, a row comes
-            twice or has an unknown domain.
-    """
-    path = Path(folder) / "table_c1.csv"
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *lines = list(csv.reader(file))
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing. It holds the paper's numbers; restore it.") from None
-    except ValueError:
-        raise DataError(f"{path} is empty or not UTF-8. Restore it.") from None
-    columns = tuple(_column(text, path) for text in header[3:])
-    rows, averages = [], {}
-    for number, line in enumerate(lines, start=2):
-        if len(line) != len(header):
-            raise DataError(f"{path}, line {number}: {len(line)} fields, expected {len(header)}.")
-        where = f"{path}, line {number}"
-        cells = zip(columns, line[3:], strict=True)
-        values = {column.name: _value(text, where) for column, text in cells}
-        if line[0] in AVERAGE_ROWS:
-            averages[AVERAGE_ROWS[line[0]]] = values
-        else:
-            rows.append(PublishedRow(line[0], _domain(line[1], where), line[2], values))
-    _check_unique([row.name for row in rows], "row", path)
-    _check_unique([column.name for column in columns], "column", path)
-    return PublishedTable(columns, tuple(rows), averages)
-
-
-def _column(text: str, path: Path) -> PublishedColumn:
-    number, _, name = text.partition(":")
-    if not number.isdigit() or not name:
-        raise DataError(f"{path}: the heading '{text}' is not of the form number:name.")
-    return PublishedColumn(int(number), name)
-
-
-def _value(text: str, where: str) -> float | None:
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise DataError(f"{where}: '{text}' is not a number. Leave dashes empty.")
-    return value
-
-
-def _domain(text: str, where: str) -> str:
-    if text not in DOMAINS:
-        raise DataError(f"{where}: unknown domain '{text}'. Allowed: {', '.join(DOMAINS)}.")
-    return text
-
-
-def _check_unique(names: list[str], kind: str, path: Path) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"{path}: the {kind} '{twice[0]}' comes twice. Keep one.")

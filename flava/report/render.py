@@ -38,10 +38,6 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="resolved report configuration (JSON)")
     parser.add_argument("--notebook", required=True, help="notebook as py:percent file")
     parser.add_argument("--output", required=True, help="HTML page; the .ipynb goes beside it")
-    parser.add_argument("--timeout", type=int, default=300, help="seconds a cell may take")
-    parser.add_argument(
-        "--parameter", action="append", default=[], metavar="NAME=VALUE", help="another parameter"
-    )
     parser.add_argument(
         "--each",
         metavar="NAME=VALUE,VALUE",
@@ -50,13 +46,8 @@ def main() -> None:
     arguments = parser.parse_args()
     load_job(ReportJob, arguments.config)
     parameters = {"config": arguments.config}
-    for item in arguments.parameter:
-        name, equals, value = item.partition("=")
-        if not equals:
-            raise ConfigError(f"--parameter {item}: expected NAME=VALUE.")
-        parameters[name] = value
     pages = renderings(arguments.notebook, arguments.output, parameters, arguments.each)
-    render_all(pages, arguments.timeout, "index.html")
+    render_all(pages, home="index.html")
 
 
 def renderings(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from flava.data.commands import config_argument
 from flava.errors import run_cli
 from flava.io import atomic_path
 from flava.jobs import PlanGraph, ReportJob, load_job
@@ -28,9 +28,7 @@ from flava.report.versions import versions
 
 def main() -> None:
     """Writes index.html into the report's folder."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", required=True, help="resolved report configuration (JSON)")
-    write_index(load_job(ReportJob, parser.parse_args().config))
+    write_index(load_job(ReportJob, config_argument(__doc__)))
 
 
 def write_index(job: ReportJob) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from flava.report.averages import (
     TABLE_C1_MACRO_DOMAINS,
     average,
-    macro,
     mean,
     rows_that_ran,
 )
@@ -176,7 +175,7 @@ def printed_average(comparison: Comparison, key: str, column: str) -> float | No
         return printed.get(MACRO, {}).get(column)
     domains = {domain: printed.get(domain, {}).get(column) for domain in DOMAINS}
     # Table C.1 does not print the mean of three; it follows from the averages it prints.
-    return macro(domains) if key == MACRO else domains[key]
+    return mean(domains.values()) if key == MACRO else domains[key]
 
 
 def _is_printed(comparison: Comparison, key: str) -> bool:

@@ -5,13 +5,13 @@ python -m flava.train.imported --config results/<study>/runs/<run>/config.json
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import time
 from pathlib import Path
 
 import torch
 
+from flava.data.commands import config_argument
 from flava.data.tokenizer import load_tokenizer
 from flava.errors import ConfigError, run_cli
 from flava.io import atomic_directory, sha256_file, write_json
@@ -62,9 +62,7 @@ def _check_vocabulary(job: ImportJob) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", required=True, help="resolved ImportJob")
-    import_model(load_job(ImportJob, parser.parse_args().config))
+    import_model(load_job(ImportJob, config_argument(__doc__)))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from webdataset import TarWriter
 
 from flava.config import FinetuneConfig, TaskConfig, TaskData
 from flava.evaluate.context import Context
-from flava.evaluate.taskdata import PixelArray
+from flava.evaluate.datasets import load_task
+from flava.evaluate.taskdata import PixelArray, TaskSet
 
 WIDTH, VOCAB = 32, 512
 
@@ -98,6 +99,18 @@ def context(family: str, metric: str = "accuracy", model: Any = None, **changes:
 
 def data_config(adapter: str, path: Path | str, **changes: Any) -> TaskData:
     return TaskData.model_validate({"adapter": adapter, "path": str(path)} | changes)
+
+
+def load(name: str, family: str, adapter: str, path: Path | str, **changes: Any) -> TaskSet:
+    """A task as `adapter` reads it."""
+    return load_task(name, task_config(family), data_config(adapter, path, **changes))
+
+
+def load_official(
+    adapter: str, path: Path | str, family: str = "linear_probe", **changes: Any
+) -> TaskSet:
+    """A release that its own adapter reads, in another number than its publisher's."""
+    return load("x", family, adapter, path, **{"stand_in": "toy"} | changes)
 
 
 def finetune_config(**changes: Any) -> FinetuneConfig:

@@ -15,17 +15,12 @@ from flava.studies import load_tasks
 from tests.evaluate.fakes import (
     context,
     data_config,
+    load,
     noise_png,
-    task_config,
     write,
     write_json_lines,
     write_zip,
 )
-
-
-def load(name, family, adapter, path, **changes):
-    return load_task(name, task_config(family), data_config(adapter, path, **changes))
-
 
 # --- Hateful Memes and SNLI-VE
 

@@ -12,21 +12,14 @@ from PIL import Image
 
 from flava.data.transforms import decode_image
 from flava.errors import DataError
-from flava.evaluate.datasets import load_task
 from flava.evaluate.images import MAX_PIXELS, EncodedImages, ImageSource
 from tests.evaluate.fakes import (
     colour_folder,
-    data_config,
+    load,
     noise_png,
-    task_config,
     write,
     write_zip,
 )
-
-
-def load(name, family, adapter, path, **changes):
-    return load_task(name, task_config(family), data_config(adapter, path, **changes))
-
 
 # --- Images
 

@@ -13,15 +13,9 @@ import pytest
 from flava.data.toy.layouts_a import write_mat
 from flava.data.transforms import decode_image
 from flava.errors import DataError
-from flava.evaluate.datasets import load_task
 from flava.evaluate.formats.prompts import imagenet_wnids
-from tests.evaluate.fakes import data_config, noise_png, task_config, web_dataset, write, write_zip
-
-
-def load(adapter, path, family="linear_probe", **changes):
-    changes.setdefault("stand_in", "toy")
-    return load_task("x", task_config(family), data_config(adapter, path, **changes))
-
+from tests.evaluate.fakes import load_official as load
+from tests.evaluate.fakes import noise_png, web_dataset, write, write_zip
 
 FOLDERS = {
     "food101": ("food-101", "images.zip"), "dtd": ("dtd", "images.zip"),

@@ -14,8 +14,7 @@ from flava.io import sha256_file, sha256_json
 from flava.jobs import ImportJob, ReportJob, RunConfig
 from flava.report.compare import Comparison, compare
 from flava.report.origins import IDENTITY, MEASURED
-from flava.report.printed_tables import load_published
-from flava.report.published import load_table_c1
+from flava.report.printed_tables import load_published, load_table_c1
 from flava.report.scores import Score, load_scores
 from flava.studies import load_study
 from workflow.graph import graph

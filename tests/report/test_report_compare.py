@@ -9,7 +9,7 @@ import pytest
 
 from flava.errors import DataError
 from flava.report.compare import compare
-from flava.report.published import load_table_c1
+from flava.report.printed_tables import load_table_c1
 from flava.report.scores import load_scores
 from flava.report.summary import MACRO_TABLE_C1, full_average, partial_average
 from flava.report.tables import results_table

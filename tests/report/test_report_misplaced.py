@@ -10,8 +10,7 @@ import pytest
 from flava.report.claims import Direction
 from flava.report.compare import Comparison
 from flava.report.directions import load_directions
-from flava.report.printed_tables import load_published
-from flava.report.published import load_table_c1
+from flava.report.printed_tables import load_published, load_table_c1
 from flava.report.summary import full_average, partial_average
 from flava.report.tables import results_table
 from tests.report.fake_study import PAPER, compared, fake_job, fake_scores, write_scores

@@ -10,7 +10,7 @@ import pytest
 from flava.report.average_tables import average_table, load_lines
 from flava.report.compare import load_comparison
 from flava.report.headline import headline
-from flava.report.published import load_table_c1
+from flava.report.printed_tables import load_table_c1
 from flava.report.tables import results_table
 from tests.report.fake_study import PAPER, fake_scores, write_scores, write_study
 from workflow.provenance.pages import shown_on

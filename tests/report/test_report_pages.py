@@ -18,7 +18,7 @@ from flava.fingerprint import fingerprint
 from flava.jobs import ReportJob
 from flava.report import html
 from flava.report.figure_files import write_figure
-from flava.report.notebook import NotebookError, Rendering, assigned_names, render, render_all
+from flava.report.notebook import NotebookError, Rendering, assigned_names, render_all
 from flava.report.render import renderings
 from flava.report.site import write_index
 from tests.report.fake_study import (
@@ -216,12 +216,12 @@ def test_names_of_the_page_before_are_gone(tmp_path):
 def test_misspelt_parameter_is_refused(tmp_path):
     write_study(tmp_path, columns={"mim": 1})
     with pytest.raises(ConfigError, match=r"unknown parameter 'confg'.*Did you mean 'config'"):
-        render(NOTEBOOK, tmp_path / "out.html", {"confg": "x"})
-    more = ("--parameter", "sead=1", "--notebook", NOTEBOOK, "--output", tmp_path / "out.html")
-    done = render_command(tmp_path, *more)
+        render_all([Rendering(NOTEBOOK, tmp_path / "out.html", {"confg": "x"})])
+    pages = ("--each", "sead=1", "--output", tmp_path / "out{sead}.html")
+    done = render_command(tmp_path, "--notebook", NOTEBOOK, *pages)
     assert done.returncode == ConfigError.exit_code
     assert "unknown parameter 'sead'" in done.stderr
-    assert not (tmp_path / "out.html").exists()
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_pages_of_one_notebook_need_a_place_for_the_value(tmp_path):
@@ -238,9 +238,9 @@ def test_pages_of_one_notebook_need_a_place_for_the_value(tmp_path):
 def test_notebook_needs_one_parameters_cell(tmp_path):
     (tmp_path / "n.py").write_text("# %%\nconfig = 1\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="0 cells are tagged 'parameters'"):
-        render(tmp_path / "n.py", tmp_path / "out.html", {"config": "x"})
+        render_all([Rendering(tmp_path / "n.py", tmp_path / "out.html", {"config": "x"})])
     with pytest.raises(DataError, match="missing"):
-        render(tmp_path / "absent.py", tmp_path / "out.html", {})
+        render_all([Rendering(tmp_path / "absent.py", tmp_path / "out.html", {})])
     assert assigned_names("a = 1\nb: int = 2\nc.d = 3\nif a:\n    e = 1") == ["a", "b"]
 
 
@@ -261,8 +261,9 @@ def test_failing_cell_keeps_the_partial_notebook(tmp_path):
 def test_slow_cell_is_stopped(tmp_path):
     source = '# %% tags=["parameters"]\nconfig = ""\n# %%\nimport time\ntime.sleep(60)\n'
     (tmp_path / "slow.py").write_text(source, encoding="utf-8")
+    slow = Rendering(tmp_path / "slow.py", tmp_path / "out.html", {"config": "x"})
     with pytest.raises(NotebookError, match="longer than 1 s"):
-        render(tmp_path / "slow.py", tmp_path / "out.html", {"config": "x"}, timeout_seconds=1)
+        render_all([slow], timeout_seconds=1)
 
 
 def test_index_ties_it_together(rendered):

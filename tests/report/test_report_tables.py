@@ -18,7 +18,7 @@ from flava.report.column import configuration, info_of, run_differences
 from flava.report.compare import load_comparison
 from flava.report.corpora import pairs_table
 from flava.report.marks import best_marks
-from flava.report.methods import methods_table, printed_value
+from flava.report.methods import methods_table, pair_mean
 from flava.report.notebook import Rendering, render_all
 from flava.report.printed_tables import load_published, read_table
 from flava.report.runs import Source, load_runs, load_sources
@@ -176,8 +176,11 @@ def test_table_5_has_ours_on_the_lines_of_our_columns(tmp_path: Path) -> None:
     )
     row = next(r for r in re.findall(r"<tr>.*?</tr>", content) if "1 BERT" in r)
     assert 'best"' not in row.replace("best-public", "")
-    assert printed_value("81.4/86.9") == pytest.approx(84.15)
-    assert printed_value("") is None and printed_value("90.6/\N{EN DASH}") is None
+    mean = pair_mean("81.4/86.9", "here")
+    assert mean is not None and mean.value == pytest.approx(84.15)
+    assert pair_mean("", "here") is None and pair_mean("90.6/\N{EN DASH}", "here") is None
+    with pytest.raises(DataError, match="here: 'about 90' is not a number"):
+        pair_mean("about 90", "here")
 
 
 def test_table_1_computes_what_our_columns_are(tmp_path: Path) -> None:

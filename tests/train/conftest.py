@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from train_helpers import Tree, codebook_job
+from train_helpers import Tree, codebook_job, write_config
 
 from flava.config import SourceConfig, TokenizerConfig
 from flava.data import prepare, tokenizer
-from flava.io import write_json
 from flava.jobs import PrepareJob, TokenizerJob
 from flava.train.codebook import train_codebook
 
@@ -130,15 +129,9 @@ def run_tree(study: Path, tmp_path: Path) -> Tree:
 
 
 @pytest.fixture
-def write_run(tmp_path: Path) -> Callable[[Tree], str]:
-    """Writes a run's plain data as its config.json; returns the path."""
-
-    def write(tree: Tree) -> str:
-        path = Path(tree["output"]) / "config.json"
-        write_json(path, tree)
-        return str(path)
-
-    return write
+def write_run() -> Callable[[Tree], str]:
+    """What writes a run's plain data as its config.json and returns the path."""
+    return write_config
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from train_helpers import codebook_job, elsewhere
+from train_helpers import KilledError, codebook_job, elsewhere, killed_after_images
 
 from flava.errors import TrainingError
 from flava.io import read_json, write_json
@@ -22,10 +22,6 @@ from flava.train.codebook import train_codebook
 from flava.train.image_tokens import Crops, encode_corpus
 
 CPU = torch.device("cpu")
-
-
-class KilledError(Exception):
-    """In the place of a kill."""
 
 
 @pytest.fixture
@@ -123,15 +119,8 @@ def test_images_found_corrupt_before_a_kill_are_still_reported(
 def test_a_run_killed_in_its_export_ends_as_one_that_was_left_alone(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, encode = elsewhere(codebook_job(study), tmp_path), code_usage.encode_corpus
-
-    def killed(model: DiscreteVAE, crops: Crops, name: str, *rest: object) -> object:
-        if name == "pairs":  # after the images
-            raise KilledError
-        return encode(model, crops, name, *rest)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch, pytest.raises(KilledError):
-        patch.setattr(code_usage, "encode_corpus", killed)
+    job = elsewhere(codebook_job(study), tmp_path)
+    with killed_after_images(monkeypatch):
         train_codebook(job)
     assert not (tmp_path / "images.npy").exists()
     train_codebook(job)

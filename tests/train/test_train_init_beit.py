@@ -8,17 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from train_helpers import Tree, read_log
+from train_helpers import Tree, check_decay, read_log, write_config
 
 from flava.errors import CheckpointError, DataError
-from flava.io import write_json
 from flava.jobs import BeitJob, load_job
 from flava.models.encoder_files import load_encoder_state
 from flava.records import load_record
 from flava.train.distributed import Ranks
 from flava.train.encoder_recipe import Predictions
 from flava.train.init_beit import BeitRecipe, pretrain_image
-from flava.train.optim import make_optimizer
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 
@@ -29,18 +27,12 @@ def beit_tree(encoder_trees: dict[str, Tree]) -> Tree:
     return encoder_trees["init_beit"]
 
 
-def write(tree: Tree) -> str:
-    path = Path(tree["output"]) / "config.json"
-    write_json(path, tree)
-    return str(path)
-
-
 @pytest.mark.parametrize("augment", ["fixed", "random"])
 def test_it_leaves_an_encoder_a_log_and_a_record(
     beit_tree: Tree, augment: str, study: Path
 ) -> None:
     beit_tree["recipe"] |= {"augment": augment, "updates": 60, "log_updates": 20}
-    config = write(beit_tree)
+    config = write_config(beit_tree)
     pretrain_image(config)
     rows = read_log(beit_tree)
     assert float(rows[-1]["images.mim"]) < float(rows[0]["images.mim"])
@@ -55,18 +47,14 @@ def test_it_leaves_an_encoder_a_log_and_a_record(
 
 
 def test_what_does_not_decay(beit_tree: Tree) -> None:
-    recipe = BeitRecipe(load_job(BeitJob, write(beit_tree)), ALONE)
-    groups = make_optimizer(recipe.model, recipe.settings.optim).param_groups
-    decays = {id(p): group["weight_decay"] > 0 for group in groups for p in group["params"]}
-    for name, parameter in recipe.model.named_parameters():
-        single = name.endswith((".bias", "cls_token", "position_embeddings", "mask_token"))
-        assert decays[id(parameter)] != (single or "norm" in name), name
+    recipe = BeitRecipe(load_job(BeitJob, write_config(beit_tree)), ALONE)
+    check_decay(recipe.model, recipe.settings.optim)
 
 
 def test_random_views_change_with_the_update_and_their_tokens_belong_to_them(
     beit_tree: Tree,
 ) -> None:
-    recipe = BeitRecipe(load_job(BeitJob, write(beit_tree)), ALONE)
+    recipe = BeitRecipe(load_job(BeitJob, write_config(beit_tree)), ALONE)
     rows = recipe.share.rows(recipe.order, 3, 3, 0)
     first, again = recipe.batches.batch(rows), recipe.batches.batch(rows)
     other = recipe.batches.batch(dataclasses.replace(rows, update=8))
@@ -105,9 +93,9 @@ def test_a_missing_or_damaged_tokenizer_is_refused(
     np.save(tmp_path / "codebook" / "images.npy", tokens[:, :9])
     beit_tree["image_tokens"] = str(tmp_path / "codebook" / "images.npy")
     with pytest.raises(DataError, match=r"has 9 tokens an image, the model 16 patches"):
-        pretrain_image(write(beit_tree))
+        pretrain_image(write_config(beit_tree))
     np.save(tmp_path / "codebook" / "images.npy", tokens)
     (tmp_path / "codebook" / "model" / "config.json").write_text("{}")
     (tmp_path / "codebook" / "model" / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(CheckpointError, match=r"cannot be read: .*Run the codebook step again"):
-        pretrain_image(write(beit_tree))
+        pretrain_image(write_config(beit_tree))

@@ -13,7 +13,17 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from train_helpers import Tree, clean_log, job, model_bytes, moved, read_log, run_jobs
+from train_helpers import (
+    Tree,
+    check_decay,
+    clean_log,
+    job,
+    model_bytes,
+    moved,
+    read_log,
+    run_jobs,
+    write_config,
+)
 
 from flava.config import DinoInitConfig, SourceConfig
 from flava.data import prepare
@@ -31,7 +41,6 @@ from flava.train.init_dino import (
     teacher_momentum,
     teacher_temperature,
 )
-from flava.train.optim import make_optimizer
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 FUNCTION = "flava.train.init_dino:pretrain_image"
@@ -72,14 +81,8 @@ def selection(tmp_path: Path) -> Path:
     return folder
 
 
-def write(tree: Tree) -> str:
-    path = Path(tree["output"]) / "config.json"
-    write_json(path, tree)
-    return str(path)
-
-
 def make(tree: Tree) -> DinoRecipe:
-    return DinoRecipe(load_job(DinoJob, write(tree)), ALONE)
+    return DinoRecipe(load_job(DinoJob, write_config(tree)), ALONE)
 
 
 def newest(tree: Tree) -> Tree:
@@ -100,7 +103,7 @@ def test_knn_of_the_record_runs_on_the_ranks_device(
 
     monkeypatch.setattr(DinoRecipe, "knn", score)
     ranks = Ranks(0, 1, torch.device("meta"))
-    recipe = DinoRecipe(load_job(DinoJob, write(dino_tree)), ranks)
+    recipe = DinoRecipe(load_job(DinoJob, write_config(dino_tree)), ranks)
     recipe.to(torch.device("cpu"))  # as the export leaves it
     assert recipe.facts()["knn_accuracy_random_weights"] == 0.5
     assert devices == [{"meta"}, {"meta"}]
@@ -109,7 +112,7 @@ def test_knn_of_the_record_runs_on_the_ranks_device(
 def test_it_leaves_the_teacher_a_log_and_a_record(dino_tree: Tree, selection: Path) -> None:
     dino_tree["selection"] = str(selection)
     dino_tree["recipe"] |= {"knn_updates": 6}
-    config = write(dino_tree)
+    config = write_config(dino_tree)
     pretrain_image(config)
     record = load_record(Path(dino_tree["output"]) / "record.json")
     of_selection = selection / "record.json"
@@ -131,7 +134,7 @@ def test_it_leaves_the_teacher_a_log_and_a_record(dino_tree: Tree, selection: Pa
 
 
 def test_measures_of_the_log_fit_together(dino_tree: Tree) -> None:
-    pretrain_image(write(dino_tree))
+    pretrain_image(write_config(dino_tree))
     highest = math.log(32)
     for row in read_log(dino_tree):
         value = {name: float(text) for name, text in row.items() if text}
@@ -203,11 +206,7 @@ def test_only_the_student_skips_branches_and_biases_do_not_decay(dino_tree: Tree
     assert student == [0, 0.2] and teacher == [0, 0] and not recipe.teacher.training
     for ours, theirs in zip(recipe.model.parameters(), recipe.teacher.parameters(), strict=True):
         assert torch.equal(ours, theirs)
-    groups = make_optimizer(recipe.model, recipe.settings.optim).param_groups
-    decays = {id(p): group["weight_decay"] > 0 for group in groups for p in group["params"]}
-    for name, parameter in recipe.model.named_parameters():
-        single = name.endswith((".bias", "cls_token", "position_embeddings", "mask_token"))
-        assert decays[id(parameter)] != (single or "norm" in name), name
+    check_decay(recipe.model, recipe.settings.optim)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +234,7 @@ def test_a_collapse_stops_the_run(dino_tree: Tree, change: Tree, message: str) -
         "optim": {"learning_rate": 1e-2, "warmup_updates": 3}, **change,
     }  # fmt: skip
     with pytest.raises(TrainingError, match=message) as caught:
-        pretrain_image(write(dino_tree))
+        pretrain_image(write_config(dino_tree))
     assert int(str(caught.value).split()[2].rstrip(",")) > 30
     assert len(read_log(dino_tree)) >= 10  # the grace period is logged
     assert not (Path(dino_tree["output"]) / "record.json").exists()
@@ -259,7 +258,7 @@ def test_a_skipped_update_is_logged_under_its_own_number(dino_tree: Tree) -> Non
     dino_tree["recipe"] |= {
         "precision": "fp16", "log_updates": 1, "loss_scale": {"initial": 2.0**40},
     }  # fmt: skip
-    pretrain_image(write(dino_tree))
+    pretrain_image(write_config(dino_tree))
     rows = read_log(dino_tree)
     assert rows[0]["skipped"] == "1"
     job = DinoJob.model_validate(dino_tree)
@@ -270,7 +269,7 @@ def test_a_skipped_update_is_logged_under_its_own_number(dino_tree: Tree) -> Non
 
 def test_sinkhorn_takes_the_place_of_the_centre(dino_tree: Tree) -> None:
     dino_tree["recipe"] |= {"centering": "sinkhorn"}
-    pretrain_image(write(dino_tree))
+    pretrain_image(write_config(dino_tree))
     assert not newest(dino_tree)["modules"]["center"]["center_K"].any()
     rows = read_log(dino_tree)
     assert all(float(row["mean_to_uniform"]) < 0.3 for row in rows)
@@ -279,8 +278,8 @@ def test_sinkhorn_takes_the_place_of_the_centre(dino_tree: Tree) -> None:
 def test_killed_at_many_points_the_run_ends_bit_equal(dino_tree: Tree, tmp_path: Path) -> None:
     whole, broken = moved(dino_tree, tmp_path / "a"), moved(dino_tree, tmp_path / "b")
     points = ["sync:5", "half:2", "sync:3", "export"]
-    jobs = [job(write(whole), function=FUNCTION)]
-    jobs += [job(write(broken), plan=plan, function=FUNCTION) for plan in (*points, "none")]
+    jobs = [job(write_config(whole), function=FUNCTION)]
+    jobs += [job(write_config(broken), plan=plan, function=FUNCTION) for plan in (*points, "none")]
     codes = run_jobs(jobs)
     assert codes == [[0], *[[-signal.SIGKILL]] * 4, [0]]
     assert model_bytes(whole) == model_bytes(broken)
@@ -294,9 +293,9 @@ def test_killed_at_many_points_the_run_ends_bit_equal(dino_tree: Tree, tmp_path:
 def test_two_ranks_killed_and_continued_are_bit_equal(dino_tree: Tree, tmp_path: Path) -> None:
     whole, broken = moved(dino_tree, tmp_path / "a"), moved(dino_tree, tmp_path / "b")
     jobs = [
-        job(write(whole), 2, function=FUNCTION),
-        job(write(broken), 2, "sync:7", function=FUNCTION),
-        job(write(broken), 2, function=FUNCTION),
+        job(write_config(whole), 2, function=FUNCTION),
+        job(write_config(broken), 2, "sync:7", function=FUNCTION),
+        job(write_config(broken), 2, function=FUNCTION),
     ]
     codes = run_jobs(jobs)
     assert codes[0] == codes[2] == [0, 0] and codes[1][0] == -signal.SIGKILL
@@ -309,8 +308,8 @@ def test_two_sharded_ranks_are_as_one(dino_tree: Tree, selection: Path, tmp_path
     dino_tree |= {"selection": str(selection)}
     plain = {"drop_path": 0.0, "log_updates": 1, "knn_updates": 6, "clip_parameter_norm": 0.3}
     one, two = (moved(dino_tree, tmp_path / name, **plain) for name in ("a", "b"))
-    jobs = [job(write(one), function=FUNCTION)]
-    jobs += [job(write(two), 2, plan, "fsdp", FUNCTION) for plan in ("sync:9", "none")]
+    jobs = [job(write_config(one), function=FUNCTION)]
+    jobs += [job(write_config(two), 2, plan, "fsdp", FUNCTION) for plan in ("sync:9", "none")]
     codes = run_jobs(jobs)
     assert codes[0] == [0] and codes[1][0] == -signal.SIGKILL and codes[2] == [0, 0]
     for row, same in zip(read_log(one), read_log(two), strict=True):
@@ -331,10 +330,13 @@ def test_ranks_and_micro_batches_do_not_change_the_losses(
 ) -> None:
     plain = {"drop_path": 0.0, "log_updates": 1, "centering": centering}
     trees = [moved(dino_tree, tmp_path / f"{n}", **plain) for n in range(3)]
-    jobs = [job(write(trees[0]), function=FUNCTION), job(write(trees[1]), 2, function=FUNCTION)]
+    jobs = [
+        job(write_config(trees[0]), function=FUNCTION),
+        job(write_config(trees[1]), 2, function=FUNCTION),
+    ]
     if centering == "mean":  # Sinkhorn balances each micro-batch
         trees[2]["recipe"]["accumulate"] = 2
-        jobs.append(job(write(trees[2]), function=FUNCTION))
+        jobs.append(job(write_config(trees[2]), function=FUNCTION))
     assert all(set(codes) == {0} for codes in run_jobs(jobs))
     logs = [read_log(tree) for tree in trees[: len(jobs)]]
     for other in logs[1:]:
@@ -362,12 +364,12 @@ def test_bad_sizes_are_refused(dino_tree: Tree, recipe: Tree, message: str) -> N
 
 def test_a_batch_that_the_ranks_do_not_divide_is_refused(dino_tree: Tree) -> None:
     with pytest.raises(ConfigError, match=r"micro-batches of 8 samples .* over 3 ranks"):
-        DinoRecipe(load_job(DinoJob, write(dino_tree)), Ranks(0, 3, torch.device("cpu")))
+        DinoRecipe(load_job(DinoJob, write_config(dino_tree)), Ranks(0, 3, torch.device("cpu")))
 
 
 def test_no_local_crops_at_all(dino_tree: Tree) -> None:
     dino_tree["recipe"] |= {"local_crops": 0}
-    pretrain_image(write(dino_tree))
+    pretrain_image(write_config(dino_tree))
     assert {row["kl_local"] for row in read_log(dino_tree)} == {""}
 
 
@@ -390,7 +392,7 @@ def test_images_smaller_than_a_patch_are_counted_as_bad(dino_tree: Tree, tmp_pat
     )  # fmt: skip
     dino_tree["images"] = str(corpus)
     with pytest.raises(DataError, match=r"image of 40x3 pixels is smaller than a patch"):
-        pretrain_image(write(dino_tree))
-    pretrain_image(write(moved(dino_tree, tmp_path / "b", bad_image_fraction=0.05)))
+        pretrain_image(write_config(dino_tree))
+    pretrain_image(write_config(moved(dino_tree, tmp_path / "b", bad_image_fraction=0.05)))
     record = json.loads((tmp_path / "b" / "run" / "record.json").read_text())
     assert record["extra"]["data_of_rank"][0]["images"]["images"]["corrupt_images"] == 1

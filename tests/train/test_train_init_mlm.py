@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from train_helpers import Tree, job, read_log, run_jobs
+from train_helpers import Tree, job, read_log, run_jobs, write_config
 
 from flava.errors import ConfigError, DataError
-from flava.io import sha256_file, write_json
+from flava.io import sha256_file
 from flava.jobs import MlmJob, load_job
 from flava.models.encoder_files import load_encoder_state
 from flava.records import load_record
@@ -27,12 +27,6 @@ def mlm_tree(encoder_trees: dict[str, Tree]) -> Tree:
     return encoder_trees["init_mlm"]
 
 
-def write(tree: Tree) -> str:
-    path = Path(tree["output"]) / "config.json"
-    write_json(path, tree)
-    return str(path)
-
-
 def test_two_sharded_ranks_are_as_one(mlm_tree: Tree, tmp_path: Path) -> None:
     mlm_tree["recipe"] |= {"dropout": 0.0, "updates": 12, "select_updates": 4, "log_updates": 1}
     function, trees = "flava.train.init_mlm:pretrain_text", []
@@ -40,8 +34,11 @@ def test_two_sharded_ranks_are_as_one(mlm_tree: Tree, tmp_path: Path) -> None:
         trees.append(
             mlm_tree | {"output": f"{tmp_path}/{name}", "checkpoints": f"{tmp_path}/{name}c"}
         )
-    jobs = [job(write(trees[0]), function=function)]
-    assert run_jobs([*jobs, job(write(trees[1]), 2, "none", "fsdp", function)]) == [[0], [0, 0]]
+    jobs = [job(write_config(trees[0]), function=function)]
+    assert run_jobs([*jobs, job(write_config(trees[1]), 2, "none", "fsdp", function)]) == [
+        [0],
+        [0, 0],
+    ]
     one, two = (load_record(Path(tree["output"]) / "record.json").extra for tree in trees)
     scores = [np.array(extra["selection_scores"]) for extra in (one, two)]
     assert np.abs(scores[0] - scores[1]).max() < 1e-5 and len(scores[0]) == 3
@@ -63,14 +60,14 @@ def test_knn_of_the_record_runs_on_the_ranks_device(
 
     monkeypatch.setattr("flava.train.init_mlm.text_knn", score)
     ranks = Ranks(0, 1, torch.device("meta"))
-    recipe = MlmRecipe(load_job(MlmJob, write(mlm_tree)), ranks)
+    recipe = MlmRecipe(load_job(MlmJob, write_config(mlm_tree)), ranks)
     recipe.to(torch.device("cpu"))  # as the export leaves it
     assert recipe.facts()["knn_accuracy_random_weights"] == 0.5
     assert devices == ["meta"] * 4  # inputs and weights, trained and random
 
 
 def test_it_leaves_an_encoder_a_log_and_a_record(mlm_tree: Tree) -> None:
-    config = write(mlm_tree)
+    config = write_config(mlm_tree)
     pretrain_text(config)
     rows = read_log(mlm_tree)
     assert float(rows[-1]["texts.mlm"]) < float(rows[0]["texts.mlm"])
@@ -87,7 +84,7 @@ def test_it_leaves_an_encoder_a_log_and_a_record(mlm_tree: Tree) -> None:
 def test_the_checkpoint_with_the_best_held_out_loss_is_exported(mlm_tree: Tree) -> None:
     # a rate this high makes the loss rise again, so the last weights are not the best
     mlm_tree["recipe"] |= {"updates": 60, "optim": {"learning_rate": 0.3, "warmup_updates": 20}}
-    config = write(mlm_tree)
+    config = write_config(mlm_tree)
     pretrain_text(config)
     record = load_record(Path(mlm_tree["output"]) / "record.json")
     scores = {int(update): score for update, score in record.extra["selection_scores"]}
@@ -111,7 +108,7 @@ def test_a_damaged_newest_checkpoint_finds_the_best_weights_that_the_older_one_n
 ) -> None:
     # every score is better than the last, so each of the two kept checkpoints names other weights
     mlm_tree["recipe"] |= {"checkpoint_updates": 10, "updates": 40}
-    config = write(mlm_tree)
+    config = write_config(mlm_tree)
     pretrain_text(config)
     folder = Path(mlm_tree["checkpoints"])
     kept = sorted(path.name for path in folder.glob("best-*.pt"))
@@ -124,12 +121,12 @@ def test_a_damaged_newest_checkpoint_finds_the_best_weights_that_the_older_one_n
 
 
 def test_held_out_samples_are_not_trained_on_and_keep_their_masks(mlm_tree: Tree) -> None:
-    recipe = MlmRecipe(load_job(MlmJob, write(mlm_tree)), ALONE)
+    recipe = MlmRecipe(load_job(MlmJob, write_config(mlm_tree)), ALONE)
     ours = {tuple(row) for row in recipe.train_batches.ranges_S2.tolist()}
     held = {tuple(row) for row in recipe.held_out.ranges_S2.tolist()}
     assert held and not held & ours
     mlm_tree["recipe"]["validation_samples"] = 3
-    few = MlmRecipe(load_job(MlmJob, write(mlm_tree)), ALONE)
+    few = MlmRecipe(load_job(MlmJob, write_config(mlm_tree)), ALONE)
     drawn = [tuple(row) for row in few.held_out.ranges_S2.tolist()]
     assert len(drawn) == 3 and len(few.train_batches) == len(ours) + len(held) - 3
     assert drawn != sorted(held)[:3]  # of the whole corpus, not its first
@@ -150,7 +147,7 @@ def test_held_out_samples_are_not_trained_on_and_keep_their_masks(mlm_tree: Tree
 )
 def test_sizes(mlm_tree: Tree, change: Tree, error: type[Exception] | None, message: str) -> None:
     mlm_tree["recipe"] |= change | {"updates": 5}
-    config = write(mlm_tree)
+    config = write_config(mlm_tree)
     if error is None:
         pretrain_text(config)
         return
@@ -165,6 +162,6 @@ def test_dropout_is_drawn_anew_and_the_run_stays_reproducible(
     for name, dropout in (("a", 0.3), ("b", 0.3), ("c", 0.0)):
         tree = mlm_tree | {"output": str(tmp_path / name), "checkpoints": f"{tmp_path}/{name}-c"}
         tree["recipe"] = mlm_tree["recipe"] | {"dropout": dropout, "updates": 10}
-        pretrain_text(write(tree))
+        pretrain_text(write_config(tree))
         files.append((tmp_path / name / "model" / "model.safetensors").read_bytes())
     assert files[0] == files[1] != files[2]

@@ -14,7 +14,7 @@ import torch
 from PIL import Image as PILImage
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from train_helpers import Tree, codebook_job, run_ranks
+from train_helpers import Tree, codebook_job, killed_after_images, run_ranks
 
 from flava.config import CodebookConfig
 from flava.data.corpus import ImageCorpus
@@ -206,23 +206,12 @@ def test_the_command_on_two_ranks_gives_the_files_of_one(
         assert (Path(job.output) / name).read_bytes() == (alone / name).read_bytes()
 
 
-class KilledError(Exception):
-    """In the place of a kill."""
-
-
 def test_a_killed_export_goes_on(
     study: Path, tmp_path: Path, published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run(job_of(study, published, tmp_path / "whole"), tmp_path)
-    job, encode = job_of(study, published, tmp_path), code_usage.encode_corpus
-
-    def killed(model: Any, crops: Any, name: str, *rest: Any) -> Any:
-        if name == "pairs":  # after the images
-            raise KilledError
-        return encode(model, crops, name, *rest)
-
-    with monkeypatch.context() as patch, pytest.raises(KilledError):
-        patch.setattr(code_usage, "encode_corpus", killed)
+    job = job_of(study, published, tmp_path)
+    with killed_after_images(monkeypatch):
         run(job, tmp_path)
     assert read_json(tmp_path / "tokens/images.tokens.json")["done"] == 40
     assert not (tmp_path / "codebook/record.json").exists()

@@ -8,15 +8,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import pytest
+from torch import Tensor, nn
 
-from flava.config import CodebookConfig
+from flava.config import CodebookConfig, OptimConfig
+from flava.io import write_json
 from flava.jobs import CodebookJob
+from flava.train import code_usage
+from flava.train.optim import make_optimizer
 from tests.ports import free_ports
 
 Tree = dict[str, Any]
@@ -56,6 +61,41 @@ def moved(tree: Tree, folder: Path, **changes: Any) -> Tree:
     part = "recipe" if "recipe" in tree else "pretrain"
     paths = {"output": str(folder / "run"), "checkpoints": str(folder / "checkpoints")}
     return tree | paths | {part: tree[part] | changes}
+
+
+def write_config(tree: Tree) -> str:
+    """A run's plain data as its config.json; returns the path."""
+    path = Path(tree["output"]) / "config.json"
+    write_json(path, tree)
+    return str(path)
+
+
+def check_decay(model: nn.Module, config: OptimConfig) -> None:
+    """Matrices decay; biases, norms and single vectors do not."""
+    groups = make_optimizer(model, config).param_groups
+    decays = {id(p): group["weight_decay"] > 0 for group in groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        single = name.endswith((".bias", "cls_token", "position_embeddings", "mask_token"))
+        assert decays[id(parameter)] != (single or "norm" in name), name
+
+
+class KilledError(Exception):
+    """In the place of a kill."""
+
+
+@contextmanager
+def killed_after_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What exports image tokens in here dies after the images', before the pairs'."""
+    encode = code_usage.encode_corpus
+
+    def killed(model: Any, crops: Any, name: str, *rest: Any) -> Any:
+        if name == "pairs":
+            raise KilledError
+        return encode(model, crops, name, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(code_usage, "encode_corpus", killed)
+        yield
 
 
 def model_bytes(tree: Tree) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -303,19 +304,26 @@ def test_every_step_has_a_fingerprint_of_its_own_module(step: str) -> None:
     assert not NOT_PART & set(fingerprint(MODULES[step]))
 
 
-def test_fingerprint_follows_imports_and_ignores_comments(tmp_path, monkeypatch) -> None:
+@pytest.fixture
+def read(tmp_path: Path, monkeypatch) -> Iterator[Callable[[], dict[str, str]]]:
+    """The fingerprint of tmp_path's flava.a, its files read anew at each call."""
     from flava import fingerprint as module
 
-    (tmp_path / "flava").mkdir()
-    (tmp_path / "flava/__init__.py").write_text("")
-    (tmp_path / "flava/a.py").write_text("from flava import b\n")
-    (tmp_path / "flava/b.py").write_text('"""Doc."""\n# remark\nX = 1\n')
     monkeypatch.setattr(module, "ROOT", tmp_path)
 
     def read() -> dict[str, str]:
         module._read.cache_clear()
         return module.fingerprint("flava.a")
 
+    yield read
+    module._read.cache_clear()
+
+
+def test_fingerprint_follows_imports_and_ignores_comments(tmp_path, read) -> None:
+    (tmp_path / "flava").mkdir()
+    (tmp_path / "flava/__init__.py").write_text("")
+    (tmp_path / "flava/a.py").write_text("from flava import b\n")
+    (tmp_path / "flava/b.py").write_text('"""Doc."""\n# remark\nX = 1\n')
     first = read()
     assert set(first) == {"flava", "flava.a", "flava.b"}
     (tmp_path / "flava/b.py").write_text('"""Another doc."""\nX = 1  # remark\n')
@@ -325,8 +333,7 @@ def test_fingerprint_follows_imports_and_ignores_comments(tmp_path, monkeypatch)
     (tmp_path / "flava/b.py").write_text('X = "flava.c.d:load"\n')
     (tmp_path / "flava/c").mkdir()
     (tmp_path / "flava/c/d.py").write_text("load = 1\n")
-    assert {"flava.b", "flava.c.d"} < set(read()), "a function named as flava.lazy reads it"
-    module._read.cache_clear()
+    assert {"flava.b", "flava.c.d"} < set(read()), "a function named as resolve_name reads it"
 
 
 @pytest.mark.parametrize(
@@ -350,19 +357,11 @@ def test_every_file_of_the_package_is_in_a_fingerprint(root: Path) -> None:
     assert others and others <= known
 
 
-def test_fingerprint_follows_files_beside_a_module(tmp_path, monkeypatch) -> None:
-    from flava import fingerprint as module
-
+def test_fingerprint_follows_files_beside_a_module(tmp_path, read) -> None:
     (tmp_path / "flava/looks/dark").mkdir(parents=True)
     for name in ("__init__.py", "a.py", "names.txt", "other.txt", "looks/dark/page.html"):
         (tmp_path / "flava" / name).write_text("")
     (tmp_path / "flava/a.py").write_text('NAMES, LOOKS = "names.txt", "looks"\n')
-    monkeypatch.setattr(module, "ROOT", tmp_path)
-
-    def read() -> dict[str, str]:
-        module._read.cache_clear()
-        return module.fingerprint("flava.a")
-
     first = read()
     assert set(first) == {"flava", "flava.a", "flava/names.txt", "flava/looks/dark/page.html"}
     (tmp_path / "flava/other.txt").write_text("unread")
@@ -372,7 +371,6 @@ def test_fingerprint_follows_files_beside_a_module(tmp_path, monkeypatch) -> Non
         found = read()
         assert {key for key in first if first[key] != found[key]} == {f"flava/{name}"}
         first = found
-    module._read.cache_clear()
 
 
 def test_the_stand_in_for_the_released_clip_is_named_in_the_report(in_copy: Path) -> None:

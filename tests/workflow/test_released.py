@@ -16,7 +16,7 @@ from flava.evaluate.retrieval import ranks, unit
 from flava.jobs import EvaluateJob, ImportJob, load_job
 from flava.models import load_model
 from flava.records import load_record
-from flava.report.published import load_table_c1
+from flava.report.printed_tables import load_table_c1
 from tests.workflow.smoke import Project
 from workflow.plan import Plan
 

@@ -8,28 +8,12 @@ from pathlib import Path
 from flava.errors import DataError
 from flava.report.audit.cross import LAST_DIGITS, alike
 from flava.report.audit.finding import Finding
-from flava.report.audit.printed import Cell, Grid, Printed, parse
-from flava.report.html import DASH, quantity
-from flava.report.methods import LEAD, TITLE
+from flava.report.audit.printed import Grid, Printed
+from flava.report.html import quantity
+from flava.report.methods import LEAD, TITLE, pair_mean
 from flava.report.printed_tables import load_models, load_row_names, read_table
 
 FILE = "table_5.csv"
-
-
-def pair_mean(text: str, where: str) -> Cell:
-    """A cell of Table 5; the mean of two numbers 'a/b'; None for a dash or half a pair.
-
-    Raises:
-        DataError: a part is no number.
-    """
-    if DASH in text:
-        return None
-    parts = [parse(part, where) for part in text.split("/")]
-    known = [part for part in parts if part is not None]
-    if not known or len(known) < len(parts):
-        return None
-    n = len(known)
-    return Printed(sum(part.value for part in known) / n, sum(part.step for part in known) / n)
 
 
 def table_5_findings(folder: Path, grid: Grid) -> list[Finding]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from flava.errors import ConfigError, DataError, unknown_name
-from flava.report.published import AVERAGE_ROWS, MACRO
+from flava.report.published import AVERAGE_ROWS, DOMAINS, MACRO
 
 Row = tuple[str, str]  # domain, name
 UNITS = {"M": 1.0, "B": 1000.0}  # in millions
@@ -39,6 +39,7 @@ class Grid:
         domains: domain -> its metric rows in print order.
         cells: row name -> values by position of `models`; averages under `averages`.
         averages: domain or `macro` -> printed averages by position of `models`.
+        leads: row name -> domain and protocol, where the table's file has them.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Grid:
     domains: Mapping[str, tuple[str, ...]]
     cells: Mapping[str, tuple[Cell, ...]]
     averages: Mapping[str, tuple[Cell, ...]]
+    leads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def position(self, column: str, where: str) -> int:
         """Of the model with this project's name, in a table whose headings are "number:name".
@@ -110,7 +112,7 @@ def read_lines(path: Path) -> list[list[str]]:
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8. Restore it.") from None
     if len(lines) < 2:
-        raise DataError(f"{path} holds no row. Restore it.")
+        raise DataError(f"{path} is empty or holds no row. Restore it.")
     for number, line in enumerate(lines, start=1):
         if len(line) != len(lines[0]):
             raise DataError(f"{path}, line {number}: {len(line)} fields, expected {len(lines[0])}.")
@@ -121,12 +123,13 @@ def read_grid(path: Path, title: str, lead: int) -> Grid:
     """A table whose first `lead` fields of a line name the row; domains end with their average.
 
     Raises:
-        DataError: see `read_lines`; or a row comes twice.
+        DataError: see `read_lines`; or a row comes twice or has an unknown domain.
     """
     header, *lines = read_lines(path)
     cells: dict[str, tuple[Cell, ...]] = {}
     averages: dict[str, tuple[Cell, ...]] = {}
     domains: dict[str, tuple[str, ...]] = {}
+    leads: dict[str, tuple[str, ...]] = {}
     waiting: list[str] = []
     for number, line in enumerate(lines, start=2):
         found = tuple(parse(text, f"{path}, line {number}") for text in line[lead:])
@@ -134,10 +137,18 @@ def read_grid(path: Path, title: str, lead: int) -> Grid:
             if line[0] in cells:
                 raise DataError(f"{path}: the row '{line[0]}' comes twice. Keep one.")
             cells[line[0]] = found
+            if lead > 1:
+                leads[line[0]] = _lead(line[1:lead], f"{path}, line {number}")
             waiting.append(line[0])
             continue
         domain = AVERAGE_ROWS[line[0]]
         averages[domain] = found
         if domain != MACRO:
             domains[domain], waiting = tuple(waiting), []
-    return Grid(title, tuple(header[lead:]), domains, cells, averages)
+    return Grid(title, tuple(header[lead:]), domains, cells, averages, leads)
+
+
+def _lead(fields: list[str], where: str) -> tuple[str, ...]:
+    if fields[0] not in DOMAINS:
+        raise DataError(f"{where}: unknown domain '{fields[0]}'. Allowed: {', '.join(DOMAINS)}.")
+    return tuple(fields)

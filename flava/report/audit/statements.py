@@ -18,10 +18,10 @@ from flava.jobs import parse
 from flava.params import read_yaml
 from flava.report.audit.cross import alike
 from flava.report.audit.finding import Finding
-from flava.report.audit.methods import pair_mean
 from flava.report.audit.printed import Grid, Printed, parse_size
 from flava.report.audit.stated_columns import STATEMENTS, difference, higher
 from flava.report.methods import TITLE as TABLE_5
+from flava.report.methods import pair_mean
 from flava.report.printed_tables import read_table
 
 Wrong = tuple[str, str] | None  # arithmetic, and what to use instead
