@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,12 @@ settings.load_profile("busy")
 def root() -> Path:
     """The project's folder."""
     return ROOT
+
+
+@pytest.fixture
+def params(root: Path, tmp_path: Path) -> Path:
+    """A copy of params/ to break."""
+    return Path(shutil.copytree(root / "params", tmp_path / "params"))
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,12 +20,6 @@ from flava.options import options
 from flava.params import read_yaml
 from flava.studies import load_columns, load_study
 from workflow.resources import RuleResources
-
-
-@pytest.fixture
-def params(root: Path, tmp_path: Path) -> Path:
-    """A copy of params/ to break."""
-    return Path(shutil.copytree(root / "params", tmp_path / "params"))
 
 
 def edit(path: Path, change) -> None:
@@ -336,68 +329,6 @@ def test_unknown_study_and_budget_name_the_nearest(root: Path) -> None:
         load_study(root / "params", "tyo")
     with pytest.raises(ConfigError, match=r"unknown budget 'cpuquick'. Did you mean 'cpu-quick'\?"):
         load_study(root / "params", "mini", "cpuquick")
-
-
-def derived(params: Path, text: str) -> Path:
-    """A study `mine`."""
-    path = params / "mine.yaml"
-    path.write_text(text)
-    return path
-
-
-MINE = "base: toy\nname: mine\ntitle: Mine\nscale: small\n"
-
-
-def test_a_study_takes_from_its_base_what_it_does_not_declare(params: Path) -> None:
-    changes = """\
-columns: [flava_c]
-flava: {text_layers: 1}
-evaluate_jobs: {some: [mnist]}
-tasks: {mnist: {probe: {steps: 3}}}
-budgets: {tiny: {pretrain: {pair_updates: 5}}}
-"""
-    derived(params, MINE + changes)
-    base, mine = (load_study(params, name).config for name in ("toy", "mine"))
-    assert (mine.name, mine.title, mine.columns) == ("mine", "Mine", ["flava_c"])
-    assert mine.flava == base.flava.model_copy(update={"text_layers": 1})
-    assert mine.evaluate_jobs == {"some": ["mnist"]}  # as a whole: no other job stays
-    assert mine.tasks["mnist"].probe == base.tasks["mnist"].probe | {"steps": 3}
-    assert set(mine.tasks) == set(base.tasks)
-    # The toy world is its own: what one study generates is not another's.
-    assert mine.data.pairs[0].path == "data/mine/raw/pairs" != base.data.pairs[0].path
-    assert mine.tasks["cola"].path == "data/mine/raw/tasks/CoLA"
-    assert "data/toy/" not in mine.model_dump_json()
-    assert (mine.pretrain, mine.seeds) == (base.pretrain, base.seeds)
-    tiny = load_study(params, "mine", "tiny").config
-    assert (tiny.name, tiny.pretrain.pair_updates) == ("mine-tiny", 5)
-    assert tiny.data.pairs[0].path == "data/mine-tiny/raw/pairs"
-
-
-def test_a_base_may_have_a_base_and_its_budgets_are_its_own(params: Path) -> None:
-    derived(params, "base: mini\nname: mine\ntitle: Mine\nscale: s\nseeds: [3]\n")
-    (params / "more.yaml").write_text("base: mine\nname: more\ntitle: More\nscale: s\n")
-    more, mini = load_study(params, "more").config, load_study(params, "mini").config
-    assert (more.seeds, more.columns, more.tasks) == ([3], mini.columns, mini.tasks)
-    with pytest.raises(ConfigError, match="unknown budget 'cpu-quick'"):
-        load_study(params, "more", "cpu-quick")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (MINE.replace("toy", "tyo"), r"mine\.yaml: unknown base study 'tyo'. Did you mean 'toy'\?"),
-        (MINE.replace("base: toy", "base: [toy]"), r"base \['toy'\] of 'mine' is no name"),
-        (MINE.replace("base: toy", "base: mine"), r"mine -> mine are each other's base"),
-        (MINE.replace("name: mine\n", ""), r"mine\.yaml: key 'name' is missing"),
-        (MINE.replace("scale: small\n", ""), r"mine\.yaml: key 'scale' is missing"),
-        (MINE.replace("name: mine", "name: toy"), r"name 'toy' is that of its base 'toy'"),
-        (MINE + "flava: {hiden_size: 3}\n", r"mine\.yaml: flava: unknown key 'hiden_size'"),
-    ],
-)
-def test_a_bad_base_is_refused(params: Path, text: str, message: str) -> None:
-    derived(params, text)
-    with pytest.raises(ConfigError, match=message):
-        load_study(params, "mine")
 
 
 def test_budget_changes_only_what_it_names(root: Path) -> None:

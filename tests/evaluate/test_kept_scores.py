@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,6 +90,17 @@ def test_finished_tasks_are_not_done_again(
     assert record["tasks"] == other["tasks"] and len(record["tasks"]) == 3
     assert record["extra"]["task_seconds"]["colours"] >= kept > 0
     assert record["wall_seconds"] >= sum(record["extra"]["task_seconds"].values()) - 0.01
+
+
+def test_seconds_of_earlier_processes_count_once(found: EvaluateJob, tmp_path: Path) -> None:
+    shutil.rmtree(found.checkpoints)
+    kill(found, tmp_path, 2)
+    kill(found, tmp_path, 3)  # it takes over the first task and scores the second
+    kept = sum(read_json(Path(found.checkpoints) / name)["seconds"] for name in left(found))
+    began = time.time()
+    module.run(found)
+    record = read_json(found.output)["record"]
+    assert kept < record["wall_seconds"] < kept + time.time() - began
 
 
 def other_model(found: EvaluateJob) -> None:

@@ -1,0 +1,72 @@
+"""A study that takes what it does not declare from another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flava.errors import ConfigError
+from flava.studies import load_study
+
+
+def derived(params: Path, text: str) -> Path:
+    """A study `mine`."""
+    path = params / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+MINE = "base: toy\nname: mine\ntitle: Mine\nscale: small\n"
+
+
+def test_a_study_takes_from_its_base_what_it_does_not_declare(params: Path) -> None:
+    changes = """\
+columns: [flava_c]
+flava: {text_layers: 1}
+evaluate_jobs: {some: [mnist]}
+tasks: {mnist: {probe: {steps: 3}}}
+budgets: {tiny: {pretrain: {pair_updates: 5}}}
+"""
+    derived(params, MINE + changes)
+    base, mine = (load_study(params, name).config for name in ("toy", "mine"))
+    assert (mine.name, mine.title, mine.columns) == ("mine", "Mine", ["flava_c"])
+    assert mine.flava == base.flava.model_copy(update={"text_layers": 1})
+    assert mine.evaluate_jobs == {"some": ["mnist"]}  # as a whole: no other job stays
+    assert mine.tasks["mnist"].probe == base.tasks["mnist"].probe | {"steps": 3}
+    assert set(mine.tasks) == set(base.tasks)
+    # The toy world is its own: what one study generates is not another's.
+    assert mine.data.pairs[0].path == "data/mine/raw/pairs" != base.data.pairs[0].path
+    assert mine.tasks["cola"].path == "data/mine/raw/tasks/CoLA"
+    assert "data/toy/" not in mine.model_dump_json()
+    assert (mine.pretrain, mine.seeds) == (base.pretrain, base.seeds)
+    tiny = load_study(params, "mine", "tiny").config
+    assert (tiny.name, tiny.pretrain.pair_updates) == ("mine-tiny", 5)
+    assert tiny.data.pairs[0].path == "data/mine-tiny/raw/pairs"
+
+
+def test_a_base_may_have_a_base_and_its_budgets_are_its_own(params: Path) -> None:
+    derived(params, "base: mini\nname: mine\ntitle: Mine\nscale: s\nseeds: [3]\n")
+    (params / "more.yaml").write_text("base: mine\nname: more\ntitle: More\nscale: s\n")
+    more, mini = load_study(params, "more").config, load_study(params, "mini").config
+    assert (more.seeds, more.columns, more.tasks) == ([3], mini.columns, mini.tasks)
+    with pytest.raises(ConfigError, match="unknown budget 'cpu-quick'"):
+        load_study(params, "more", "cpu-quick")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MINE.replace("toy", "tyo"), r"mine\.yaml: unknown base study 'tyo'. Did you mean 'toy'\?"),
+        (MINE.replace("base: toy", "base: [toy]"), r"base \['toy'\] of 'mine' is no name"),
+        (MINE.replace("base: toy", "base: mine"), r"mine -> mine are each other's base"),
+        (MINE.replace("name: mine\n", ""), r"mine\.yaml: key 'name' is missing"),
+        (MINE.replace("scale: small\n", ""), r"mine\.yaml: key 'scale' is missing"),
+        (MINE.replace("name: mine", "name: toy"), r"name 'toy' is that of its base 'toy'"),
+        (MINE + "flava: {hiden_size: 3}\n", r"mine\.yaml: flava: unknown key 'hiden_size'"),
+    ],
+)
+def test_a_bad_base_is_refused(params: Path, text: str, message: str) -> None:
+    derived(params, text)
+    with pytest.raises(ConfigError, match=message):
+        load_study(params, "mine")
