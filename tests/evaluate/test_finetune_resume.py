@@ -72,9 +72,12 @@ def saved(found: EvaluateJob) -> list[str]:
 
 
 def seconds_saved(found: EvaluateJob) -> float:
-    """Of work up to the checkpoint of each task that is left, if any."""
-    files = list(Path(found.checkpoints).glob("*/*.pt"))
-    return sum(torch.load(file, weights_only=True)["seconds"] for file in files)
+    """Of work on each task that is finished, and up to the checkpoint of one that is not."""
+    folder = Path(found.checkpoints)
+    done = {path.name.removesuffix(".scores.json"): path for path in folder.glob("*.scores.json")}
+    left = [path for path in folder.glob("*/*.pt") if path.parent.name not in done]
+    seconds = [read_json(path)["seconds"] for path in done.values()]
+    return sum(seconds) + sum(torch.load(path, weights_only=True)["seconds"] for path in left)
 
 
 def scores(found: EvaluateJob) -> object:
@@ -178,7 +181,7 @@ def test_a_finished_fine_tuning_is_not_repeated(world, tmp_path, monkeypatch, ev
 
 def test_each_task_accounts_for_its_own_work(world, tmp_path, monkeypatch):  # noqa: F811
     found, _ = interrupted(finished_first(world, tmp_path, 7), tmp_path, 40, "SIGKILL")
-    interrupted(found, tmp_path, 15, "SIGKILL")  # continues both tasks, saves the second
+    interrupted(found, tmp_path, 15, "SIGKILL")  # of the second task
     before = seconds_saved(found)
     monkeypatch.setattr(time, "time", lambda: 1e9)  # this process's own work takes no time
     run(found)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flava.report.notebook import Rendering, render_all
-from flava.report.published import load_table_c1
+from flava.report.printed_tables import load_table_c1
 from tests.report.fake_study import PAPER, REPO, fake_scores, write_study
 
 ALL = tuple(row.name for row in load_table_c1(PAPER).rows)
