@@ -172,6 +172,10 @@ def launch_settings(tree: Tree, where: str, columns: Sequence[str] | None = None
     return settings
 
 
+# What a step that is one process has, whatever a cluster's defaults say.
+ALONE = {"ranks": 1, "nodes": 1, "sharding": "none"}
+
+
 def resolve(
     rule: str,
     column: str | None,
@@ -180,8 +184,8 @@ def resolve(
 ) -> Request:
     """The request of one job: the cluster's defaults, then the study, then the cluster's rules.
 
-    The `ranks` and `nodes` of the defaults are for the steps whose ranks meet: others are one
-    process.
+    The `ranks`, `nodes` and `sharding` of the defaults are for the steps whose ranks meet: others
+    are one process.
 
     Args:
         rule: a name of `workflow.modules.MODULES`.
@@ -189,11 +193,11 @@ def resolve(
         direct: from the command line; wins over all.
 
     Raises:
-        ConfigError: the ranks cannot be dealt out evenly to the nodes, or more than one is asked
-            for a step that is one process.
+        ConfigError: the ranks cannot be dealt out evenly to the nodes, or more than one, or
+            sharding, is asked for a step that is one process.
     """
     cluster = settings.cluster
-    found = cluster.defaults.given() | ({"ranks": 1, "nodes": 1} if rule in ONE_PROCESS else {})
+    found = cluster.defaults.given() | (ALONE if rule in ONE_PROCESS else {})
     for place in (settings.resources, cluster.rules):
         if each := place.get(rule):
             found |= each.given()
@@ -206,6 +210,10 @@ def resolve(
         found["minutes"] = minutes(time)
     found.setdefault("ranks", nodes * max(1, gpus))
     _check_ranks(rule, column, found["ranks"], nodes)
+    if rule in ONE_PROCESS and found["sharding"] != "none":
+        raise ConfigError(
+            f"'{rule}' is one process, which has no ranks to deal weights to. Leave `sharding` out."
+        )
     return Request(**found)
 
 

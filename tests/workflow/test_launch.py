@@ -112,12 +112,6 @@ def test_every_rank_is_told_how_to_shard(config: str, tmp_path: Path) -> None:
     assert found == ["fsdp"] * 3
 
 
-def test_an_evaluation_is_not_told_how_to_shard(config: str) -> None:
-    """`sharding` among a study's `defaults` holds for every rule."""
-    with pytest.raises(ConfigError, match="key 'model' is missing"):
-        Step("evaluate", config, sharding="weights").run()
-
-
 def test_ranks_meet_in_a_process_group(config: str, tmp_path: Path) -> None:
     launch(Ranked("sum_ranks", config), 2, tmp_path / "logs")
     assert Path(f"{config}.sum").read_text() == "2"

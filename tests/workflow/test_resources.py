@@ -54,6 +54,16 @@ def test_defaults_of_many_ranks_leave_one_process_one(rule: str) -> None:
     assert asked({"defaults": {"ranks": 2}}, rule).ranks == (1 if rule in ONE_PROCESS else 2)
 
 
+@pytest.mark.parametrize("rule", ["evaluate", "prepare", "pretrain"])
+def test_sharding_of_the_defaults_is_for_steps_whose_ranks_meet(rule: str) -> None:
+    """An evaluation was given it, and ended with a TypeError."""
+    found = asked({"defaults": {"sharding": "fsdp"}}, rule)
+    assert found.sharding == ("none" if rule in ONE_PROCESS else "fsdp")
+    if rule in ONE_PROCESS:
+        with pytest.raises(ConfigError, match=rf"'{rule}' is one process.*Leave `sharding` out"):
+            asked({"rules": {rule: {"sharding": "fsdp"}}}, rule)
+
+
 def test_one_process_gets_the_gpus_that_its_rule_asks_for() -> None:
     found = asked({"rules": {"evaluate": {"gpus_per_node": 2, "threads": 8}}}, "evaluate")
     assert (found.ranks, found.gpus, found.threads) == (1, 2, 8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -63,6 +64,17 @@ def test_removed_outputs_of_a_job_that_ended_alone_are_taken_back(
     case.run()
     assert list(scheduler.names) == ["1"] and case.ticket()["status"] == "done"
     assert case.output.is_file() and not list(case.folder.glob(".*.kept-*"))
+
+
+def test_a_file_system_without_hard_links_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*paths: object) -> None:
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    artifact.keep([str(tmp_path / "record.json")], "job")
+    assert "warning: no links here: not kept for a launcher" in capsys.readouterr().err
 
 
 def test_outputs_removed_just_before_the_job_ends_are_taken_back(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,14 @@ def keep(outputs: Sequence[str], job: str) -> None:
     """Gives the outputs of `job`, which ended well, second names (hard links) beside them.
 
     Where nobody waits for the job, Snakemake removes its outputs before it asks for them again. A
-    file system without hard links keeps none; the step then runs again.
+    file system without hard links keeps none, which is said; the step then runs again.
     """
-    for output in outputs:
-        with suppress(OSError):
+    try:
+        for output in outputs:
             os.link(output, _kept(output, job))
+    except OSError as error:
+        say = "not kept for a launcher that comes later, which would run this step again"
+        print(f"warning: {error}: {say}", file=sys.stderr, flush=True)
 
 
 def take_back(outputs: Sequence[str], job: str) -> bool:

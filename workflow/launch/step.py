@@ -24,7 +24,7 @@ from workflow.launch import artifact, gpus
 from workflow.launch.errors import LaunchError
 from workflow.modules import MODULES
 
-# Steps whose function takes a configuration and, but for `evaluate`, how to shard; the others are
+# Steps whose function takes a configuration and, where ranks meet, how to shard; the others are
 # commands of their own.
 FUNCTIONS = {
     "codebook": "codebook",
@@ -111,8 +111,8 @@ class Step:
         if self.code_sha256 is not None:
             self.check_code()
         if self.name in FUNCTIONS:
-            shards = self.name != "evaluate" and self.sharding != "none"
-            self.function()(self.config, **({"sharding": self.sharding} if shards else {}))
+            options = {} if self.sharding == "none" else {"sharding": self.sharding}
+            self.function()(self.config, **options)
             return
         main = self.function()
         threads = ["--threads", str(self.threads)] if self.name in TAKE_THREADS else []
