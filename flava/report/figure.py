@@ -78,27 +78,33 @@ def ratios(comparison: Comparison, columns: tuple[str, str]) -> tuple[Ratio, ...
 
 
 def _ours(first: Estimate | None, second: Estimate | None) -> Estimate | None:
-    """Mean over seeds of the difference in percent; the seeds of the two are paired."""
+    """The difference of the two scores in percent: that of their means over the common seeds.
+
+    A mean of each seed's ratio would lie above it wherever the second score scatters. The error is
+    first order: over seeds with the two of a seed paired; of one seed, of independent test sets.
+    """
     if first is None or second is None:
         return None
-    by_seed = {}
-    for seed in sorted(set(first.by_seed) & set(second.by_seed)):
-        value = relative(first.by_seed[seed], second.by_seed[seed])
-        if value is None:
-            return None
-        by_seed[seed] = value
-    if not by_seed:
+    seeds = sorted(set(first.by_seed) & set(second.by_seed))
+    if not seeds:
         return None
-    values = list(by_seed.values())
-    error = std_error_of_mean(values)
+    mean_first = sum(first.by_seed[seed] for seed in seeds) / len(seeds)
+    mean_second = sum(second.by_seed[seed] for seed in seeds) / len(seeds)
+    value = relative(mean_first, mean_second)
+    if value is None:
+        return None
+    ratio, percent = mean_first / mean_second, 100 / mean_second
+    by_seed = {
+        seed: value + percent * (first.by_seed[seed] - ratio * second.by_seed[seed])
+        for seed in seeds
+    }
+    error = std_error_of_mean(list(by_seed.values()))
     if error is not None:
-        return Estimate(sum(values) / len(values), error, "seeds", by_seed)
+        return Estimate(value, error, "seeds", by_seed)
     if first.test_error is None or second.test_error is None:
-        return Estimate(values[0], None, "none", by_seed)
-    # First order: the two test errors are taken as independent.
-    ratio = first.mean / second.mean
-    spread = 100 * math.hypot(first.test_error, ratio * second.test_error) / second.mean
-    return Estimate(values[0], spread, "test set", by_seed)
+        return Estimate(value, None, "none", by_seed)
+    spread = percent * math.hypot(first.test_error, ratio * second.test_error)
+    return Estimate(value, spread, "test set", by_seed)
 
 
 def figure_4(comparison: Comparison, found: Sequence[Ratio], columns: tuple[str, str]) -> str:
@@ -264,9 +270,9 @@ def figure_table(comparison: Comparison, found: Sequence[Ratio], columns: tuple[
             body.append([text(item.row), paper, ours, printed, scored])
     how = (
         "Difference in percent of CLIP's score; positive: FLAVA is better. The paper's from the "
-        "cells of its Table 4, columns 6 and 8; ours from the same two columns of this study, the "
-        "mean over seeds of each seed's difference. \N{PLUS-MINUS SIGN}: its standard error over "
-        "seeds, in italics that of the test sets. Where CLIP's score is near zero (CoLA, STS-B), "
+        "cells of its Table 4, columns 6 and 8; ours from the same two columns of this study, from "
+        "their means over seeds. \N{PLUS-MINUS SIGN}: standard error over seeds, a seed's two runs "
+        "paired, in italics that of the test sets. Where CLIP's score is near zero (CoLA, STS-B), "
         "a ratio says little: look at the scores."
     )
     return paragraph(how, "small") + table(head, body, SORTABLE)

@@ -91,18 +91,23 @@ def test_panels_are_grouped_as_in_print(tmp_path: Path) -> None:
         assert f"better on {better} of {count} in the paper" in caption
 
 
-def test_ours_is_the_mean_over_seeds_of_paired_ratios(tmp_path: Path) -> None:
+def test_ours_is_the_ratio_of_the_means_with_seeds_paired(tmp_path: Path) -> None:
+    """CLIP's scores scatter: the mean of the seeds' ratios would be 75, beside 60 and 40."""
+    scores = {"flava_dino": (60.0, 70.0, 50.0), "clip_400m": (60.0, 40.0, 20.0)}
     seeds = (0, 1, 2)
     lines = fake_scores(rows=("DTD",), columns=COLUMNS, seeds=seeds)
+    for line in lines:
+        if line["column"] in scores:
+            line["value"] = scores[line["column"]][line["seed"]]
     found = ratios(comparison_of(tmp_path, lines, seeds), figure_columns(str(PAPER)))
     ours = next(item for item in found if item.row == "DTD").ours
-    by = {(x["column"], x["seed"]): x["value"] for x in lines}
-    each = np.array(
-        [100 * (by["flava_dino", s] / by["clip_400m", s] - 1) for s in seeds]
-    )  # fmt: skip
     assert ours is not None
-    assert ours.mean == pytest.approx(each.mean())
-    assert ours.std_error == pytest.approx(each.std(ddof=1) / np.sqrt(3))
+    assert ours.mean == pytest.approx(50)
+    first, second = (np.array(scores[name]) for name in ("flava_dino", "clip_400m"))
+    (aa, ab), (_, bb) = np.cov(first, second) / 3  # of the means
+    assert ours.std_error == pytest.approx(
+        100 * np.sqrt(aa / 40**2 - 2 * 60 * ab / 40**3 + 60**2 * bb / 40**4)
+    )
 
 
 def test_bars_of_ours_have_their_errors_and_end_at_the_limit(tmp_path: Path) -> None:
@@ -110,7 +115,7 @@ def test_bars_of_ours_have_their_errors_and_end_at_the_limit(tmp_path: Path) -> 
     lines = fake_scores(rows=("DTD", "COLA"), columns=COLUMNS, seeds=seeds)
     for line in lines:  # an error that reaches beyond the panel
         if (line["row"], line["column"]) == ("COLA", "clip_400m"):
-            line["value"] = 60 / (1 + line["seed"])
+            line["value"] = 24 / (1 + line["seed"])
         if line["column"] == "flava_dino":
             line["value"] += 5 * line["seed"] ** 2
     comparison = comparison_of(tmp_path, lines, seeds)
