@@ -36,6 +36,7 @@ config["study_shown"] = plan.name  # for workflow/report/workflow.rst
 
 PY = sys.executable
 LAUNCH = f"{PY} -m workflow.launch --settings {launching.path} --parent {os.getpid()}"
+HERE = f"{PY} -m workflow.launch.here"
 FILES = (
     "--config {input.config:q} --code {input.code:q} --inputs {input:q} --outputs {output:q}"
     " > {log:q} 2>&1"
