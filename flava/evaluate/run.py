@@ -123,7 +123,8 @@ def evaluate_task(
             return found, use
         settings = sha256_json(job.model_dump(mode="json"))
         read = sha256_json([weights, use.sha256])
-        saving = Saving(Path(job.checkpoints) / name, settings, read, earlier)
+        folder = Path(job.checkpoints) / name
+        saving = Saving(folder, settings, read, kept.of_examples(use), earlier)
         return score_task(replace(context, saving=saving), spec, data), use
 
 
