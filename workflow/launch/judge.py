@@ -114,10 +114,12 @@ def _longer(step: str) -> str:
     """What helps where more starts do not."""
     if step not in BEGIN_ANEW:
         return ""
-    return (
-        f" {step} begins anew at each start: raise its `time` in the profile's cluster.yaml or "
-        "`resources`."
-    )
+    return f" {step} begins anew at each start: {_more('time', step)}."
+
+
+def _more(key: str, step: str) -> str:
+    """Where a key of a step is raised."""
+    return f"raise its `{key}` (`rules: {step}` in the profile's cluster.yaml, or `resources`)"
 
 
 def _ended(
@@ -137,7 +139,7 @@ def _ended(
             who = f" by user {state.by}" if state.by else ""
             return Verdict("give up", f"Somebody cancelled it{who}.")
         case "OUT_OF_MEMORY":
-            why = "It ran out of memory. Ask for more `mem`, or for more nodes."
+            why = f"It ran out of memory: {_more('mem', step)}, or ask for more nodes."
             return Verdict("give up", why)
         case "DEADLINE" | "REVOKED":
             return Verdict("give up", f"SLURM ended it: {state.state}.")
@@ -154,7 +156,10 @@ def _ended(
         return Verdict("again", f"It ended well, but {missing}.", "failures")
     gone = "SLURM does not know it any more" if cluster == "slurm" else "Its processes are gone"
     why = gone if state.state == "GONE" else "A rank died"
-    return Verdict("again", f"{why}, and {missing}.", "failures")
+    why = f"{why}, and {missing}."
+    if state.killed:
+        why += f" SIGKILL ended it: if that was for want of memory, {_more('mem', step)}."
+    return Verdict("again", why, "failures")
 
 
 def final(report: Report) -> bool:
