@@ -131,6 +131,7 @@ def test_a_killed_rank_may_have_wanted_memory(tmp_path: Path) -> None:
     [
         ("refused", "shard 7 is truncated", 1),
         ("crashed", "KeyError: 'image'", 1),
+        ("crashed", "RuntimeError: mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)", 1),
         ("crashed", "torch.OutOfMemoryError: CUDA out of memory", 1),
         ("crashed", "RuntimeError: [gloo] Connection closed by peer", 2),
         ("crashed", "OSError: [Errno 116] Stale file handle", 2),

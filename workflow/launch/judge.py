@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from workflow.launch.passing import is_passing
 from workflow.launch.states import HOPELESS, LAUNCH_FAILED, JobState
 from workflow.launch.step import Report
 from workflow.launch.ticket import Ticket
 from workflow.modules import BEGIN_ANEW
 from workflow.resources import Budgets
-
-# Errors of the surroundings, a lost peer for one; a bug would come again.
-PASSING = re.compile(
-    r"^(RuntimeError|OSError|IOError|\w*Connection\w*|TimeoutError|BrokenPipeError"
-    r"|torch\.distributed\.\w+|Another process is training this run)"
-)
 
 TIMED_OUT = "timed-out too many times"  # submitit's words when its count is used up
 
@@ -166,4 +160,4 @@ def final(report: Report) -> bool:
     """Whether the same error would come again."""
     if report.ended not in ("refused", "crashed"):
         return False
-    return PASSING.match(report.message) is None
+    return not is_passing(report.message)
