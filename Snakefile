@@ -27,8 +27,10 @@ try:
         check_budget(plan, config.get("budget_gpu_hours"))
     plan.write()
     launching = Launching.load(plan, config.get("cluster"))
-    if workflow.is_main_process and is_dry_run(sys.argv):
-        atexit.register(announce, plan, launching.settings)
+    if workflow.is_main_process:
+        launching.warn()
+        if is_dry_run(sys.argv):
+            atexit.register(announce, plan, launching.settings)
 except FlavaError as error:
     raise WorkflowError(str(error)) from None
 
@@ -36,6 +38,7 @@ config["study_shown"] = plan.name  # for workflow/report/workflow.rst
 
 PY = sys.executable
 LAUNCH = f"{PY} -m workflow.launch --settings {launching.path} --parent {os.getpid()}"
+HERE = f"{PY} -m workflow.launch.here"
 FILES = (
     "--config {input.config:q} --code {input.code:q} --inputs {input:q} --outputs {output:q}"
     " > {log:q} 2>&1"

@@ -85,7 +85,7 @@ class Disk:
         models: exported.
         features: of frozen models, kept by evaluation.
         unknown: tasks whose features have an unknown size.
-        finetuning: checkpoints of evaluate jobs, at most; removed when a job has its scores.
+        finetuning: checkpoints of evaluate jobs, at most; removed when a task has its scores.
     """
 
     checkpoints: int = 0

@@ -25,6 +25,8 @@ MODULES = {
 # Steps of seconds, which run where Snakemake runs.
 NOT_LAUNCHED = frozenset({"collect", "directions", "metrics", "figure", "render", "site"})
 
+LAUNCHED = [name for name in MODULES if name not in NOT_LAUNCHED]
+
 # Steps whose ranks meet; each rank does its share.
 JOIN_RANKS = frozenset({"codebook", "init_mlm", "init_beit", "init_dino", "pretrain"})
 

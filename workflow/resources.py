@@ -12,7 +12,7 @@ from flava.config import Sharding, Strict
 from flava.errors import ConfigError, unknown_name
 from flava.jobs import parse
 from flava.params import Tree
-from workflow.modules import BEGIN_ANEW, MODULES, NOT_LAUNCHED, ONE_PROCESS
+from workflow.modules import BEGIN_ANEW, LAUNCHED, ONE_PROCESS
 
 # Snakemake sets all of them, to the cores of the rule: of all ranks here, 1 on a cluster.
 THREAD_VARIABLES = (
@@ -155,14 +155,13 @@ def launch_settings(tree: Tree, where: str, columns: Sequence[str] | None = None
             `resolve`.
     """
     settings = parse(LaunchSettings, tree, where)
-    known = [name for name in MODULES if name not in NOT_LAUNCHED]
     for key, rules in (
         ("cluster.rules", settings.cluster.rules),
         ("resources", settings.resources),
     ):
         for name, rule in rules.items():
-            if name not in known:
-                raise ConfigError(unknown_name("rule", name, known, f"{where}: {key}"))
+            if name not in LAUNCHED:
+                raise ConfigError(unknown_name("rule", name, LAUNCHED, f"{where}: {key}"))
             for column in rule.columns:
                 if columns is not None and column not in columns:
                     place = f"{where}: {key}.{name}.columns"

@@ -159,15 +159,16 @@ def feature_bytes(
 
 
 def finetuning_bytes(job: EvaluateJob, parameters: int) -> int:
-    """Of the checkpoints of an evaluation job's fine-tuned tasks, at most, until it has scores.
+    """Of the checkpoint of an evaluation job's fine-tuned task, at most, until it has scores.
 
-    A task has one, and one more while it is written; the best weights are in it.
+    One task is fine-tuned at a time. It has one, and one more while it is written; the best weights
+    are in it.
 
     Args:
         parameters: of the model.
     """
-    tasks = sum(spec.task.family in FINETUNED for spec in job.tasks.values())
-    return (tasks + 1) * FLOAT * parameters * (MOMENTS + 2) if tasks else 0
+    tuned = any(spec.task.family in FINETUNED for spec in job.tasks.values())
+    return 2 * FLOAT * parameters * (MOMENTS + 2) if tuned else 0
 
 
 def official_inputs(counts: dict[str, int]) -> Inputs | None:

@@ -162,6 +162,7 @@ class Order:
         with self._lock:  # threads that miss an epoch together draw it once, not once each
             if epoch not in self._epochs:
                 random = generator(self.seed, Stream.ORDER, self.number, epoch)
-                recent = {e: o for e, o in self._epochs.items() if e == epoch - 1}
-                self._epochs = {**recent, epoch: random.permutation(self.count)}
+                # A resumed run's threads come to an epoch and to the one before it in any order.
+                near = {e: o for e, o in self._epochs.items() if abs(e - epoch) == 1}
+                self._epochs = {**near, epoch: random.permutation(self.count)}
             return self._epochs[epoch]

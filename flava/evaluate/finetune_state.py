@@ -29,17 +29,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Saving:
-    """Where a task's fine-tuning is kept until its job has written its scores.
+    """Where a task's fine-tuning, or its probe's fits, are kept until its scores are.
 
     Attributes:
         config_sha256: of the job's configuration.
         data_sha256: of the model's weights and the task's examples.
+        made_of: hash of all that decides the task's scores.
         earlier: where it is told what processes did that this one continues.
     """
 
     folder: Path
     config_sha256: str
     data_sha256: str
+    made_of: str
     earlier: Earlier = field(default_factory=Earlier)
 
 

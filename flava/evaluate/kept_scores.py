@@ -68,7 +68,7 @@ class KeptScores:
         except FlavaError as error:
             print(f"warning: {task} is scored anew: {error}", file=sys.stderr)
             return None
-        if kept.made_of != self._made_of(use):
+        if kept.made_of != self.of_examples(use):
             return None
         earlier.add(kept.seconds, kept.account)
         print(f"{task}: scored by an earlier process", file=sys.stderr, flush=True)
@@ -79,11 +79,12 @@ class KeptScores:
     ) -> None:
         """Keeps a finished task's scores, and who worked on them for how many seconds."""
         kept = Kept(
-            made_of=self._made_of(use), scores=scores, seconds=seconds, account=earlier.account()
+            made_of=self.of_examples(use), scores=scores, seconds=seconds, account=earlier.account()
         )
         write_json(self._path(task), kept.model_dump(mode="json"))
 
-    def _made_of(self, use: DataUse) -> str:
+    def of_examples(self, use: DataUse) -> str:
+        """Hash of all that decides a task's scores."""
         return sha256_json([self.made_of, use.sha256])
 
     def _path(self, task: str) -> Path:

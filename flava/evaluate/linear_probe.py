@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flava.config import ProbeConfig
+from flava.evaluate.kept_fits import Fitted, KeptFits
 from flava.evaluate.logistic import fit
 from flava.evaluate.logistic_problem import LogisticRegression, Problem
 from flava.evaluate.taskdata import FloatArray, IntArray
@@ -42,13 +43,18 @@ class Sweep:
 
 
 def sweep(
-    problem: Problem, score: Callable[[LogisticRegression], float], config: ProbeConfig
+    problem: Problem,
+    score: Callable[[LogisticRegression], float],
+    config: ProbeConfig,
+    kept: KeptFits | None = None,
 ) -> Sweep:
     """Coarse points first, then steps halved around the best, down to one grid step.
 
     Goes from strong to weak penalties, each fit starting from its neighbours' weights, which
-    changes the time, not the (convex) optimum. The stronger of equal scores wins.
+    changes the time, not the (convex) optimum. The stronger of equal scores wins. Fits that `kept`
+    has are not made again, and it is given each new one.
     """
+    kept = kept or KeptFits()
     grid = lambda_grid(config)
     last = len(grid) - 1
     models: dict[int, LogisticRegression] = {}
@@ -60,8 +66,10 @@ def sweep(
         stronger = sorted(i for i in models if i > index)[:2]
         weaker = sorted(i for i in models if i < index)[-1:]
         starts = [models[i] for i in stronger + weaker]
-        models[index] = fit(problem, float(grid[index]), config.max_iterations, starts)
-        scores[index] = score(models[index])
+        if index not in kept.fits:
+            model = fit(problem, float(grid[index]), config.max_iterations, starts)
+            kept.add(index, Fitted(model, score(model)))
+        models[index], scores[index] = kept.fits[index].model, kept.fits[index].score
 
     stride = max(1, last // COARSE_INTERVALS)
     for index in range(last, -1, -stride):

@@ -55,8 +55,8 @@ def evaluate(config_path: str) -> None:
 def run(job: EvaluateJob) -> None:
     """Evaluates all tasks of the job and writes {"scores": [...], "record": {...}}.
 
-    The file is written once, when every task has its scores; what was kept on the way, scores of
-    finished tasks and fine-tuning, is then removed.
+    The file is written once, when every task has its scores. What is kept on the way is removed: a
+    task's fine-tuning or fits when its scores are kept, and these when all are written.
 
     Raises:
         FlavaError: a task failed; the message begins with its name.
@@ -79,6 +79,7 @@ def run(job: EvaluateJob) -> None:
         scores += found
         seconds[name] = round(time.monotonic() - begun + before.seconds, 3)
         kept.write(name, tasks[name], found, seconds[name], before)
+        shutil.rmtree(saving_folder(job, name), ignore_errors=True)
         earlier.join(before)
         print(f"{name}: {seconds[name]:.1f} s", file=sys.stderr, flush=True)
         gc.collect()
@@ -123,8 +124,14 @@ def evaluate_task(
             return found, use
         settings = sha256_json(job.model_dump(mode="json"))
         read = sha256_json([weights, use.sha256])
-        saving = Saving(Path(job.checkpoints) / name, settings, read, earlier)
+        folder = saving_folder(job, name)
+        saving = Saving(folder, settings, read, kept.of_examples(use), earlier)
         return score_task(replace(context, saving=saving), spec, data), use
+
+
+def saving_folder(job: EvaluateJob, task: str) -> Path:
+    """Where an unfinished task's fine-tuning or fits are."""
+    return Path(job.checkpoints) / task
 
 
 def context_of(

@@ -12,6 +12,7 @@ from flava.config import ProbeConfig
 from flava.errors import DataError
 from flava.evaluate.context import Context
 from flava.evaluate.features import FeatureArray
+from flava.evaluate.kept_fits import KeptFits
 from flava.evaluate.linear_probe import Sweep, stratified_split, sweep
 from flava.evaluate.logistic import fit
 from flava.evaluate.logistic_problem import LogisticRegression, Problem
@@ -68,7 +69,10 @@ def evaluate(context: Context, data: LabelledTask, config: ProbeConfig) -> list[
     if data.validation is not None:
         held = _described(context, data.validation, data, "validation")
     trains = [train.take(fold) for fold in data.folds] or [train]
-    probes = [_probe(context, each, held, len(data.classes), config) for each in trains]
+    probes = [
+        _probe(context, each, held, len(data.classes), config, KeptFits.of(context.saving, number))
+        for number, each in enumerate(trains)
+    ]
     predictions = {}
     for name, split in data.tests.items():
         test = _described(context, split, data, name)
@@ -79,7 +83,12 @@ def evaluate(context: Context, data: LabelledTask, config: ProbeConfig) -> list[
 
 
 def _probe(
-    context: Context, train: Described, held: Described | None, n_classes: int, config: ProbeConfig
+    context: Context,
+    train: Described,
+    held: Described | None,
+    n_classes: int,
+    config: ProbeConfig,
+    kept: KeptFits,
 ) -> Probe:
     if held is None:
         whole, labels_N = train, train.labels_N
@@ -91,7 +100,10 @@ def _probe(
         whole = train.joined(held)
     metric, (held_ND, held_N) = METRICS[context.task.metric], held
     found = sweep(
-        Problem.of(*train, n_classes), lambda model: metric(model.predict(held_ND), held_N), config
+        Problem.of(*train, n_classes),
+        lambda model: metric(model.predict(held_ND), held_N),
+        config,
+        kept,
     )
     model = fit(Problem.of(*whole, n_classes), found.penalty, config.max_iterations, [found.model])
     return Probe(found, model, len(whole.labels_N), len(held_N))

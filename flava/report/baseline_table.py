@@ -28,12 +28,19 @@ def baseline_scores(paths: Iterable[Path]) -> dict[str, dict[str, Score]]:
     """Baseline -> row -> score, of all files.
 
     Raises:
-        DataError: a file is missing or holds no baselines.
+        DataError: a file is missing or holds no baselines, or two hold the same one.
     """
     found: dict[str, dict[str, Score]] = {name: {} for name in BASELINES}
+    origin: dict[str, Path] = {}
     for path in paths:
-        for task in _part(path, "tasks").values():
-            for row, scores in task["rows"].items():
+        for task, value in _part(path, "tasks").items():
+            if task in origin:
+                raise DataError(
+                    f"{origin[task]} and {path} both have baselines of task '{task}'. Name one of "
+                    "them, or delete the task from the other one."
+                )
+            origin[task] = path
+            for row, scores in value["rows"].items():
                 for name, score in scores.items():
                     found[name][row] = _score(score, path)
     return found

@@ -97,6 +97,20 @@ def test_threads_that_share_an_order_draw_each_permutation_once(
             assert drawn == list(range(epoch + 1))
 
 
+def test_a_resume_at_the_border_of_epochs_draws_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that read ahead take the next epoch's first batch before this one's last."""
+    whole = Order(0, "pairs", 40).indices(0, 160)
+    drawn = []
+    monkeypatch.setattr(
+        "flava.data.schedule.generator", lambda *of: (drawn.append(of[-1]), generator(*of))[1]
+    )
+    order = Order(0, "pairs", 40)
+    for start in (80, 70, 90, 79, 120, 119):
+        assert np.array_equal(order.indices(start, 10), whole[start : start + 10])
+        assert len(order._epochs) <= 2
+    assert drawn == [2, 1, 3]
+
+
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=60), st.integers(1, 20))
 def test_packing(lengths: list[int], capacity: int) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -169,14 +170,24 @@ def finished_first(root: Path, folder: Path, every: int) -> EvaluateJob:
 @pytest.mark.parametrize("every", [30, 7])  # of 30
 def test_a_finished_fine_tuning_is_not_repeated(world, tmp_path, monkeypatch, every):  # noqa: F811
     """Nor is it where the process was killed before it had predicted and kept the scores."""
-    found, _ = interrupted(finished_first(world, tmp_path, every), tmp_path, 35, "SIGKILL")
-    (Path(found.checkpoints) / "hateful_memes.scores.json").unlink()
+    found = finished_first(world, tmp_path, every)
+    with monkeypatch.context() as unkept, pytest.raises(KeyboardInterrupt):
+        unkept.setattr(kept_scores.KeptScores, "write", Mock(side_effect=KeyboardInterrupt))
+        run(found)
+    assert saved(found) == ["update-000000030.json"]
     updates = []
     rate = finetune.rate
     monkeypatch.setattr(finetune, "rate", lambda *of: (updates.append(of), rate(*of))[1])
     run(found)
     assert len(updates) == 30
     assert len(scores(found)) == 2
+
+
+def test_a_tasks_checkpoint_goes_when_its_scores_are_kept(world, tmp_path):  # noqa: F811
+    found, _ = interrupted(finished_first(world, tmp_path, 7), tmp_path, 40, "SIGKILL")
+    folder = Path(found.checkpoints)
+    names = {path.relative_to(folder).parts[0] for path in folder.rglob("*")}
+    assert names == {"hateful_memes.scores.json", "sst2"}
 
 
 def test_each_task_accounts_for_its_own_work(world, tmp_path, monkeypatch):  # noqa: F811

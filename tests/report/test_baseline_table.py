@@ -39,6 +39,15 @@ def test_gain_in_standard_errors(tmp_path: Path) -> None:
     ]  # DTD: no column has it
 
 
+def test_a_task_of_two_files_is_refused(tmp_path: Path) -> None:
+    """The last one's numbers would stand in the table, as if there were no others."""
+    files = [tmp_path / "a.json", tmp_path / "b.json"]
+    for path, value in zip(files, (50.0, 60.0), strict=True):
+        write_json(path, written("MNIST", "random", value))
+    with pytest.raises(DataError, match=r"a\.json and .*b\.json both have .* task 'mnist'"):
+        baseline_scores(files)
+
+
 def test_missing_and_damaged_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no evaluations"):
         column_scores(tmp_path)

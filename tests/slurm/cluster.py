@@ -75,7 +75,7 @@ class Cluster:
         nodes: in the partition `gpu` and its like.
         spare: further ones, in the partition `spare`, for tests that lose a node.
         gpus: of a node.
-        memory: whether the kernel kills what takes more memory than it asked for.
+        memory: who kills what takes more memory than it asked for.
         network: first three numbers of the nodes' addresses.
     """
 
@@ -83,7 +83,7 @@ class Cluster:
     nodes: int = 4
     spare: int = 2
     gpus: int = 4
-    memory: bool = False
+    memory: configuration.Memory = "free"
     network: str = field(default_factory=lambda: f"127.{1 + lane(250)}.0")
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -180,7 +180,7 @@ class Cluster:
                     process.wait(20)
         for pid in left_of_jobs(self.environment["SLURM_CONF"]):
             end(pid)
-        if self.memory:
+        if self.memory == "kernel":
             self._remove_cgroups()
 
     def _remove_cgroups(self) -> None:

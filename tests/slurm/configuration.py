@@ -6,6 +6,7 @@ import getpass
 import socket
 import time
 from pathlib import Path
+from typing import Literal
 
 from tests.ports import lane
 
@@ -47,7 +48,7 @@ AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={dbd}
 AccountingStoragePass={folder}/munge/munge.sock
-JobAcctGatherType=jobacct_gather/none
+{gather}
 {nodes}
 PartitionName=gpu Nodes={common} Default=YES PriorityTier=1 DefMemPerCPU=64
 PartitionName=low Nodes={common} PriorityTier=1 GraceTime=20 DefMemPerCPU=64
@@ -78,6 +79,11 @@ NODE = (
 )
 
 
+# Who kills a job that takes more memory than it asked for: nobody, the kernel, or slurmstepd, which
+# looks each second.
+Memory = Literal["free", "kernel", "sampled"]
+GATHER = "JobAcctGatherType=jobacct_gather/"
+SAMPLED = f"{GATHER}linux\nJobAcctGatherFrequency=task=1\nJobAcctGatherParams=OverMemoryKill"
 CGROUP = "CgroupPlugin=cgroup/v1\nConstrainRAMSpace=yes\n"
 
 
@@ -96,7 +102,7 @@ def write(
     spare: int,
     ports: list[int],
     devices: str,
-    memory: bool = False,
+    memory: Memory = "free",
 ) -> None:
     """Writes slurm.conf, gres.conf and slurmdbd.conf into `folder`/etc.
 
@@ -105,7 +111,7 @@ def write(
         spare: how many of them, the last ones, are in the partition `spare` alone.
         ports: of MariaDB, slurmdbd, slurmctld, and each node's slurmd.
         devices: character devices that stand for GPUs, as `/dev/x[0-3]`.
-        memory: whether jobs are held to the memory that they asked for.
+        memory: how jobs are held to the memory that they asked for.
     """
     database, dbd, control, *node_ports = ports
     first, last = devices[devices.index("[") + 1 : -1].split("-")
@@ -118,8 +124,9 @@ def write(
         "host": socket.gethostname(),
         "user": getpass.getuser(),
         "folder": folder,
-        "track": "cgroup" if memory else "linuxproc",
-        "task": "cgroup" if memory else "none",
+        "track": "cgroup" if memory == "kernel" else "linuxproc",
+        "task": "cgroup" if memory == "kernel" else "none",
+        "gather": SAMPLED if memory == "sampled" else f"{GATHER}none",
         "database": database,
         "dbd": dbd,
         "control": control,
@@ -130,7 +137,7 @@ def write(
     }
     etc = folder / "etc"
     (etc / "slurm.conf").write_text(SLURM.format(**values))
-    if memory:
+    if memory == "kernel":
         (etc / "cgroup.conf").write_text(CGROUP)
     gres = "".join(f"NodeName={name} Name=gpu File={devices}\n" for name in names)
     (etc / "gres.conf").write_text(gres)

@@ -12,16 +12,19 @@ from tests.slurm.cluster import Cluster, limits_memory, occupy, wait_until
 from tests.slurm.driven import Driven
 
 
-@pytest.fixture
+@pytest.fixture(params=["kernel", "sampled"])
 def strict(
-    slurm: Cluster, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    slurm: Cluster,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Cluster]:
-    """A small cluster that holds jobs to their memory; it needs root and control groups."""
-    if not limits_memory():
+    """A small cluster that holds jobs to their memory; the kernel needs root and control groups."""
+    if request.param == "kernel" and not limits_memory():
         pytest.skip("no root, or no control groups of version 1: memory cannot be limited here")
     own = f"127.{1 + lane(250)}.1"  # control groups are named by node: ours alone
     folder = tmp_path_factory.mktemp("strict")
-    cluster = Cluster(folder, nodes=1, spare=1, memory=True, network=own)
+    cluster = Cluster(folder, nodes=1, spare=1, memory=request.param, network=own)
     try:
         cluster.start()
         for name, value in cluster.environment.items():
@@ -39,13 +42,16 @@ def test_out_of_memory_is_one_clear_error(
     assert driven.end() == 6, driven.text
     (job,) = driven.jobs()
     assert f"slurm job {job} of grow" in driven.text and "state OUT_OF_MEMORY" in driven.text
-    assert "It ran out of memory. Ask for more `mem`" in driven.text
+    assert "It ran out of memory: raise its `mem` (`rules: grow` in the" in driven.text
     assert f"Log: {tmp_path}/jobs/{job}_0_log.err" in driven.text
     assert driven.ticket()["status"] == "failed" and len(driven.starts()) == 1
 
+    of_the_step = "OUT_OF_MEMORY" if strict.memory == "kernel" else "CANCELLED by 0"
+
     def accounted() -> bool:
         steps = strict.run("sacct", "-n", "-P", "-o", "JobID,State", "-j", job).splitlines()
-        return f"{job}.0|OUT_OF_MEMORY" in steps  # by the kernel, not by the test
+        # By the cluster, not by the test.
+        return f"{job}.0|{of_the_step}" in steps
 
     wait_until(accounted, 120, f"the accounting of {job}.0")
 

@@ -41,7 +41,10 @@ class Jobs:
         config.write_text("{}")
         environment = {**os.environ, "PYTHONPATH": str(self.root)}
         environment["CUDA_VISIBLE_DEVICES"] = self.visible
-        environment["TMPDIR"] = str(self.folder)  # the machine's own has real jobs' locks
+        environment[gpus.LOCKS] = str(self.folder)  # the machine's own has real jobs' locks
+        own = Path(self.folder, f"tmp-{name}")
+        own.mkdir()
+        environment["TMPDIR"] = str(own)
         process = subprocess.Popen(
             [sys.executable, "-c", JOB, str(config), str(ranks)],
             cwd=self.folder / clone, env=environment, stderr=subprocess.PIPE, text=True,
@@ -108,7 +111,7 @@ def test_users_share_the_gpus_of_a_machine(root: Path) -> None:
     """Root's tests are two users; others' are one, whose files are everybody's to read."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as ends:
         Path(folder).chmod(0o1777)
-        environment = {**os.environ, "PYTHONPATH": str(root), "TMPDIR": folder}
+        environment = {**os.environ, "PYTHONPATH": str(root), gpus.LOCKS: folder}
         said = []
         for user in ("65533", "65534"):
             process = subprocess.Popen(
@@ -155,3 +158,29 @@ def test_more_ranks_than_gpus_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     gpus.take("pretrain", Request(ranks=4))
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_locks_are_in_one_place_whatever_a_jobs_folder_for_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(gpus.LOCKS, raising=False)
+    monkeypatch.setattr(gpus, "PLACE", str(tmp_path))
+    found = set()
+    for name in ("mine", "yours"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))  # as TMPDIR sets it
+        found.add(gpus._folder())
+    assert found == {tmp_path / gpus.FOLDER} and capsys.readouterr().err == ""
+
+
+def test_another_place_of_the_locks_is_said_or_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(gpus.LOCKS, raising=False)
+    monkeypatch.setattr(gpus, "PLACE", str(tmp_path / "missing"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert {gpus._folder(), gpus._folder()} == {tmp_path / gpus.FOLDER}
+    assert capsys.readouterr().err.count("may take the same GPUs") == 1
+    monkeypatch.setenv(gpus.LOCKS, str(tmp_path / "absent"))
+    with pytest.raises(ConfigError, match=r"FLAVA_GPU_LOCKS=.*absent is no folder"):
+        gpus._folder()

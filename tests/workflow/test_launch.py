@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,8 +23,10 @@ from tests.slurm.processes import session_of
 from tests.workflow.smoke import Project
 from workflow.launch import __main__ as module
 from workflow.launch.errors import LaunchError
+from workflow.launch.planned import check_code
 from workflow.launch.step import Step
 from workflow.launch.ticket import Attempt, Ticket, TicketFile
+from workflow.modules import NOT_LAUNCHED
 from workflow.resources import Budgets, ClusterConfig, Request
 
 LOCAL = ClusterConfig(budgets=Budgets(failures=0), poll_seconds=0.5)
@@ -142,8 +143,8 @@ def test_code_that_was_edited_since_the_plan_is_not_run(tmp_path: Path, ranks: i
         module.launch(step, Request(ranks=ranks), LOCAL, folder=tmp_path / "logs")
     write_json(code, fingerprint(module.MODULES["pretrain"]))  # another plan since
     with pytest.raises(LaunchError, match=r"The code of pretrain was edited since"):
-        step.check_code()
-    replace(step, code_sha256=sha256_json(read_json(code))).check_code()
+        check_code("pretrain", str(code), sha256_json(planned))
+    check_code("pretrain", str(code), sha256_json(read_json(code)))
 
 
 def test_a_plans_steps_know_their_code_and_inputs(root: Path, tmp_path: Path) -> None:
@@ -180,7 +181,28 @@ def test_a_launcher_whose_snakemake_is_dead_already_does_not_start(
     assert alive.returncode == 2 and "unknown step 'pretran'" in alive.stderr
 
 
-def test_every_rule_names_the_snakemake_that_waits(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", sorted(NOT_LAUNCHED))
+def test_a_step_of_seconds_runs_the_plans_code_alone(root: Path, tmp_path: Path, step: str) -> None:
+    command = [sys.executable, "-m", "workflow.launch.here", step, "--code"]
+    told = {}
+    for name, planned in (("other", {}), ("same", fingerprint(module.MODULES[step]))):
+        write_json(tmp_path / f"{name}.json", planned)
+        told[name] = subprocess.run(
+            [*command, str(tmp_path / f"{name}.json"), "--config", "missing.json"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert told["other"].returncode == 6
+    assert f"The code of {step} (flava" in told["other"].stderr
+    # The step's own module read its arguments.
+    assert "missing.json is missing" in told["same"].stderr or "required" in told["same"].stderr
+
+
+def test_every_rule_names_the_plans_code_and_the_snakemake_that_waits(
+    root: Path, tmp_path: Path
+) -> None:
     project = Project.copy(root, tmp_path)
     command = [sys.executable, "-m", "snakemake", "-n", "-p", "--config", "study=smoke"]
     process = subprocess.Popen(
@@ -194,6 +216,8 @@ def test_every_rule_names_the_snakemake_that_waits(root: Path, tmp_path: Path) -
     said, _ = process.communicate(timeout=300)
     launched = re.findall(r"workflow\.launch .*--parent (\d+)", said)
     assert launched and set(launched) == {str(process.pid)}
+    coded = re.findall(r"--code results/smoke/configs/code/\w+\.json", said)
+    assert len(coded) == len(re.findall(r"^Job \d+: ", said, re.MULTILINE)) > len(launched)
 
 
 def test_bad_settings_are_refused(root: Path, config: str, tmp_path: Path) -> None:

@@ -37,6 +37,25 @@ def test_no_log_is_expected_where_nothing_is_trained(in_copy: Path) -> None:
     assert disk_by_column(mine)["codebook"].checkpoints == 0
 
 
+def changed(params: Path, codebook: str, other: str) -> set[str]:
+    """Configurations that differ between two studies of these `codebook`s."""
+    write_study(params, "smoke", codebook)
+    first = Plan.load("mine").configs()
+    write_study(params, "smoke", other)
+    return {path for path, value in Plan.load("mine").configs().items() if value != first[path]}
+
+
+def test_keys_of_training_do_not_count_where_nothing_is_trained(in_copy: Path) -> None:
+    other = KEY.replace("}}", "}, updates: 7, width: 8, optim: {learning_rate: 0.5}}")
+    shown = {"results/mine/configs/settings.json"}  # the report shows the study as it is
+    assert changed(in_copy / "params", KEY, other) == shown
+    read = KEY.replace("}}", "}, min_used_fraction: 0.5}")
+    assert "results/mine/configs/codebook.json" in changed(in_copy / "params", KEY, read)
+    assert "results/mine/configs/codebook.json" in changed(
+        in_copy / "params", "{updates: 5}", "{updates: 7}"
+    )
+
+
 def test_a_dry_run_of_the_paper_with_the_papers_tokenizer(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from submitit.core.job_environment import SignalHandler
+from submitit.core.utils import DelayedSubmission
 
 from flava.errors import ConfigError
 from flava.fingerprint import fingerprint
 from flava.io import read_json, write_json
 from flava.params import Tree
-from workflow.modules import BEGIN_ANEW, JOIN_RANKS, MODULES, NOT_LAUNCHED, ONE_PROCESS
+from workflow.launching import ALWAYS_TIMED_OUT, Launching
+from workflow.modules import BEGIN_ANEW, JOIN_RANKS, LAUNCHED, MODULES, ONE_PROCESS
+from workflow.plan import Plan
 from workflow.resources import Request, launch_settings, resolve
-
-LAUNCHED = [name for name in MODULES if name not in NOT_LAUNCHED]
 
 
 def names_called(root: Path, module: str) -> Iterator[str]:
@@ -92,3 +94,29 @@ def test_ranks_of_one_process_are_refused_on_the_command_line(root: Path, tmp_pa
     done = subprocess.run([*command, "--ranks", "3"], cwd=root, capture_output=True, text=True)
     assert done.returncode == 2 and read_json(config) == {}
     assert done.stderr.startswith("error: 'prepare' is one process, not 3 ranks")
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [
+        ({"defaults": {"time": "0:11"}}, None),
+        ({"defaults": {"time": "0:10"}}, ", ".join(LAUNCHED)),
+        ({"rules": {"pretrain": {"columns": {"mim": {"time": "0:05"}}}}}, "pretrain"),
+        ({"kind": "local", "defaults": {"time": "0:05"}}, None),
+    ],
+)
+def test_time_limits_that_preemptions_are_taken_for_are_said(
+    in_copy: Path, capsys: pytest.CaptureFixture[str], keys: Tree, named: str | None
+) -> None:
+    Launching.load(Plan.load("smoke"), {"kind": "slurm", **keys}).warn()
+    told = capsys.readouterr().err
+    assert told.startswith(f"warning: {named}: a `time` of at most 10") if named else told == ""
+
+
+def test_submitit_takes_every_warning_of_so_short_a_job_for_its_time_limit() -> None:
+    def timed_out(minutes: int) -> bool:
+        delayed = DelayedSubmission(print)
+        delayed.set_timeout(minutes, 1)
+        return SignalHandler(None, None, delayed).has_timed_out()
+
+    assert timed_out(ALWAYS_TIMED_OUT) and not timed_out(ALWAYS_TIMED_OUT + 1)

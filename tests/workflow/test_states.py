@@ -82,6 +82,35 @@ def test_durations() -> None:
 
 Answer = tuple[int, str, str]
 UNKNOWN: Answer = (1, "", "slurm_load_jobs error: Invalid job id specified")
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        ("exceeded memory limit (1162776576 > 314572800), being killed", "OUT_OF_MEMORY"),
+        ("*** STEP 7.0 ON n1 CANCELLED AT 2026-11-29T14:41:34 ***", "FAILED"),
+        (None, "FAILED"),
+    ],
+)
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_step_that_slurm_killed_for_its_memory_is_out_of_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str | None, state: str, forgotten: bool
+) -> None:
+    """Its state is that of any killed step; the words are of SLURM 22.05 with OverMemoryKill."""
+    answers = {
+        "scontrol": UNKNOWN
+        if forgotten
+        else (0, "JobName=j JobState=FAILED ExitCode=137:0 DerivedExitCode=0:9 RunTime=00:01", ""),
+        "sacct": (0, "j|FAILED|1|9:0|n1|0:9", ""),
+    }
+    monkeypatch.setattr(slurm, "ask", lambda *of: subprocess.CompletedProcess(of, *answers[of[0]]))
+    (tmp_path / "7_0_log.err").write_text("epoch 1\n")
+    if said is not None:
+        (tmp_path / "7_1_log.err").write_text(f"slurmstepd-n1: error: StepId=7.0 {said}\n")
+    found = Slurm(ClusterConfig(kind="slurm"), tmp_path).state("7")
+    assert found.state == state and found.killed
+
+
 DOWN: Answer = (1, "", "slurm_load_jobs error: Unable to contact slurm controller")
 NO_SACCT: Answer = (127, "", "No such file or directory: 'sacct'")
 

@@ -71,7 +71,9 @@ def test_a_step_that_begins_anew_ends_at_its_second_time_limit(
 
     if warned:
         scheduler.scripts = [[RUNNING, running(1, 5), fail]]
-    with pytest.raises(LaunchError, match=rf"{name} begins anew .*: raise its `time` in the pro"):
+    with pytest.raises(
+        LaunchError, match=rf"{name} begins anew .*: raise its `time` \(`rules: {name}`"
+    ):
         case.run()
     assert len(scheduler.names) == (1 if warned else 2)
 
@@ -98,7 +100,7 @@ def test_a_valid_record_is_success_whatever_the_state(tmp_path: Path, state: str
     ("state", "message"),
     [
         (JobState("CANCELLED", by="1000"), "Somebody cancelled it by user 1000"),
-        (JobState("OUT_OF_MEMORY"), "ran out of memory. Ask for more `mem`"),
+        (JobState("OUT_OF_MEMORY"), r"ran out of memory: raise its `mem` \(`rules: pretrain`"),
         (JobState("DEADLINE"), "SLURM ended it: DEADLINE"),
     ],
 )
@@ -114,11 +116,22 @@ def test_some_ends_are_one_clear_error(tmp_path: Path, state: JobState, message:
     assert str(caught.value).endswith("MemoryError: last line")
 
 
+def test_a_killed_rank_may_have_wanted_memory(tmp_path: Path) -> None:
+    """Anybody's SIGKILL looks the same: it is tried again, and the error says what may help."""
+    killed = JobState("FAILED", exit_code="137:0", killed=True)
+    scheduler = FakeScheduler(scripts=[[RUNNING, killed], [RUNNING, killed]])
+    case = Case(tmp_path, scheduler, budgets=Budgets(failures=1), name="evaluate")
+    with pytest.raises(LaunchError, match=r"for want of memory, raise its `mem` \(`rules: eval"):
+        case.run()
+    assert len(scheduler.names) == 2
+
+
 @pytest.mark.parametrize(
     ("ended", "message", "jobs"),
     [
         ("refused", "shard 7 is truncated", 1),
         ("crashed", "KeyError: 'image'", 1),
+        ("crashed", "RuntimeError: mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)", 1),
         ("crashed", "torch.OutOfMemoryError: CUDA out of memory", 1),
         ("crashed", "RuntimeError: [gloo] Connection closed by peer", 2),
         ("crashed", "OSError: [Errno 116] Stale file handle", 2),

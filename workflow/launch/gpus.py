@@ -13,13 +13,16 @@ import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from flava.errors import ConfigError
 from workflow.modules import ON_GPU
 from workflow.resources import Request
 
-FOLDER = "flava-gpus"  # in the machine's folder for temporary files
+PLACE = "/tmp"  # noqa: S108 (one for all users and jobs, which TMPDIR is not)
+FOLDER = "flava-gpus"  # in it
+LOCKS = "FLAVA_GPU_LOCKS"  # names another place, where /tmp is not the same for all
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 TAKEN = "FLAVA_GPUS"  # what a job's ranks may see; submitit's local executor hides all from them
 POLL_SECONDS = 2.0
@@ -137,7 +140,7 @@ def _open(name: str) -> int:
 
 def _folder() -> Path:
     """Where every user may make files, and nobody remove another's."""
-    folder = Path(tempfile.gettempdir()) / FOLDER
+    folder = _place() / FOLDER
     if not folder.is_dir():
         made = Path(tempfile.mkdtemp(prefix=f".{FOLDER}-", dir=folder.parent))
         made.chmod(0o1777)
@@ -146,3 +149,28 @@ def _folder() -> Path:
         except OSError:  # another process was faster
             made.rmdir()
     return folder
+
+
+def _place() -> Path:
+    """The folder of all jobs of this machine.
+
+    Raises:
+        ConfigError: the one that was named is none.
+    """
+    if given := os.environ.get(LOCKS):
+        if not Path(given).is_dir():
+            raise ConfigError(f"{LOCKS}={given} is no folder. Make it, for all users: mode 1777.")
+        return Path(given)
+    if (Path(PLACE) / FOLDER).is_dir() or os.access(PLACE, os.W_OK | os.X_OK):
+        return Path(PLACE)
+    other = tempfile.gettempdir()
+    _warn(
+        f"warning: {PLACE} cannot be written: the GPUs' locks are in {other}. Jobs that have "
+        f"theirs elsewhere may take the same GPUs: give all of them one folder, {LOCKS}=<folder>."
+    )
+    return Path(other)
+
+
+@cache
+def _warn(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

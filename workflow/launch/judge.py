@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from workflow.launch.passing import is_passing
 from workflow.launch.states import HOPELESS, LAUNCH_FAILED, JobState
 from workflow.launch.step import Report
 from workflow.launch.ticket import Ticket
 from workflow.modules import BEGIN_ANEW
 from workflow.resources import Budgets
-
-# Errors of the surroundings, a lost peer for one; a bug would come again.
-PASSING = re.compile(
-    r"^(RuntimeError|OSError|IOError|\w*Connection\w*|TimeoutError|BrokenPipeError"
-    r"|torch\.distributed\.\w+|Another process is training this run)"
-)
 
 TIMED_OUT = "timed-out too many times"  # submitit's words when its count is used up
 
@@ -114,10 +108,12 @@ def _longer(step: str) -> str:
     """What helps where more starts do not."""
     if step not in BEGIN_ANEW:
         return ""
-    return (
-        f" {step} begins anew at each start: raise its `time` in the profile's cluster.yaml or "
-        "`resources`."
-    )
+    return f" {step} begins anew at each start: {_more('time', step)}."
+
+
+def _more(key: str, step: str) -> str:
+    """Where a key of a step is raised."""
+    return f"raise its `{key}` (`rules: {step}` in the profile's cluster.yaml, or `resources`)"
 
 
 def _ended(
@@ -137,7 +133,7 @@ def _ended(
             who = f" by user {state.by}" if state.by else ""
             return Verdict("give up", f"Somebody cancelled it{who}.")
         case "OUT_OF_MEMORY":
-            why = "It ran out of memory. Ask for more `mem`, or for more nodes."
+            why = f"It ran out of memory: {_more('mem', step)}, or ask for more nodes."
             return Verdict("give up", why)
         case "DEADLINE" | "REVOKED":
             return Verdict("give up", f"SLURM ended it: {state.state}.")
@@ -154,11 +150,14 @@ def _ended(
         return Verdict("again", f"It ended well, but {missing}.", "failures")
     gone = "SLURM does not know it any more" if cluster == "slurm" else "Its processes are gone"
     why = gone if state.state == "GONE" else "A rank died"
-    return Verdict("again", f"{why}, and {missing}.", "failures")
+    why = f"{why}, and {missing}."
+    if state.killed:
+        why += f" SIGKILL ended it: if that was for want of memory, {_more('mem', step)}."
+    return Verdict("again", why, "failures")
 
 
 def final(report: Report) -> bool:
     """Whether the same error would come again."""
     if report.ended not in ("refused", "crashed"):
         return False
-    return PASSING.match(report.message) is None
+    return not is_passing(report.message)

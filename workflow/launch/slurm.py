@@ -8,6 +8,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ FORGOTTEN = "Invalid job id"  # the controller's word for a job that it does not
 # What sacct says where there is none, or no accounting to ask.
 NO_ACCOUNTING = re.compile(r"no such file|storage is disabled", re.IGNORECASE)
 ACCOUNTING_LOOKS = 20  # that a forgotten job gets: 6 minutes at 30 seconds a look
+# What slurmstepd says in a rank's log where it killed a step for its memory (OverMemoryKill), of
+# which the job's state says nothing.
+MEMORY = re.compile(r"slurmstepd\S*: error: .*exceeded (job )?memory limit", re.IGNORECASE)
 # Of the job that the driver runs in, if it does; what finds the cluster stays.
 KEPT = frozenset({"SLURM_CONF", "SLURM_TIME_FORMAT", "SLURM_CLUSTERS"})
 OUTER = ("SLURM_", "SLURMD_", "SRUN_", "SUBMITIT_")
@@ -70,6 +74,16 @@ class Slurm:
 
     def state(self, job: str) -> JobState:
         """What the controller says; where it has forgotten the job or is silent, the accounting."""
+        found = self._asked(job)
+        if found.killed and self._killed_for_memory(job):
+            return replace(found, state="OUT_OF_MEMORY")
+        return found
+
+    def _killed_for_memory(self, job: str) -> bool:
+        logs = self.folder.glob(f"{job}_*_log.err")
+        return any(MEMORY.search(log.read_text(errors="replace")) for log in logs)
+
+    def _asked(self, job: str) -> JobState:
         shown = ask("scontrol", "--details", "--oneliner", "show", "job", job)
         if shown.returncode == 0:
             return from_scontrol(shown.stdout)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 FIELD = re.compile(r"(?:^|\s)([A-Za-z]\w*)=(\S*)")
 TIME = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 SACCT_FIELDS = "JobName,State,ElapsedRaw,ExitCode,NodeList,DerivedExitCode"
-OUT_OF_MEMORY = "0:125"  # exit code of a step that the kernel killed for its memory
+# Exit codes of a step: that the kernel killed for its memory, and that anybody killed.
+OUT_OF_MEMORY, KILLED = "0:125", "0:9"
 
 ENDED = frozenset(
     {
@@ -66,6 +67,7 @@ class JobState:
         exit_code: `code:signal`.
         nodes: where it runs or ran.
         by: user id that cancelled it, where that is known.
+        killed: SIGKILL ended the step that ran its ranks.
     """
 
     state: str
@@ -75,6 +77,7 @@ class JobState:
     exit_code: str = ""
     nodes: str = ""
     by: str = ""
+    killed: bool = False
 
     @property
     def ended(self) -> bool:
@@ -110,6 +113,7 @@ def from_scontrol(text: str) -> JobState:
         seconds={run: seconds(found.get("RunTime", ""))},
         exit_code=found.get("ExitCode", ""),
         nodes=found.get("NodeList", ""),
+        killed=found.get("DerivedExitCode") == KILLED,
     )
 
 
@@ -132,6 +136,7 @@ def from_sacct(text: str) -> JobState:
         exit_code=code,
         nodes="" if nodes == "None assigned" else nodes,
         by=by,
+        killed=derived == [KILLED],
     )
 
 

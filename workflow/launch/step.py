@@ -18,10 +18,9 @@ from pydantic import ValidationError
 
 from flava.config import Strict
 from flava.errors import ConfigError, DataError, FlavaError, TrainingError, unknown_name
-from flava.fingerprint import fingerprint
-from flava.io import read_json, sha256_json, write_json
+from flava.io import read_json, write_json
 from workflow.launch import artifact, gpus
-from workflow.launch.errors import LaunchError
+from workflow.launch.planned import check_code
 from workflow.modules import MODULES
 
 # Steps whose function takes a configuration and, where ranks meet, how to shard; the others are
@@ -109,7 +108,7 @@ class Step:
             FlavaError: as the step's messages say; the code is not the one it was planned with.
         """
         if self.code_sha256 is not None:
-            self.check_code()
+            check_code(self.name, self.code, self.code_sha256)
         if self.name in FUNCTIONS:
             options = {} if self.sharding == "none" else {"sharding": self.sharding}
             self.function()(self.config, **options)
@@ -121,25 +120,6 @@ class Step:
             main()
         finally:
             sys.argv = kept
-
-    def check_code(self) -> None:
-        """Refuses code that was edited between the plan and this start, a requeue's too.
-
-        Raises:
-            LaunchError: names the modules, where the plan's fingerprint still tells them.
-        """
-        now = fingerprint(MODULES[self.name])
-        if sha256_json(now) == self.code_sha256:
-            return
-        then = read_json(self.code) if self.code and Path(self.code).is_file() else {}
-        modules = now.keys() | then.keys()
-        differ = sorted(name for name in modules if now.get(name) != then.get(name))
-        named = f" ({', '.join(differ[:3])})" if sha256_json(then) == self.code_sha256 else ""
-        raise LaunchError(
-            f"The code of {self.name}{named} was edited since Snakemake planned this step. Start "
-            "Snakemake again: it plans with the code that is there, and an unfinished training "
-            "goes on from its checkpoint. To work on the code meanwhile, use another clone."
-        )
 
     def command(self) -> str:
         """What runs the same step on this machine; the record has it."""

@@ -67,4 +67,4 @@ rule collect:
     message:
         "collect all scores"
     shell:
-        "{PY} -m flava.evaluate.collect --config {input.config:q} > {log:q} 2>&1"
+        "{HERE} collect --code {input.code:q} --config {input.config:q} > {log:q} 2>&1"

@@ -25,7 +25,7 @@ rule notebook:
     message:
         "render {wildcards.page}"
     shell:
-        "{PY} -m flava.report.render --config {input.config:q} --notebook {input.notebook:q}"
+        "{HERE} render --code {input.code:q} --config {input.config:q} --notebook {input.notebook:q}"
         " --output {output.html:q} > {log:q} 2>&1"
 
 
@@ -57,7 +57,7 @@ rule column_pages:
     message:
         "render a page of each column"
     shell:
-        "{PY} -m flava.report.render --config {input.config:q} --notebook {input.notebook:q}"
+        "{HERE} render --code {input.code:q} --config {input.config:q} --notebook {input.notebook:q}"
         " --output {params.output:q} --each {params.each:q} > {log:q} 2>&1"
 
 
@@ -75,7 +75,7 @@ rule figure:
     message:
         "draw Figure 4 as files"
     shell:
-        "{PY} -m flava.report.figure_files --config {input.config:q} > {log:q} 2>&1"
+        "{HERE} figure --code {input.code:q} --config {input.config:q} > {log:q} 2>&1"
 
 
 rule directions:
@@ -92,7 +92,7 @@ rule directions:
     message:
         "directions: which of the paper's hold"
     shell:
-        "{PY} -m flava.report.directions --config {input.config:q} --output {output:q} > {log:q} 2>&1"
+        "{HERE} directions --code {input.code:q} --config {input.config:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule metrics:
@@ -111,7 +111,7 @@ rule metrics:
     message:
         "metrics: averages of each column"
     shell:
-        "{PY} -m flava.report.metrics --config {input.config:q} --output {params.folder:q} > {log:q} 2>&1"
+        "{HERE} metrics --code {input.code:q} --config {input.config:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule site:
@@ -135,4 +135,4 @@ rule site:
     message:
         "render the index page"
     shell:
-        "{PY} -m flava.report.site --config {input.config:q} > {log:q} 2>&1"
+        "{HERE} site --code {input.code:q} --config {input.config:q} > {log:q} 2>&1"
