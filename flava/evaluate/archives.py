@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import tarfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from flava.data.archive import UNREADABLE, tar_members
+from flava.data.walk import files_below
 from flava.errors import DataError
 
 COMPRESSED = (b"\x1f\x8b", b"BZh9", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
@@ -63,26 +63,13 @@ def open_members(path: Path) -> Members:
 class _Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.names = sorted(_walk(path))
+        self.names = files_below(path)
 
     def size(self, name: str) -> int:
         return (self.path / name).stat().st_size
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
-
-
-def _walk(root: Path) -> Iterator[str]:
-    """Names of the files below a folder; scandir needs no system call for each of a million."""
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
-        with os.scandir(root / folder) as entries:
-            for entry in entries:
-                if entry.is_file():
-                    yield folder + entry.name
-                elif entry.is_dir(follow_symlinks=False):
-                    waiting.append(f"{folder}{entry.name}/")
 
 
 class _Zip:
