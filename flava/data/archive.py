@@ -152,6 +152,19 @@ def tar_members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         raise tarfile.ReadError("it has no end mark: cut off between two members")
 
 
+def refuse_link(member: tarfile.TarInfo, where: Path | str) -> None:
+    """Refuses a symbolic link in a tar: left out, its picture would be missing without a word.
+
+    Raises:
+        DataError: it is one.
+    """
+    if member.issym():
+        raise DataError(
+            f"{where}: '{member.name}' is a symbolic link, which is not followed within a tar. "
+            "Unpack the tar into a folder of its own: there links are followed."
+        )
+
+
 def first_existing(folder: Path, names: Sequence[str], what: str) -> Path:
     """The first of `names` in `folder`.
 

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Protocol
 
-from flava.data.archive import UNREADABLE, tar_members
+from flava.data.archive import UNREADABLE, refuse_link, tar_members
 from flava.data.walk import files_below
 from flava.errors import DataError
 
@@ -94,12 +94,21 @@ class _Tar:
         self._spans: dict[str, tuple[int, int]] = {}
         with tarfile.open(path, "r:") as tar:
             for member in tar_members(tar):
-                if not member.isreg():
-                    continue
-                if member.issparse() or member.offset_data + member.size > end:
-                    raise tarfile.ReadError(f"'{member.name}' is cut off or sparse")
-                self._spans[member.name.removeprefix("./")] = member.offset_data, member.size
+                refuse_link(member, path)
+                if member.isreg() or member.islnk():
+                    self._spans[_plain(member.name)] = self._span(member, end)
         self.names = sorted(self._spans)
+
+    def _span(self, member: tarfile.TarInfo, end: int) -> tuple[int, int]:
+        """Where a file's bytes begin, and how many they are; a hard link has another file's."""
+        if member.islnk():
+            target = _plain(member.linkname)
+            if target not in self._spans:
+                raise tarfile.ReadError(f"'{member.name}' is a link to '{target}', not before it")
+            return self._spans[target]
+        if member.issparse() or member.offset_data + member.size > end:
+            raise tarfile.ReadError(f"'{member.name}' is cut off or sparse")
+        return member.offset_data, member.size
 
     def size(self, name: str) -> int:
         return self._spans[name][1]
@@ -111,3 +120,7 @@ class _Tar:
     def __del__(self) -> None:
         if hasattr(self, "_file"):
             self._file.close()
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("./")
