@@ -160,9 +160,22 @@ def prepare_images(job: PrepareJob, directory: Path) -> list[dict[str, Any]]:
             if _is_image(item.image_bytes, totals):
                 _count_image(totals, item.image_bytes)
                 shards.add(f"{source.name}/{item.key}", item.image_bytes, {"label": item.label})
+        _check_images(source, totals)
         rows.append(totals.row(source))
     shards.close()
     return rows
+
+
+def _check_images(source: SourceConfig, totals: Totals) -> None:
+    """Refuses a set that is there in part: it would be trained on for weeks."""
+    expected, found = source.expected_images, totals.counts["images"]
+    if expected is not None and found != min(expected, source.limit or expected):
+        bad = totals.skipped["files that are no image"]
+        raise DataError(
+            f"Source '{source.name}' has {found:,} images in {source.path} and {bad:,} files that "
+            f"are no image, but the study expects {expected:,} (expected_images). Unpack or get "
+            f"the rest: python -m flava.data.sources --how '{source.name}'"
+        )
 
 
 def _is_image(data: bytes, totals: Totals) -> bool:
@@ -230,8 +243,8 @@ def prepare(job: PrepareJob) -> None:
 
     Raises:
         ConfigError: unknown kind or adapter.
-        DataError: a source is missing or malformed, gave nothing, or falls short of its
-            expected pairs by more than its `max_shortfall`.
+        DataError: a source is missing or malformed, gave nothing, falls short of its expected
+            pairs by more than its `max_shortfall`, or has not its expected images.
     """
     if job.kind not in PREPARE:
         raise ConfigError(unknown_name("kind", job.kind, list(PREPARE), "prepare"))

@@ -35,14 +35,25 @@ def imagenet(source: SourceConfig) -> Iterator[Image]:
     development kit's ground truth and meta.mat.
 
     Raises:
-        DataError: no layout is there, an archive is damaged, or the ground truth does not fit.
+        DataError: no layout is there, or two in one folder; an archive is damaged; or the ground
+            truth does not fit.
     """
     path, split = expand(source.path), source.split
     if split not in ("train", "val"):
         raise DataError(f"ImageNet has no split '{split}' with labels. Allowed: train, val.")
     if (path / split).is_dir() and any((path / split).glob("n*/")):
+        _refuse_both(path / split)
         return image_folder(source)
     return _train(path) if split == "train" else _val(path)
+
+
+def _refuse_both(folder: Path) -> None:
+    tar = next(folder.glob("n*.tar"), None)
+    if tar is not None:
+        raise DataError(
+            f"{folder} holds class folders and class tars, {tar.name} among them: was it unpacked "
+            "in part? Unpack all of them and move the tars away, or remove the folders."
+        )
 
 
 def _train(path: Path) -> Iterator[Image]:

@@ -67,6 +67,13 @@ def test_train(tmp_path: Path, layout: str) -> None:
     ]
 
 
+def test_a_train_folder_that_was_unpacked_in_part(tmp_path: Path) -> None:
+    write_train(tmp_path, "class tars")
+    write_images(tmp_path / "train", TRAIN[:2])
+    with pytest.raises(DataError, match=r"train holds class folders and class tars, n0.*\.tar"):
+        list(read_images(source("imagenet", tmp_path)))
+
+
 @pytest.mark.parametrize("layout", ["tar", "flat folder"])
 def test_validation_with_the_development_kit(tmp_path: Path, layout: str) -> None:
     write_devkit(tmp_path, TRUTH)
