@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +46,32 @@ def atomic_directory(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def without_leftovers(path: Path | str) -> Iterator[None]:
+    """Removes what killed processes left of `atomic_directory(path)`, before it is used within.
+
+    Who writes holds a shared lock beside `path`, on whatever machine, and only who is alone
+    removes. On a file system without locks nothing is removed, which is said.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_name(f".{path.name}.lock"), "a+", encoding="utf-8") as file:
+        try:
+            with suppress(BlockingIOError):  # another process is writing
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove_leftovers(path)
+            fcntl.flock(file, fcntl.LOCK_SH)
+        except OSError as error:
+            print(f"warning: {file.name} cannot be locked ({error})", file=sys.stderr)
+        yield
+
+
+def _remove_leftovers(path: Path) -> None:
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
+        print(f"{left} was left by a process that was killed: removing it.", file=sys.stderr)
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def canonical_json(value: Any) -> str:

@@ -122,6 +122,12 @@ def test_sources_are_table_2(root: Path, study: Study) -> None:
     assert yfcc.filter.min_words == 3  # "more than two words"
 
 
+def test_imagenet_is_whole(study: Study) -> None:
+    """The corpus has the pictures that the probe of the same files counts."""
+    (imagenet,) = study.config.data.images
+    assert imagenet.expected_images == study.tasks["imagenet"].counts["train"]
+
+
 def test_all_fourteen_columns(study: Study) -> None:
     assert study.config.columns == [n for n, c in study.columns.items() if c.number <= 14]
     assert len(study.config.columns) == 14

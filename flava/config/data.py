@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from flava.config.base import Fraction, Strict
 
 PAIRS_KEYS = ("images", "exclude", "filter", "expected_pairs", "max_shortfall")
+IMAGES_KEYS = ("expected_images",)
 
 
 class CaptionFilterConfig(Strict):
@@ -45,6 +46,9 @@ class SourceConfig(Strict):
         None,
         description="pairs: if more than this share of the expected (else of the listed) pairs is "
         "missing, preparing stops before it writes; none: it warns",
+    )
+    expected_images: PositiveInt | None = Field(
+        None, description="images: the official count; any other number is an error"
     )
 
 
@@ -86,13 +90,16 @@ class DataConfig(Strict):
     shard_bytes: PositiveInt = Field(100_000_000, description="a tar shard's size at most")
 
     @model_validator(mode="after")
-    def _pairs_keys(self) -> DataConfig:
-        for source in (*self.images, *self.texts):
-            given = [key for key in PAIRS_KEYS if getattr(source, key) is not None]
-            if given:
-                raise ValueError(
-                    f"source '{source.name}' has the key '{given[0]}', which only pairs have"
-                )
+    def _keys_of_a_kind(self) -> DataConfig:
+        for kind, keys in {"pairs": PAIRS_KEYS, "images": IMAGES_KEYS}.items():
+            others = {"pairs": self.pairs, "images": self.images, "texts": self.texts}
+            del others[kind]
+            for source in (source for sources in others.values() for source in sources):
+                given = [key for key in keys if getattr(source, key) is not None]
+                if given:
+                    raise ValueError(
+                        f"source '{source.name}' has the key '{given[0]}', which only {kind} have"
+                    )
         return self
 
 

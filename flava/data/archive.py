@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from flava.data.walk import files_below, one_file
 from flava.errors import DataError, MissingFileError
 
 MAX_FILE_BYTES = 64_000_000
@@ -55,11 +56,10 @@ class Archive:
             raise DataError(f"{path} is not a readable zip archive ({error}).") from None
 
     def names(self) -> list[str]:
-        """Relative names of all files, sorted."""
+        """Relative names of all files, sorted; of a folder as `files_below` lists them."""
         if self._zip is not None:
             return sorted(name for name in self._zip.namelist() if not name.endswith("/"))
-        files = (file for file in self.path.rglob("*") if file.is_file())
-        return sorted(file.relative_to(self.path).as_posix() for file in files)
+        return files_below(self.path)
 
     def images(self) -> list[str]:
         """Relative names of the image files, sorted."""
@@ -80,7 +80,7 @@ class Archive:
             raise MissingFileError(
                 f"{self.path}: the file '{name}', named by the captions, is not there."
             )
-        if len(found) > 1:
+        if len(found) > 1 and not one_file(self.path, found):
             raise DataError(
                 f"{self.path}: the file '{name}', named by the captions, is there "
                 f"{len(found)} times."
@@ -150,6 +150,19 @@ def tar_members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
         raise tarfile.ReadError("it has no end mark: cut off between two members")
+
+
+def refuse_link(member: tarfile.TarInfo, where: Path | str) -> None:
+    """Refuses a symbolic link in a tar: left out, its picture would be missing without a word.
+
+    Raises:
+        DataError: it is one.
+    """
+    if member.issym():
+        raise DataError(
+            f"{where}: '{member.name}' is a symbolic link, which is not followed within a tar. "
+            "Unpack the tar into a folder of its own: there links are followed."
+        )
 
 
 def first_existing(folder: Path, names: Sequence[str], what: str) -> Path:

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tarfile
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -22,69 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flava.data.archive import IMAGE_SUFFIXES, MAX_FILE_BYTES, check_name, tar_members
+from flava.data.archive import IMAGE_SUFFIXES, check_name
 from flava.data.lines import BAD_JSON
+from flava.data.shard_members import FolderMembers, ImagePlaces, TarMembers
 from flava.errors import DataError, MissingFileError
 
 OPEN_SHARDS = 8
 COLUMNS = ["url", "caption", "key", "status"]
-
-
-class TarMembers:
-    """Regular files of an uncompressed tar by name, read in place.
-
-    Raises:
-        DataError: the file is missing or no readable tar archive.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            with tarfile.open(path, "r:") as tar:
-                self.places = {
-                    m.name: (m.offset_data, m.size) for m in tar_members(tar) if m.isreg()
-                }
-        except (tarfile.TarError, OSError) as error:
-            raise DataError(f"{path} is not a readable tar archive ({error}).") from None
-        self._file = os.open(path, os.O_RDONLY)
-
-    def read(self, name: str) -> bytes:
-        """Bytes of a member.
-
-        Raises:
-            MissingFileError: there is no such member.
-            DataError: it is larger than 64 MB or cut short.
-        """
-        if name not in self.places:
-            raise MissingFileError(f"{self.path} has no member '{name}'.")
-        offset, size = self.places[name]
-        if size > MAX_FILE_BYTES:
-            raise DataError(f"{self.path}: '{name}' has {size} bytes, over {MAX_FILE_BYTES}.")
-        data = os.pread(self._file, size, offset)
-        if len(data) != size:
-            raise DataError(f"{self.path}: '{name}' is cut short. Download the shard again.")
-        return data
-
-    def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            os.close(self._file)
-
-
-class FolderMembers:
-    """Files of one numbered folder; the counterpart of `TarMembers`."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with os.scandir(path) as entries:
-            self.places = {entry.name: (0, 0) for entry in entries if entry.is_file()}
-
-    def read(self, name: str) -> bytes:
-        """Bytes of a file. Raises as `TarMembers.read`."""
-        if name not in self.places:
-            raise MissingFileError(f"{self.path} has no file '{name}'.")
-        if (self.path / name).stat().st_size > MAX_FILE_BYTES:
-            raise DataError(f"{self.path / name} is larger than {MAX_FILE_BYTES} bytes.")
-        return (self.path / name).read_bytes()
 
 
 class Img2Dataset:
@@ -100,6 +42,7 @@ class Img2Dataset:
         if not self.shards:
             raise DataError(f"{path} has neither 00000.tar nor a folder 00000 of img2dataset.")
         self._open: OrderedDict[int, TarMembers | FolderMembers] = OrderedDict()
+        self._closed: dict[int, ImagePlaces] = {}
         self._urls: tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.bytes_]] | None = None
 
     def rows(self, shard: int) -> Iterator[dict[str, str]]:
@@ -112,7 +55,7 @@ class Img2Dataset:
         yield from sorted(rows, key=lambda row: row["key"])
 
     def _sidecars(self, shard: int) -> list[dict[str, str]]:
-        members = self._members(shard)
+        members = self._members(shard, whole=True)
         rows = []
         for name in members.places:
             if not name.endswith(".json"):
@@ -173,13 +116,18 @@ class Img2Dataset:
         shard, _, name = member.partition("/")
         return self._members(int(shard)).read(name)
 
-    def _members(self, shard: int) -> TarMembers | FolderMembers:
-        if shard not in self._open:
+    def _members(self, shard: int, whole: bool = False) -> TarMembers | FolderMembers:
+        """An open shard: its images or, `whole`, all of its files."""
+        if shard not in self._open or (whole and not self._open[shard].whole):
             path = self.shards[shard]
-            self._open[shard] = FolderMembers(path) if path.is_dir() else TarMembers(path)
-            while len(self._open) > OPEN_SHARDS:
-                self._open.popitem(last=False)
+            known = None if whole else self._closed.get(shard)
+            kind = FolderMembers if path.is_dir() else TarMembers
+            self._open[shard] = kind(path, known)
         self._open.move_to_end(shard)
+        while len(self._open) > OPEN_SHARDS:
+            number, oldest = self._open.popitem(last=False)
+            if number not in self._closed:
+                self._closed[number] = ImagePlaces(oldest.places)
         return self._open[shard]
 
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -28,7 +28,7 @@ from flava.data.shortfall import LISTED, check, count, expectation, table
 from flava.data.sources import ImageText, read_images, read_pairs, read_texts
 from flava.data.tokenizer import Tokenizer, load_tokenizer
 from flava.errors import ConfigError, DataError, run_cli, unknown_name
-from flava.io import atomic_directory, sha256_file, write_json
+from flava.io import atomic_directory, sha256_file, without_leftovers, write_json
 from flava.jobs import PrepareJob, load_job
 from flava.records import make_record
 
@@ -160,9 +160,22 @@ def prepare_images(job: PrepareJob, directory: Path) -> list[dict[str, Any]]:
             if _is_image(item.image_bytes, totals):
                 _count_image(totals, item.image_bytes)
                 shards.add(f"{source.name}/{item.key}", item.image_bytes, {"label": item.label})
+        _check_images(source, totals)
         rows.append(totals.row(source))
     shards.close()
     return rows
+
+
+def _check_images(source: SourceConfig, totals: Totals) -> None:
+    """Refuses a set that is there in part: it would be trained on for weeks."""
+    expected, found = source.expected_images, totals.counts["images"]
+    if expected is not None and found != min(expected, source.limit or expected):
+        bad = totals.skipped["files that are no image"]
+        raise DataError(
+            f"Source '{source.name}' has {found:,} images in {source.path} and {bad:,} files that "
+            f"are no image, but the study expects {expected:,} (expected_images). Unpack or get "
+            f"the rest: python -m flava.data.sources --how '{source.name}'"
+        )
 
 
 def _is_image(data: bytes, totals: Totals) -> bool:
@@ -221,6 +234,19 @@ def _writers(job: PrepareJob, directory: Path) -> list[TokenWriter]:
     ]
 
 
+def _try_sources(job: PrepareJob) -> None:
+    """Reads the first item of every source: the last one is met only after days of writing."""
+    read: dict[str, Callable[[SourceConfig], Iterator[object]]] = {
+        "pairs": read_pairs, "images": read_images, "texts": read_texts,
+    }  # fmt: skip
+    for source in job.sources:
+        if next(read[job.kind](source), None) is None:
+            raise DataError(
+                f"Source '{source.name}' of {job.kind} gave nothing to use: not one item in "
+                f"{source.path}. Check its 'path', 'split', 'images' and 'filter'."
+            )
+
+
 PREPARE = {"pairs": prepare_pairs, "images": prepare_images, "texts": prepare_texts}
 COUNTED = {"pairs": "pairs", "images": "images", "texts": "documents"}
 
@@ -230,15 +256,16 @@ def prepare(job: PrepareJob) -> None:
 
     Raises:
         ConfigError: unknown kind or adapter.
-        DataError: a source is missing or malformed, gave nothing, or falls short of its
-            expected pairs by more than its `max_shortfall`.
+        DataError: a source is missing or malformed, gave nothing, falls short of its expected
+            pairs by more than its `max_shortfall`, or has not its expected images.
     """
     if job.kind not in PREPARE:
         raise ConfigError(unknown_name("kind", job.kind, list(PREPARE), "prepare"))
+    started = time.time()
+    _try_sources(job)
     if any(source.max_shortfall is not None for source in job.sources):
         check(job.sources, count(job.sources))
-    started = time.time()
-    with atomic_directory(job.output) as directory:
+    with without_leftovers(job.output), atomic_directory(job.output) as directory:
         rows = PREPARE[job.kind](job, directory)
         for row in rows:
             if not row["counts"].get(COUNTED[job.kind]):

@@ -11,6 +11,7 @@ from typing import Any
 from flava.config import SourceConfig
 from flava.data.lines import BAD_JSON, BAD_TEXT, json_lines, numbered_lines, open_text
 from flava.data.paths import expand
+from flava.data.walk import files_below
 from flava.errors import DataError
 
 BOOK_LINES = 10_000
@@ -85,7 +86,8 @@ def bookcorpus(source: SourceConfig) -> Iterator[str]:
 def _below(path: Path, *endings: str) -> list[Path]:
     if path.is_file():
         return [path]
-    found = sorted(file for file in path.rglob("*") if file.name.endswith(endings))
+    names = files_below(path) if path.is_dir() else []
+    found = sorted(path / name for name in names if name.endswith(endings))
     if not found:
         raise DataError(f"{path} has no file {' or '.join('*' + end for end in endings)}.")
     return found

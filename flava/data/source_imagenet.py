@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import IO
 
 from flava.config import SourceConfig
-from flava.data.archive import IMAGE_SUFFIXES, MAX_FILE_BYTES, UNREADABLE, Archive, tar_members
+from flava.data.archive import (
+    IMAGE_SUFFIXES,
+    MAX_FILE_BYTES,
+    UNREADABLE,
+    Archive,
+    refuse_link,
+    tar_members,
+)
 from flava.data.lines import numbered_lines
 from flava.data.paths import expand
 from flava.data.source_images import image_folder
@@ -28,14 +35,25 @@ def imagenet(source: SourceConfig) -> Iterator[Image]:
     development kit's ground truth and meta.mat.
 
     Raises:
-        DataError: no layout is there, an archive is damaged, or the ground truth does not fit.
+        DataError: no layout is there, or two in one folder; an archive is damaged; or the ground
+            truth does not fit.
     """
     path, split = expand(source.path), source.split
     if split not in ("train", "val"):
         raise DataError(f"ImageNet has no split '{split}' with labels. Allowed: train, val.")
     if (path / split).is_dir() and any((path / split).glob("n*/")):
+        _refuse_both(path / split)
         return image_folder(source)
     return _train(path) if split == "train" else _val(path)
+
+
+def _refuse_both(folder: Path) -> None:
+    tar = next(folder.glob("n*.tar"), None)
+    if tar is not None:
+        raise DataError(
+            f"{folder} holds class folders and class tars, {tar.name} among them: was it unpacked "
+            "in part? Unpack all of them and move the tars away, or remove the folders."
+        )
 
 
 def _train(path: Path) -> Iterator[Image]:
@@ -69,21 +87,33 @@ def _read(file: IO[bytes], where: Path | str, name: str) -> bytes:
 
 
 def _tar_files(path: Path | str, file: IO[bytes] | None = None) -> Iterator[tuple[str, IO[bytes]]]:
-    """Regular members of a tar, by the last part of their name, in its order.
+    """Files of a tar, hard links too, by the last part of their name, in its order.
 
     `file` is the opened tar where `path` only says which.
     """
     try:
         with tarfile.open(path if file is None else None, "r:", file) as tar:
             for member in tar_members(tar):
-                opened = tar.extractfile(member) if member.isreg() else None
+                refuse_link(member, path)
+                stored = _stored(tar, member)
+                opened = tar.extractfile(stored) if stored.isreg() else None
                 if opened is None:
                     continue
-                if not member.name.endswith(".tar") and member.size > MAX_FILE_BYTES:
-                    raise DataError(f"{path}: '{member.name}' has {member.size} bytes: too many.")
+                if not member.name.endswith(".tar") and stored.size > MAX_FILE_BYTES:
+                    raise DataError(f"{path}: '{member.name}' has {stored.size} bytes: too many.")
                 yield member.name.rsplit("/", 1)[-1], opened
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, KeyError) as error:
         raise DataError(f"{path} is not a readable tar archive ({error}). {GET_AGAIN}") from None
+
+
+def _stored(tar: tarfile.TarFile, member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """The member that has the bytes: another one for a hard link."""
+    if not member.islnk():
+        return member
+    found = tar.getmember(member.linkname)
+    if not found.isreg():
+        raise tarfile.ReadError(f"'{member.name}' is a link to '{found.name}', which is no file")
+    return found
 
 
 def _val(path: Path) -> Iterator[Image]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import tarfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from flava.data.archive import UNREADABLE, tar_members
+from flava.data.archive import UNREADABLE, refuse_link, tar_members
+from flava.data.walk import files_below
 from flava.errors import DataError
 
 COMPRESSED = (b"\x1f\x8b", b"BZh9", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
@@ -63,26 +63,13 @@ def open_members(path: Path) -> Members:
 class _Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.names = sorted(_walk(path))
+        self.names = files_below(path)
 
     def size(self, name: str) -> int:
         return (self.path / name).stat().st_size
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
-
-
-def _walk(root: Path) -> Iterator[str]:
-    """Names of the files below a folder; scandir needs no system call for each of a million."""
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
-        with os.scandir(root / folder) as entries:
-            for entry in entries:
-                if entry.is_file():
-                    yield folder + entry.name
-                elif entry.is_dir(follow_symlinks=False):
-                    waiting.append(f"{folder}{entry.name}/")
 
 
 class _Zip:
@@ -107,12 +94,21 @@ class _Tar:
         self._spans: dict[str, tuple[int, int]] = {}
         with tarfile.open(path, "r:") as tar:
             for member in tar_members(tar):
-                if not member.isreg():
-                    continue
-                if member.issparse() or member.offset_data + member.size > end:
-                    raise tarfile.ReadError(f"'{member.name}' is cut off or sparse")
-                self._spans[member.name.removeprefix("./")] = member.offset_data, member.size
+                refuse_link(member, path)
+                if member.isreg() or member.islnk():
+                    self._spans[_plain(member.name)] = self._span(member, end)
         self.names = sorted(self._spans)
+
+    def _span(self, member: tarfile.TarInfo, end: int) -> tuple[int, int]:
+        """Where a file's bytes begin, and how many they are; a hard link has another file's."""
+        if member.islnk():
+            target = _plain(member.linkname)
+            if target not in self._spans:
+                raise tarfile.ReadError(f"'{member.name}' is a link to '{target}', not before it")
+            return self._spans[target]
+        if member.issparse() or member.offset_data + member.size > end:
+            raise tarfile.ReadError(f"'{member.name}' is cut off or sparse")
+        return member.offset_data, member.size
 
     def size(self, name: str) -> int:
         return self._spans[name][1]
@@ -124,3 +120,7 @@ class _Tar:
     def __del__(self) -> None:
         if hasattr(self, "_file"):
             self._file.close()
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("./")

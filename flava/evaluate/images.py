@@ -15,6 +15,7 @@ from flava.data.archive import UNREADABLE
 from flava.data.paths import expand
 from flava.data.source_images import is_hidden
 from flava.data.transforms import decode_image, resize_square
+from flava.data.walk import one_file
 from flava.errors import DataError
 from flava.evaluate.archives import Members, open_members
 from flava.evaluate.content import Hashed
@@ -64,7 +65,7 @@ class ImageSource:
             for n in self._by_stem.get(stem, [])
             if ("/" + PurePosixPath(n).with_suffix("").as_posix()).endswith(end)
         ]
-        if len(fitting) != 1:
+        if not fitting or (len(fitting) > 1 and not one_file(self.path, fitting)):
             found = "not there" if not fitting else f"ambiguous ({', '.join(fitting[:3])})"
             raise DataError(f"{self.path}: image '{name}' is {found}. Check the archive.")
         return fitting[0]

@@ -11,6 +11,7 @@ import pytest
 from data_helpers import png, source
 from pmd_files import Link, add_member, write_img2dataset
 
+from flava.data import shard_members
 from flava.data.img2dataset import Img2Dataset
 from flava.data.sources import read_pairs
 from flava.errors import DataError, MissingFileError
@@ -64,6 +65,36 @@ def test_shards_are_closed_again(tmp_path: Path) -> None:
     images = Img2Dataset(tmp_path)
     assert all(images.read(images.find_url(link.url)) for link in links)
     assert open_files() <= before + 8
+
+
+@pytest.mark.parametrize("layout", ["tar", "folder"])
+@pytest.mark.parametrize("table", [True, False])
+def test_a_url_that_comes_back_reads_no_shard_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, table: bool
+) -> None:
+    """Articles share images: each row's URL stands again after more shards than stay open."""
+    links = [Link(f"http://a/{i}", f"number {i}", i) for i in range(24)]
+    write_img2dataset(tmp_path, links, shard=2, layout=layout, table=table)
+    listed: Counter[str] = Counter()
+    name = "_headers" if layout == "tar" else "_entries"
+    read = getattr(shard_members, name)
+
+    def counted(path: Path) -> dict[str, tuple[int, int]]:
+        listed[path.name] += 1
+        return read(path)
+
+    images = Img2Dataset(tmp_path)
+    images.find_url("http://a/0")  # without tables the index of URLs lists each shard
+    monkeypatch.setattr(shard_members, name, counted)
+    for _ in range(3):
+        assert [images.read(images.find_url(link.url)) for link in links] == [
+            png(i) for i in range(24)
+        ]
+    assert max(listed.values(), default=0) <= 1
+    for shard in range(12):  # what lies beside the images is found afterwards too
+        assert [row["caption"] for row in images.rows(shard)] == [
+            f"number {i}" for i in (2 * shard, 2 * shard + 1)
+        ]
 
 
 def test_success_without_a_file_is_a_dead_link(tmp_path: Path) -> None:

@@ -161,7 +161,52 @@ def test_failure_leaves_the_old_corpus(raw: Path, corpus: Path, tmp_path: Path) 
     with pytest.raises(DataError, match="nowhere"):
         prepare(job.model_copy(update={"sources": broken}))
     assert len(PairCorpus(tmp_path / "pairs", "wordpiece").images) == 3
-    assert [path.name for path in tmp_path.iterdir()] == ["pairs"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".pairs.lock", "pairs"]
+
+
+@pytest.mark.parametrize("kind", ["pairs", "images", "texts"])
+def test_a_wrong_path_of_the_last_source_is_met_before_the_first_is_written(
+    raw: Path, corpus: Path, tmp_path: Path, kind: str
+) -> None:
+    good = {
+        "pairs": pairs_source(raw),
+        "images": source("image_folder", raw / "images" / "images.zip"),
+        "texts": source("text_lines", raw / "lines.txt"),
+    }[kind]
+    wrong = good.model_copy(update={"path": str(tmp_path / "nowhere")})
+    job = prepare_job(corpus, kind, [good, wrong])
+    with pytest.raises(DataError, match="nowhere"):
+        prepare(job.model_copy(update={"output": str(tmp_path / "out" / kind)}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_killed_process_left_is_removed(raw: Path, corpus: Path, tmp_path: Path) -> None:
+    """Not while another process writes: it is the one that may have made it."""
+    output = tmp_path / "pairs"
+    job = prepare_job(corpus, "pairs", [pairs_source(raw, limit=3)])
+    job = job.model_copy(update={"output": str(output)})
+    wait = (
+        "import sys, time; from flava.io import atomic_directory, without_leftovers\n"
+        "with without_leftovers(sys.argv[1]), atomic_directory(sys.argv[1]) as folder:\n"
+        "    (folder / 'shard').write_text('half'); print(folder, flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", wait, str(output)], stdout=subprocess.PIPE, text=True
+    ) as other:
+        try:
+            assert other.stdout is not None
+            half = Path(other.stdout.readline().strip())
+            prepare(job)
+            assert (half / "shard").read_text() == "half"
+        finally:
+            other.kill()
+    assert half.is_dir(), "a killed process cleans nothing"
+    beside = tmp_path / ".pairs.number.tmp"
+    beside.write_text("another file")
+    prepare(job)
+    assert not half.exists()
+    assert beside.exists()
+    assert len(PairCorpus(output, "wordpiece").images) == 3
 
 
 def test_source_without_anything_is_an_error(corpus: Path, tmp_path: Path) -> None:

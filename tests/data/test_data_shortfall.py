@@ -118,6 +118,30 @@ def test_command_prints_the_table(corpus: Path, cc12m: SourceConfig, tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
+def test_other_than_the_expected_images_are_refused(raw: Path, tmp_path: Path) -> None:
+    """Thirty are there; a limit takes fewer on purpose."""
+    given = source("image_folder", raw / "images" / "images.zip", name="ImageNet-1k")
+    for wrong in (29, 31):
+        other = given.model_copy(update={"expected_images": wrong})
+        message = rf"'ImageNet-1k' has 30 images in .*images\.zip .* expects {wrong} \(expected_im"
+        with pytest.raises(DataError, match=message):
+            prepare(prepare_job(tmp_path, "images", [other]))
+        assert not (tmp_path / "images").exists()
+    for changes in ({"expected_images": 30}, {"expected_images": 50, "limit": 20}):
+        prepare(prepare_job(tmp_path, "images", [given.model_copy(update=changes)]))
+
+
+def test_expected_images_are_a_key_of_images() -> None:
+    texts = [{"name": "T", "adapter": "text_lines", "path": "x", "licence": "", "version": ""}]
+    texts[0] |= {"expected_images": 5}  # type: ignore[dict-item]
+    wordpiece = {"kind": "wordpiece", "vocab_size": 100}
+    tree = {"tokenizers": {"wordpiece": wordpiece}, "pairs": [], "images": [], "texts": texts}
+    with pytest.raises(
+        ValueError, match=r"source 'T' has the key 'expected_images', which only im"
+    ):
+        DataConfig.model_validate(tree)
+
+
 @pytest.mark.parametrize("key", ["expected_pairs", "max_shortfall", "filter", "images", "exclude"])
 def test_keys_of_pairs_are_refused_elsewhere(key: str) -> None:
     values: dict[str, Any] = {

@@ -67,6 +67,13 @@ def test_train(tmp_path: Path, layout: str) -> None:
     ]
 
 
+def test_a_train_folder_that_was_unpacked_in_part(tmp_path: Path) -> None:
+    write_train(tmp_path, "class tars")
+    write_images(tmp_path / "train", TRAIN[:2])
+    with pytest.raises(DataError, match=r"train holds class folders and class tars, n0.*\.tar"):
+        list(read_images(source("imagenet", tmp_path)))
+
+
 @pytest.mark.parametrize("layout", ["tar", "flat folder"])
 def test_validation_with_the_development_kit(tmp_path: Path, layout: str) -> None:
     write_devkit(tmp_path, TRUTH)
@@ -148,3 +155,33 @@ def test_validation_images_that_are_cut_off(tmp_path: Path) -> None:
     where = r"ILSVRC2012_img_val\.tar: 'ILSVRC2012_val_00000003\.JPEG' cannot be read"
     with pytest.raises(DataError, match=where):
         list(read_images(source("imagenet", tmp_path, split="val")))
+
+
+def add_link(path: Path, kind: bytes, to: str) -> None:
+    with tarfile.open(path, "a") as tar:
+        link = tarfile.TarInfo("n02119789_2.JPEG")
+        link.type, link.linkname = kind, to
+        tar.addfile(link)
+
+
+def test_links_within_a_class_tar(tmp_path: Path) -> None:
+    """A hard link is a picture, a symbolic one is refused."""
+    write_train(tmp_path, "class tars")
+    path = tmp_path / "train" / "n02119789.tar"
+    add_link(path, tarfile.LNKTYPE, "n02119789_1.JPEG")
+    images = list(read_images(source("imagenet", tmp_path)))
+    assert [image.key for image in images[2:]] == [
+        f"train/n02119789/n02119789_{i}.JPEG" for i in (1, 2)
+    ]
+    assert images[2].image_bytes == images[3].image_bytes == png(2)
+    add_link(path, tarfile.SYMTYPE, "n02119789_1.JPEG")
+    with pytest.raises(DataError, match=r"n02119789\.tar: 'n02119789_2\.JPEG' is a symbolic link"):
+        list(read_images(source("imagenet", tmp_path)))
+
+
+@pytest.mark.parametrize("to", ["nothing.JPEG", "n02119789_2.JPEG"])
+def test_a_hard_link_to_nothing(tmp_path: Path, to: str) -> None:
+    write_train(tmp_path, "class tars")
+    add_link(tmp_path / "train" / "n02119789.tar", tarfile.LNKTYPE, to)
+    with pytest.raises(DataError, match=rf"n02119789\.tar is not a readable tar.*{to}"):
+        list(read_images(source("imagenet", tmp_path)))

@@ -224,6 +224,9 @@ IMAGENET_BAD = {
     "folder of no wnid": ({"train/cat/1.png": b""}, r"'cat/1.png' lies in no folder named by one"),
     "class absent": ({"train/n01440764/1.png": b"", "val/n01440764/1.png": b""},
         r"no picture of n01443537. Get ILSVRC 2012"),
+    "class tars": ({"train/n01440764.tar": b""},
+        r"n01440764\.tar is not unpacked\. Pretraining reads .* the evaluation does not\. Get"),
+    "tar of tars": ({"ILSVRC2012_img_train.tar": b""}, r"img_train\.tar is not unpacked\. Pretr"),
     "no train": ({"val/n01440764/1.png": b""}, r"train is missing. Get ILSVRC 2012"),
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ from flava.data.source_imagenet import validation_labels
 from flava.errors import DataError
 from flava.evaluate.formats.official import Listed, Release, members_split
 from flava.evaluate.formats.prompts import imagenet_wnids, read_prompts
+from flava.evaluate.images import ImageSource
 from flava.evaluate.taskdata import LabelledTask, Split, ZeroShotTask, require
 
 HOW_TO_GET = (
@@ -27,7 +28,7 @@ def load(path: Path, data: TaskData) -> LabelledTask:
             a split lacks a class.
     """
     release, labels = Release(path, HOW_TO_GET), _labels()
-    source = release.images("train")
+    source = _pictures(release, "train")
     listed = [_in_class_folder(name, labels, str(source.path)) for name in source.names]
     train = members_split(source, sorted(listed, key=lambda entry: entry[2]))
     wnids = list(labels)
@@ -58,8 +59,25 @@ def _labels() -> dict[str, int]:
     return {wnid: label for label, wnid in enumerate(imagenet_wnids())}
 
 
+def _pictures(release: Release, split: str) -> ImageSource:
+    """The pictures of a split; where only ILSVRC's tars are there, the error says so."""
+    try:
+        return release.images(split)
+    except DataError:
+        packed = [
+            *(release.root / split).glob("n*.tar"),
+            *release.root.glob(f"ILSVRC2012_img_{split}.tar"),
+        ]
+        if not packed:
+            raise
+        raise DataError(
+            f"{packed[0]} is not unpacked. Pretraining reads ImageNet's tars as they are, the "
+            f"evaluation does not. {HOW_TO_GET}"
+        ) from None
+
+
 def _validation(release: Release, labels: dict[str, int]) -> Split:
-    source = release.images("val")
+    source = _pictures(release, "val")
     if len(PurePosixPath(source.names[0]).parts) > 1:
         listed = [_in_class_folder(name, labels, str(source.path)) for name in source.names]
         return members_split(source, listed)
