@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logsumexp, softmax
 from sklearn.linear_model import LogisticRegression as Reference
+from sklearn.metrics import log_loss
 
 from flava.config import ProbeConfig
 from flava.errors import DataError, TrainingError
@@ -19,7 +20,7 @@ from flava.evaluate.baselines import pixels
 from flava.evaluate.datasets import load_task
 from flava.evaluate.linear_probe import lambda_grid, stratified_split, sweep
 from flava.evaluate.logistic import fit
-from flava.evaluate.logistic_problem import Problem
+from flava.evaluate.logistic_problem import LogisticRegression, Problem
 from tests.evaluate.fakes import data_config, task_config
 
 EVERY = np.arange
@@ -338,6 +339,22 @@ def test_sweep_visits_clips_coarse_points_then_halves():
     assert found.scores[found.penalty] == max(found.scores.values())
     inside = [t for t in tried if abs(t - best) < 0.13 and t != best]
     assert inside, "the best penalty's neighbours, an eighth of a decade away, were tried"
+
+
+def test_a_search_until_the_score_falls_finds_the_same_without_the_weak_penalties():
+    features, labels = blobs(400, 16, 5, 1.0)
+    held = features[300:], labels[300:]
+
+    def score(model: LogisticRegression) -> float:
+        return -float(log_loss(held[1], softmax(model.logits(held[0]), axis=1)))
+
+    problem, config = Problem.of(features[:300], labels[:300], 5), ProbeConfig(steps=25)
+    whole, short = (sweep(problem, score, config, until_fall=until) for until in (False, True))
+    assert short.visited == [each for each in whole.visited if each in short.scores]
+    left_out = set(whole.scores) - set(short.scores)
+    assert len(left_out) >= 2 and max(left_out) < min(short.scores) < short.penalty
+    assert short.penalty == whole.penalty
+    assert short.model.weights_CD.tobytes() == whole.model.weights_CD.tobytes()
 
 
 def test_equal_scores_choose_the_stronger_penalty():
