@@ -80,20 +80,10 @@ class Record(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _earlier_formats(cls, value: Any) -> Any:
-        """Format 1 had one job and neither command nor tasks, format 2 no earlier commits, format 3
-        no earlier work."""
-        if not isinstance(value, dict):
-            return value
-        if value.get("format") == 1 and "job_id" in value:
-            job = value["job_id"]
-            rest = {key: part for key, part in value.items() if key != "job_id"}
-            jobs = [job] if job else []
-            value = {**rest, "format": 2, "command": None, "tasks": {}, "jobs": jobs}
-        if value.get("format") == 2 and "earlier_commits" not in value:
-            value = {**value, "format": 3, "earlier_commits": []}
-        if value.get("format") == 3 and "earlier_work" not in value:
-            value = {**value, "format": 4, "earlier_work": []}
+    def _third_format(cls, value: Any) -> Any:
+        """Format 3 had no earlier work."""
+        if isinstance(value, dict) and value.get("format") == 3 and "earlier_work" not in value:
+            return {**value, "format": 4, "earlier_work": []}
         return value
 
 
@@ -123,16 +113,15 @@ class Earlier:
         """Of their work; that of unknown processes is counted as if on what this one runs on."""
         return sum((each.process or self.now).gpu_seconds(each.seconds) for each in self.work)
 
-    def add(self, seconds: float, account: Mapping[str, Any] | None) -> None:
+    def add(self, seconds: float, account: Mapping[str, Any]) -> None:
         """Takes over what a checkpoint holds; says so if they had other versions of something.
 
         Args:
             seconds: of work up to the checkpoint.
-            account: from `account`; None: the checkpoint is older than these, so nobody knows.
+            account: from `account`.
         """
-        known = account or {"code": [("unknown", None)], "jobs": []}
-        code, work = [Code(*each) for each in known["code"]], _work(seconds, known)
-        self.join(Earlier(code, known["jobs"], work, self.now))
+        code, work = [Code(*each) for each in account["code"]], _work(seconds, account)
+        self.join(Earlier(code, account["jobs"], work, self.now))
         changed = other_versions(work, self.now)
         if changed and os.environ.get("RANK", "0") == "0":
             print(f"continuing with {changed}; the record will name all", file=sys.stderr)

@@ -182,8 +182,8 @@ REFUSED = {
         r"toy\.yaml: source '.*' of pairs: unknown adapter 'karpaty'. Did you mean 'karpathy'",
     ),
     "adapter of another kind": (
-        lambda t: t["data"]["texts"][0].update(adapter="mnist_idx"),
-        r"toy\.yaml: source '.*' of texts: unknown adapter 'mnist_idx'. ",
+        lambda t: t["data"]["texts"][0].update(adapter="image_folder"),
+        r"toy\.yaml: source '.*' of texts: unknown adapter 'image_folder'. ",
     ),
     "misspelt adapter of images": (
         lambda t: t["data"]["images"][0].update(adapter="imagenet1k"),

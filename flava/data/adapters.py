@@ -64,15 +64,12 @@ PAIRS = {
 IMAGES = {
     "image_folder": "flava.data.source_images:image_folder",
     "imagenet": "flava.data.source_imagenet:imagenet",
-    "mnist_idx": "flava.data.source_images:mnist_idx",
 }
 TEXTS = {
     "text_lines": "flava.data.source_texts:text_lines",
     "wikitext": "flava.data.source_texts:wikitext",
     "ag_news_csv": "flava.data.source_texts:ag_news_csv",
     "gutenberg": "flava.data.source_texts:gutenberg",
-    "glue_sentences": "flava.data.source_texts:glue_sentences",
-    "captions": "flava.data.source_texts:captions",
     "text_files": "flava.data.source_articles:text_files",
     "news_articles": "flava.data.source_articles:news_articles",
     "bookcorpus": "flava.data.source_articles:bookcorpus",

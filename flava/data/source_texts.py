@@ -6,21 +6,13 @@ import csv
 import html
 import re
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 
 from flava.config import SourceConfig
-from flava.data.lines import all_lines, numbered_lines
+from flava.data.lines import all_lines
 from flava.data.paths import expand
 from flava.errors import DataError
 
-GLUE_COLUMNS = (  # the two-sentence tasks first: QNLI has a column 'sentence' too
-    ("sentence1", "sentence2"),
-    ("question", "sentence"),
-    ("question1", "question2"),
-    ("#1 String", "#2 String"),
-    ("sentence",),
-)
 _HEADING = re.compile(r"^ = [^=].* = $")
 _START = re.compile(r"^\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG", re.IGNORECASE)
 _END = re.compile(r"^\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG", re.IGNORECASE)
@@ -104,40 +96,6 @@ def gutenberg(source: SourceConfig) -> Iterator[str]:
         paragraphs = re.split(r"\n\s*\n", "\n".join(lines[start + 1 : end]))
         joined = (" ".join(paragraph.split()) for paragraph in paragraphs)
         yield "\n".join(paragraph for paragraph in joined if paragraph)
-
-
-def glue_sentences(source: SourceConfig) -> Iterator[str]:
-    """Sentences of a GLUE task's <split>.tsv, one document a row, without labels.
-
-    Raises:
-        DataError: no sentence column is known, or a row has too few fields.
-    """
-    path = expand(source.path)
-    path = _first(path, f"{source.split}.tsv") if path.is_dir() else path
-    lines = numbered_lines(path)
-    first = next(lines, (1, ""))
-    header = first[1].split("\t")
-    names = next((names for names in GLUE_COLUMNS if set(names) <= set(header)), None)
-    if names is None and len(header) != 4:
-        raise DataError(f"{path}, line 1: no sentence column of a GLUE task in {header}.")
-    # CoLA has no header: its sentence is the last of four fields.
-    columns = [3] if names is None else [header.index(name) for name in names]
-    for number, line in chain([first], lines) if names is None else lines:
-        fields = line.split("\t")
-        if len(fields) <= max(columns):
-            raise DataError(f"{path}, line {number}: {len(fields)} fields, expected {len(header)}.")
-        yield "\n".join(fields[column].strip() for column in columns)
-
-
-def captions(source: SourceConfig) -> Iterator[str]:
-    """Captions of a Karpathy JSON or a Flickr8k folder as documents; the images are not read."""
-    from flava.data.sources import read_captions
-
-    path = expand(source.path)
-    tokens = path.is_dir() and (path / "Flickr8k.token.txt").is_file()
-    adapter = "flickr8k_tokens" if tokens else "karpathy"
-    for texts in read_captions(source.model_copy(update={"adapter": adapter, "limit": None})):
-        yield from (text.strip() for text in texts)
 
 
 def _files(path: Path, pattern: str) -> list[Path]:

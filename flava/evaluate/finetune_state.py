@@ -95,8 +95,8 @@ class FinetuneState:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best = Best(**state["best"])
-        self.seconds = state.get("seconds", 0.0)
-        self.earlier.add(self.seconds, state.get("account"))
+        self.seconds = state["seconds"]
+        self.earlier.add(self.seconds, state["account"])
         self.job.join(self.earlier)
         torch.set_rng_state(state["random"])
         if device().type == "cuda":

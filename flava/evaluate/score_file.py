@@ -20,15 +20,11 @@ def scores_sha256(content: Mapping[str, Any]) -> str:
 def check_scores(content: Mapping[str, Any], record: Record, where: str) -> None:
     """Refuses scores that are not those that the record was written with.
 
-    Records of the first two formats do not say, and are passed.
-
     Raises:
         DataError: names the file.
     """
     recorded = record.extra.get(KEY)
     if recorded is None:
-        if content["record"].get("format") in (1, 2):
-            return
         raise DataError(
             f"{where} was changed after it was written: its record has no {KEY}. Delete it and run "
             "the evaluation again."

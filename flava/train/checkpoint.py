@@ -19,15 +19,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import Field, NonNegativeInt, ValidationError
+from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
 from flava.config import Strict
-from flava.errors import CheckpointError, DataError, TrainingError
+from flava.errors import CheckpointError, ConfigError, DataError, TrainingError
 from flava.io import canonical_json, read_json, sha256_file
+from flava.jobs import parse
 from flava.objectives.gather import world
 from flava.train.distributed import gather_objects
 from flava.train.shards import Shards
@@ -38,13 +39,13 @@ NAME = re.compile(r"update-(\d{9})\.json")
 class Mark(Strict):
     """Content of `update-<n>.json`."""
 
-    format: int = 3
+    format: Literal[3] = 3
     update: NonNegativeInt
     sha256: str
     shards: dict[str, str] = Field(default_factory=dict, description="file -> sha256")
     config_sha256: str
     data_sha256: str
-    code_sha256: str = Field("unknown", description="of what trained last; format 2 has none")
+    code_sha256: str = Field(description="of what trained last")
 
 
 class Found(NamedTuple):
@@ -259,9 +260,9 @@ class _DamagedError(Exception):
 
 def _read_mark(path: Path) -> Mark:
     try:
-        return Mark.model_validate(read_json(path))
-    except (DataError, ValidationError) as error:
-        raise _DamagedError(f"{path}: {str(error).splitlines()[0]}") from None
+        return parse(Mark, read_json(path), str(path))
+    except (DataError, ConfigError) as error:
+        raise _DamagedError(str(error)) from None
 
 
 def write_synced(path: Path, write: Callable[[Path], object]) -> None:

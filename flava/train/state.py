@@ -67,7 +67,7 @@ class RunState:
         self.log.load_state(state["log"])
         self.best.load_state(state["best"])
         self.scale.load_state(state["loss_scale"])
-        self.earlier.add(self.log.seconds, state.get("account"))
+        self.earlier.add(self.log.seconds, state["account"])
         if ranks.first:
             print(_message(found, checkpoints, state["ranks"], ranks), file=sys.stderr)
         return found.update

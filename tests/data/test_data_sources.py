@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import zipfile
 from itertools import chain, islice
 from pathlib import Path
 
-import numpy as np
 import pytest
 from data_helpers import pairs_source, png, source
 
 from flava.data.adapters import KINDS
 from flava.data.archive import Archive
 from flava.data.paths import expand
-from flava.data.source_images import read_mnist
 from flava.data.sources import read_captions, read_images, read_pairs, read_texts
 from flava.data.transforms import decode_image
 from flava.errors import ConfigError, DataError
@@ -80,14 +77,6 @@ def test_what_a_system_put_beside_pictures_is_no_picture(tmp_path: Path, packed:
         next(read_images(source("image_folder", path, split="test")))
 
 
-def test_mnist_real(real_data: Path) -> None:
-    images, labels = read_mnist(real_data / "mnist", "test")
-    assert images.shape == (1300, 28, 28)
-    first = next(read_images(source("mnist_idx", "$FLAVA_DATA/mnist", split="test")))
-    assert first.label == str(labels[0])
-    assert np.array_equal(np.asarray(decode_image(first.image_bytes))[..., 0], images[0])
-
-
 def test_wikitext_real(real_data: Path) -> None:
     documents = list(read_texts(source("wikitext", "$FLAVA_DATA/text/wikitext-2", split="valid")))
     assert len(documents) == 60
@@ -115,33 +104,6 @@ def test_gutenberg_real(real_data: Path) -> None:
     assert not any("Project Gutenberg License" in book for book in books)
 
 
-@pytest.mark.parametrize(
-    ("task", "rows", "sentences"),
-    [
-        ("CoLA", 6242, 1),
-        ("SST-2", 12000, 1),
-        ("MRPC", 2677, 2),
-        ("STS-B", 4197, 2),
-        ("QNLI", 3002, 2),
-        ("QQP", 164, 2),
-        ("MNLI", 245, 2),
-        ("RTE", 1818, 2),
-    ],
-)
-def test_glue_real(real_data: Path, task: str, rows: int, sentences: int) -> None:
-    documents = list(read_texts(source("glue_sentences", f"$FLAVA_DATA/glue/{task}")))
-    assert len(documents) == rows
-    assert all(document.count("\n") == sentences - 1 for document in documents)
-    assert not any(re.fullmatch(r"\d+|[01]", line) for line in documents[0].split("\n"))
-
-
-def test_caption_texts_real(real_data: Path) -> None:
-    texts = source("captions", "$FLAVA_DATA/flickr8k", limit=6)
-    assert next(read_texts(texts)) == "A little baby plays croquet ."
-    by_json = source("captions", "$FLAVA_DATA/flickr8k/dataset_flickr8k.json", limit=6)
-    assert list(read_texts(texts)) == list(read_texts(by_json))
-
-
 def test_tinyshakespeare_documents(real_data: Path) -> None:
     path = "$FLAVA_DATA/text/tinyshakespeare/input.txt"
     first = next(read_texts(source("text_lines", path)))
@@ -159,8 +121,6 @@ def test_only_newline_ends_a_line(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"one\rand more\r\ntwo\x0band more\n")
     documents = list(read_texts(source("text_lines", tmp_path / "a.txt")))
     assert documents == ["one\rand more", "two\x0band more"]
-    (tmp_path / "train.tsv").write_bytes(b"sentence\tlabel\r\ngood\rfilm\t1\r\n\nbad film\t0\n")
-    assert list(read_texts(source("glue_sentences", tmp_path))) == ["good\rfilm", "bad film"]
     (tmp_path / "train.csv").write_bytes('"1","a\u2028b","c\nd"\r\n"2","e","f"\n'.encode())
     assert list(read_texts(source("ag_news_csv", tmp_path))) == ["a b\nc d", "e\nf"]
     (tmp_path / "wiki.train.tokens").write_bytes(b" = A = \n one\r = two = \n")
@@ -262,15 +222,7 @@ def test_malformed_token_line(tmp_path: Path) -> None:
         list(read_captions(source("flickr8k_tokens", tmp_path)))
 
 
-def test_malformed_tsv_and_csv(tmp_path: Path) -> None:
-    (tmp_path / "train.tsv").write_text("sentence\tlabel\ngood film\t1\nbad film\t0\n")
-    assert list(read_texts(source("glue_sentences", tmp_path))) == ["good film", "bad film"]
-    (tmp_path / "train.tsv").write_text("index\tsentence1\tsentence2\tlabel\n0\tone\n")
-    with pytest.raises(DataError, match=r"train\.tsv, line 2: 2 fields, expected 4"):
-        list(read_texts(source("glue_sentences", tmp_path)))
-    (tmp_path / "train.tsv").write_text("what\tis\n")
-    with pytest.raises(DataError, match="line 1: no sentence column"):
-        list(read_texts(source("glue_sentences", tmp_path)))
+def test_malformed_csv(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text('"1","a","b"\n"1","a"\n')
     with pytest.raises(DataError, match=r"train\.csv, line 2: 2 fields"):
         list(read_texts(source("ag_news_csv", tmp_path)))
@@ -296,26 +248,6 @@ def test_damaged_archives(tmp_path: Path) -> None:
         archive.writestr("test/a/1.png", png(1))
     with pytest.raises(DataError, match=r"no image in 'train/'\. Its top folders: test"):
         next(read_images(source("image_folder", tmp_path)))
-
-
-def test_damaged_mnist(tmp_path: Path) -> None:
-    header = np.array([2051, 2, 28, 28], ">i4").tobytes()
-    images, labels = tmp_path / "train-images-idx3-ubyte.gz", tmp_path / "train-labels-idx1-ubyte"
-    labels.write_bytes(np.array([2049, 3], ">i4").tobytes() + bytes(3))
-    images.write_bytes(gzip.compress(header + bytes(2 * 784 - 5)))
-    with pytest.raises(DataError, match="truncated"):
-        read_mnist(tmp_path, "train")
-    images.write_bytes(gzip.compress(header + bytes(2 * 784))[:-9])
-    with pytest.raises(DataError, match="truncated or not gzip"):
-        read_mnist(tmp_path, "train")
-    images.write_bytes(gzip.compress(header + bytes(2 * 784)))
-    with pytest.raises(DataError, match=r"2 images but .* 3 labels"):
-        read_mnist(tmp_path, "train")
-    with pytest.raises(DataError, match="no split 'val'"):
-        read_mnist(tmp_path, "val")
-    images.write_bytes(gzip.compress(b"\0\0"))
-    with pytest.raises(DataError, match="not an idx file"):
-        read_mnist(tmp_path, "train")
 
 
 def test_duplicate_names_are_ambiguous(tmp_path: Path) -> None:

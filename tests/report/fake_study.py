@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
+from flava.evaluate.score_file import KEY, scores_sha256
 from flava.io import sha256_file, sha256_json
 from flava.jobs import ImportJob, ReportJob, RunConfig
 from flava.report.compare import Comparison, compare
@@ -97,11 +98,26 @@ def fake_value(i: int, number: int, seed: int) -> float:
 
 
 def write_scores(path: Path, lines) -> None:
-    """Writes lines as results.parquet with a fixed schema, and into the evaluations that exist."""
+    """Writes lines as results.parquet, and into the evaluations that exist."""
+    made = {}
     for name in {line["record"] for line in lines} & {str(p) for p in path.parent.rglob("*.json")}:
-        ours = [{k: v for k, v in each.items() if k in LINE} for each in lines]
-        scores = [mine for mine, each in zip(ours, lines, strict=True) if each["record"] == name]
-        write_json(Path(name), json.loads(Path(name).read_text()) | {"scores": scores})
+        ours = [line for line in lines if line["record"] == name]
+        scores = [{k: v for k, v in line.items() if k in LINE} for line in ours]
+        evaluated = json.loads(Path(name).read_text())["record"]
+        made[name] = {"record_sha256": write_evaluation(Path(name), evaluated, scores)}
+    write_table(path, [{**line, **made.get(line["record"], {})} for line in lines])
+
+
+def write_evaluation(path: Path, made, scores=()) -> str:
+    """An evaluation's file of these scores; gives the hash of its record."""
+    content = {"scores": list(scores)}
+    made = made | {"extra": {KEY: scores_sha256(content)}}
+    write_json(path, content | {"record": made})
+    return sha256_json(made)
+
+
+def write_table(path: Path, lines) -> None:
+    """Writes lines as results.parquet with a fixed schema."""
     text, real = pyarrow.string(), pyarrow.float64()
     types = dict.fromkeys(lines[0] if lines else SCORE, text)
     types |= dict.fromkeys(("value", "std_error", "chance"), real)
@@ -208,9 +224,7 @@ def write_run(root: Path, column: str, seed: int) -> None:
     paths = [Path(corpus) / "manifest.json" for corpus in config.corpora.values()]
     made["manifests"] = {str(path): {"sha256": sha256_file(path), "counts": {}} for path in paths}
     write_json(folder / "record.json", made)
-    write_json(
-        folder / "evaluate" / "vision.json", {"scores": [], "record": record("evaluate", seed, 9.0)}
-    )
+    write_evaluation(folder / "evaluate" / "vision.json", record("evaluate", seed, 9.0))
     write_json(folder / "evaluate" / "vision.config.json", {})
     names = [f"{kind}.{name}" for kind, parts in objectives.items() for name in parts]
     with (folder / "log.csv").open("w", newline="", encoding="utf-8") as file:
@@ -233,17 +247,18 @@ def write_import(root: Path, column: str, seed: int) -> None:
     write_json(folder / "record.json", record("import", seed, 5.0, config))
     path = folder / "evaluate" / "vision.json"
     if not path.is_file():
-        write_json(path, {"scores": [], "record": record("evaluate", seed, 9.0)})
+        write_evaluation(path, record("evaluate", seed, 9.0))
 
 
 def record(step: str, seed: int, seconds: float, config=None):
     """A valid record of a step that never ran."""
     return {
-        "format": 2,
+        "format": 4,
         "step": step,
         "command": None,
         "git_commit": "0123456789abcdef0123456789abcdef01234567",
         "git_dirty": True,
+        "earlier_commits": [],
         "config_sha256": sha256_json(config or {}),
         "seed": seed,
         "manifests": {},
@@ -255,6 +270,7 @@ def record(step: str, seed: int, seconds: float, config=None):
         "started": "2022-06-19T00:00:00+00:00",
         "wall_seconds": seconds,
         "gpu_hours": 0.0,
+        "earlier_work": [],
         "peak_memory_bytes": 2**30,
         "ranks": 1,
         "jobs": [],

@@ -63,7 +63,7 @@ def part(seconds: float, ranks: int, gpus: list[str], torch: str) -> dict[str, o
 def test_cost_names_all_that_a_run_was_trained_on(tmp_path):
     """It ended on a CPU: the GPU-hours before that are shown all the same."""
     work = [part(3600.0, 32, ["H100"] * 8, "2.5.1"), {"seconds": 9.0, "process": None}]
-    plain = record("pretrain", 0, 4000.0) | {"format": 4, "earlier_commits": [], "gpu_hours": 32.0}
+    plain = record("pretrain", 0, 4000.0) | {"gpu_hours": 32.0}
     shown = cost_line(parse_record(plain | {"earlier_work": work}, "here"))
     assert (shown["GPU hours"], shown["ranks"]) == ("32.00", "1, before it 32")
     assert shown["hardware"] == "Fake CPU, 2 cores, before it 8 x H100"
@@ -79,7 +79,7 @@ def test_the_index_says_where_records_name_different_versions_of_torch(tmp_path)
         write_json(path, read_json(path) | {"packages": {"torch": "2.6.0"}})
     write_index(job)
     assert "<dt>Software</dt><dd>torch 2.6.0</dd>" in index.read_text(encoding="utf-8")
-    newer = {"format": 4, "earlier_commits": [], "earlier_work": [part(60.0, 1, [], "2.5.1")]}
+    newer = {"earlier_work": [part(60.0, 1, [], "2.5.1")]}
     write_json(paths[1], read_json(paths[1]) | newer)
     write_index(job)
     content = index.read_text(encoding="utf-8")

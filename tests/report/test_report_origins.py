@@ -6,17 +6,16 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
 from flava.errors import DataError
-from flava.evaluate.score_file import KEY, scores_sha256
-from flava.io import sha256_json
 from flava.jobs import ReportJob
 from flava.report.column import origin_line
 from flava.report.compare import load_comparison
 from flava.report.runs import load_run
 from flava.report.site import commits
-from tests.report.fake_study import fake_scores, record, write_scores, write_study
+from tests.report.fake_study import fake_scores, record, write_scores, write_study, write_table
 from workflow.provenance.chain import Chain
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -32,11 +31,7 @@ def change(path: Path, **fields: object) -> None:
 
 def collect_again(root: Path) -> None:
     """Scores of the evaluations as they are now."""
-    lines = fake_scores(columns=COLUMNS, root=root)
-    for line in lines:
-        value = json.loads(Path(line["record"]).read_text())
-        line["record_sha256"] = sha256_json(value["record"])
-    write_scores(root / "results.parquet", lines)
+    write_scores(root / "results.parquet", fake_scores(columns=COLUMNS, root=root))
 
 
 @pytest.fixture
@@ -74,9 +69,10 @@ def test_score_of_another_record_is_refused(tmp_path: Path) -> None:
 
 
 def test_line_without_the_hash_of_a_record_is_refused(tmp_path: Path) -> None:
-    lines = fake_scores(columns=COLUMNS, root=tmp_path)
+    job = write_study(tmp_path, columns=COLUMNS)
+    lines = pyarrow.parquet.read_table(job.results).to_pylist()
     lines[0]["record_sha256"] = ""
-    job = write_study(tmp_path, columns=COLUMNS, lines=lines)
+    write_table(tmp_path / "results.parquet", lines)
     with pytest.raises(DataError, match="has no record of where it came from"):
         load_comparison(job)
 
@@ -121,7 +117,7 @@ def test_what_a_run_started_from_counts_too(released: ReportJob, tmp_path: Path)
 def test_a_run_that_continued_another_commit_is_not_released(
     released: ReportJob, tmp_path: Path
 ) -> None:
-    change(tmp_path / "runs/mim-s0/record.json", format=3, earlier_commits=["f" * 40])
+    change(tmp_path / "runs/mim-s0/record.json", earlier_commits=["f" * 40])
     with pytest.raises(DataError, match=rf"results of 2 commits .*{'f' * 12}: .*mim-s0/record"):
         load_comparison(released)
     change(tmp_path / "runs/mim-s0/record.json", earlier_commits=["unknown"])
@@ -170,9 +166,6 @@ def test_a_score_that_was_changed_in_its_file_is_refused(tmp_path: Path) -> None
     job = write_study(tmp_path, columns=COLUMNS)
     path = evaluation(tmp_path)
     content = json.loads(path.read_text())
-    content["record"]["extra"][KEY] = scores_sha256(content)
-    path.write_text(json.dumps(content))
-    collect_again(tmp_path)
     assert load_comparison(job).ran()
     content["scores"][0]["value"] = 99.0
     path.write_text(json.dumps(content))
@@ -192,11 +185,9 @@ def test_a_collected_score_that_its_file_has_not_is_refused(
     tmp_path: Path, key: str, value: float | None
 ) -> None:
     job = write_study(tmp_path, columns={"flava_c": 4})
-    lines = fake_scores(columns={"flava_c": 4}, root=tmp_path)
+    lines = pyarrow.parquet.read_table(job.results).to_pylist()
     lines[0][key] = value
-    kept = evaluation(tmp_path).read_text()
-    write_scores(tmp_path / "results.parquet", lines)
-    evaluation(tmp_path).write_text(kept)
+    write_table(tmp_path / "results.parquet", lines)
     says = rf"flava_c-s0, ImageNet: {key} is {value}, but .* in .*vision.json. Delete .*parquet"
     with pytest.raises(DataError, match=says):
         load_comparison(job)
@@ -205,7 +196,7 @@ def test_a_collected_score_that_its_file_has_not_is_refused(
 def test_pages_name_the_commits_that_a_run_continued(tmp_path: Path) -> None:
     write_study(tmp_path, columns=COLUMNS)
     folder = tmp_path / "runs/mim-s0"
-    change(folder / "record.json", format=3, earlier_commits=["f" * 40])
+    change(folder / "record.json", earlier_commits=["f" * 40])
     run = load_run("mim-s0", folder, [])
     assert f"{COMMIT[:12]} with changes, before it {'f' * 12}" in origin_line(run.record).values()
     assert commits([run]).endswith(f"uncommitted changes; commit <code>{'f' * 12}</code>")

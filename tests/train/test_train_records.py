@@ -56,7 +56,7 @@ def test_earlier_seconds_and_ranks_count(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
     earlier = Earlier(jobs=["70"])
-    earlier.add(100.0, None)
+    earlier.add(100.0, Earlier().account())
     record = make_record("pretrain", {}, time.time(), earlier=earlier)
     assert record["wall_seconds"] >= 100
     assert (record["ranks"], record["jobs"], record["requeues"]) == (4, ["70", "77"], 2)
@@ -95,12 +95,6 @@ def test_code_of_processes_that_were_continued(
     record = make_record("pretrain", {}, time.time(), earlier=earlier)
     assert record["git_commit"] == TWO
     assert (record["earlier_commits"], record["git_dirty"]) == (others, dirty)
-
-
-def test_a_checkpoint_that_does_not_tell_is_of_unknown_code() -> None:
-    earlier = Earlier()
-    earlier.add(3.0, None)
-    assert (earlier.seconds, earlier.code) == (3.0, [("unknown", None)])
 
 
 H100, CPU = ["Fake H100"] * 8, list[str]()
@@ -200,7 +194,7 @@ def test_record_that_is_a_list_is_refused(tmp_path: Path) -> None:
         load_record(tmp_path / "record.json")
 
 
-def test_first_formats_are_read_as_the_fourth(tmp_path: Path) -> None:
+def test_the_third_format_is_read_as_the_fourth_and_no_other_is(tmp_path: Path) -> None:
     new = make_record("pretrain", {}, time.time())
     third = {k: v for k, v in new.items() if k != "earlier_work"} | {"format": 3}
     write_json(tmp_path / "record.json", third)
@@ -209,20 +203,11 @@ def test_first_formats_are_read_as_the_fourth(tmp_path: Path) -> None:
     write_json(tmp_path / "record.json", {**third, "format": 4})
     with pytest.raises(DataError, match="not a valid record: earlier_work"):
         load_record(tmp_path / "record.json")
-    second = {k: v for k, v in third.items() if k != "earlier_commits"} | {"format": 2}
-    write_json(tmp_path / "record.json", second)
-    record = load_record(tmp_path / "record.json")
-    assert (record.format, record.earlier_commits, record.earlier_work) == (4, [], [])
-    write_json(tmp_path / "record.json", {**second, "format": 3})
-    with pytest.raises(DataError, match="not a valid record: earlier_commits"):
-        load_record(tmp_path / "record.json")
-    first = {k: v for k, v in second.items() if k not in ("jobs", "command", "tasks")}
-    write_json(tmp_path / "record.json", {**first, "format": 1, "job_id": "12"})
-    record = load_record(tmp_path / "record.json")
-    assert (record.format, record.jobs, record.command, record.tasks) == (4, ["12"], None, {})
-    write_json(tmp_path / "record.json", {**first, "format": 1})
-    with pytest.raises(DataError, match=r"record.json is not a valid record: format"):
-        load_record(tmp_path / "record.json")
+    for other in (1, 2, 5, "4"):
+        write_json(tmp_path / "record.json", {**new, "format": other})
+        says = r"record.json is not a valid record: format: Input should be 4. Delete it and run"
+        with pytest.raises(DataError, match=says):
+            load_record(tmp_path / "record.json")
 
 
 def test_job_ids_of_a_launcher_come_first_and_once(monkeypatch: pytest.MonkeyPatch) -> None:

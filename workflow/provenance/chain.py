@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flava.errors import DataError
-from flava.evaluate.score_file import KEY, check_scores
+from flava.evaluate.score_file import check_scores
 from flava.io import read_json, sha256_json
 from flava.records import Record, parse_record
 from workflow.provenance.links import (
@@ -176,10 +176,7 @@ def record_sha256(node: Node) -> str | None:
 
 
 def _notes(record: Record, commits: Commits) -> list[str]:
-    hashed = record.step != "evaluate" or record.tasks
-    notes = [] if hashed else ["the examples of its tasks were not hashed (first format)"]
-    if record.step == "evaluate" and KEY not in record.extra:
-        notes.append("its scores were not hashed (first or second format)")
+    notes = []
     for commit in (record.git_commit, *record.earlier_commits):
         if commit == "unknown":
             notes.append("commit unknown: not run from a git checkout")
