@@ -60,20 +60,27 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Reads a JSON file.
+    """Reads a JSON file of the project's own, as `canonical_json` writes it.
 
     Raises:
-        DataError: the file is missing or is not JSON.
+        DataError: the file is missing, is a folder, or is not JSON; NaN and infinity are none.
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run the step that makes it first.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder. Name a JSON file.") from None
+    # No UTF-8, no JSON, a number of thousands of digits, deep nesting.
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"{path} is not valid JSON ({error}). Delete it and make it anew."
         ) from None
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
 
 
 def sha256_file(path: Path | str) -> str:

@@ -54,13 +54,15 @@ def read_yaml(path: Path) -> Tree:
     """Reads a YAML mapping.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, repeats a key or is not a mapping.
+        ConfigError: the file is missing, a folder, no YAML or no mapping, or repeats a key.
     """
     try:
         with open(path, encoding="utf-8") as file:
             tree = yaml.load(file, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing. Restore it, or name another.") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder. Name a YAML file.") from None
     # What else YAML raises: no UTF-8, numbers and dates that are none, deep nesting.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(
