@@ -6,12 +6,40 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flava.errors import DataError
+from flava.errors import DataError, FlavaError, forbidden
+
+PROBE_BYTES = 1 << 20
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Within it, an error while `path` is written is one sentence if its disk takes no more.
+
+    The disk is asked, as libraries hide its answer: PyTorch says "unexpected pos 832 vs 726".
+
+    Raises:
+        ForbiddenError: names the path.
+    """
+    try:
+        yield
+    except FlavaError:
+        raise
+    except Exception as error:
+        try:
+            with tempfile.TemporaryFile(dir=path.parent) as file:
+                file.write(bytes(PROBE_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as found:
+            if refusal := forbidden(found, path):
+                raise refusal from error
+        raise
 
 
 @contextmanager
@@ -21,7 +49,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
+        with room_for(path):
+            yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -35,7 +64,8 @@ def atomic_directory(path: Path | str) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     temporary.mkdir()  # as the umask and the folder say: a group may share the checkout
     try:
-        yield temporary
+        with room_for(path):
+            yield temporary
         for weights in temporary.rglob("*.safetensors"):  # which the library lets nobody else read
             weights.chmod(temporary.stat().st_mode & 0o666)
         if path.exists():
