@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,28 +44,51 @@ class CheckpointError(FlavaError):
 
 
 class ForbiddenError(FlavaError):
-    """The file system does not let this user read or write a file."""
+    """The file system does not let this user read or write a file, or has no room for it."""
 
     exit_code = 3
 
 
+_SHARED = (
+    "Does another user work in this folder? To share it, all need `umask 002`, and what is there "
+    "`chgrp -R <group>` and `chmod -R g+rwX`; or work in a clone of your own."
+)
+_ROOM = "Free space there, then run the same command again: what was finished stays."
+# What the file system refuses until somebody acts -> what to do.
+_REMEDIES = {
+    errno.EACCES: _SHARED,
+    errno.EPERM: _SHARED,
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EROFS: "Work in a folder that can be written, or have it mounted for writing.",
+}
+
+
+def forbidden(error: OSError, path: object = None) -> ForbiddenError | None:
+    """What the file system refuses, at `path` where the error names no file, as one sentence.
+
+    None where the error is another one, which may not come again.
+    """
+    if error.errno not in _REMEDIES:
+        return None
+    place = error.filename or path or "A file that is written"
+    return ForbiddenError(f"{place}: {error.strerror}. {_REMEDIES[error.errno]}")
+
+
 @contextmanager
 def permitted() -> Iterator[None]:
-    """Within it, a file that the file system forbids is one sentence.
+    """Within it, what the file system forbids or has no room for is one sentence.
 
     Raises:
-        ForbiddenError: names the file.
+        ForbiddenError: names the file, where the system does.
     """
     try:
         yield
-    except PermissionError as error:
-        if error.filename is None:
+    except OSError as error:
+        refusal = forbidden(error)
+        if refusal is None:
             raise
-        raise ForbiddenError(
-            f"{error.filename}: {error.strerror}. Does another user work in this folder? To share "
-            "it, all need `umask 002`, and what is there `chgrp -R <group>` and `chmod -R g+rwX`; "
-            "or work in a clone of your own."
-        ) from None
+        raise refusal from None
 
 
 def unknown_name(kind: str, name: str, allowed: list[str], where: str) -> str:
@@ -77,7 +101,7 @@ def unknown_name(kind: str, name: str, allowed: list[str], where: str) -> str:
 def run_cli(main: Callable[[], None]) -> None:
     """Runs a command-line entry point; a FlavaError becomes one paragraph and its exit code.
 
-    So does what the file system forbids.
+    So does what the file system forbids, or a full disk.
     """
     try:
         with permitted():

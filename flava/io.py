@@ -9,12 +9,40 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from flava.errors import DataError
+from flava.errors import DataError, FlavaError, forbidden
+
+PROBE_BYTES = 1 << 20
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Within it, an error while `path` is written is one sentence if its disk takes no more.
+
+    The disk is asked, as libraries hide its answer: PyTorch says "unexpected pos 832 vs 726".
+
+    Raises:
+        ForbiddenError: names the path.
+    """
+    try:
+        yield
+    except FlavaError:
+        raise
+    except Exception as error:
+        try:
+            with tempfile.TemporaryFile(dir=path.parent) as file:
+                file.write(bytes(PROBE_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as found:
+            if refusal := forbidden(found, path):
+                raise refusal from error
+        raise
 
 
 @contextmanager
@@ -24,7 +52,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
+        with room_for(path):
+            yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -38,7 +67,8 @@ def atomic_directory(path: Path | str) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     temporary.mkdir()  # as the umask and the folder say: a group may share the checkout
     try:
-        yield temporary
+        with room_for(path):
+            yield temporary
         for weights in temporary.rglob("*.safetensors"):  # which the library lets nobody else read
             weights.chmod(temporary.stat().st_mode & 0o666)
         if path.exists():
@@ -89,20 +119,27 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Reads a JSON file.
+    """Reads a JSON file of the project's own, as `canonical_json` writes it.
 
     Raises:
-        DataError: the file is missing or is not JSON.
+        DataError: the file is missing, is a folder, or is not JSON; NaN and infinity are none.
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run the step that makes it first.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder. Name a JSON file.") from None
+    # No UTF-8, no JSON, a number of thousands of digits, deep nesting.
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"{path} is not valid JSON ({error}). Delete it and make it anew."
         ) from None
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
 
 
 def sha256_file(path: Path | str) -> str:

@@ -16,7 +16,10 @@ MERGE = "tag:yaml.org,2002:merge"  # the key "<<"
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice and reads 1e-3 as a number, as YAML 1.2 does."""
+    """Safe YAML that gives what JSON can hold, and refuses a key given twice.
+
+    As in YAML 1.2, 1e-3 is a number and 2017-09-01 a text.
+    """
 
 
 def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> Tree:
@@ -42,26 +45,40 @@ def _refuse_doubles(loader: _Loader, node: yaml.MappingNode) -> None:
         seen.add(key)
 
 
+def _refuse_tag(loader: _Loader, node: yaml.Node) -> None:
+    where = f"{node.start_mark.name}, line {node.start_mark.line + 1}"
+    raise ConfigError(f"{where}: no setting is of type {node.tag}. Leave the tag out.")
+
+
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
     list("-+0123456789"),
 )
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
+for _tag in (_TIMESTAMP, "tag:yaml.org,2002:binary", "tag:yaml.org,2002:set"):
+    _Loader.add_constructor(_tag, _refuse_tag)
 
 
 def read_yaml(path: Path) -> Tree:
     """Reads a YAML mapping.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, repeats a key or is not a mapping.
+        ConfigError: the file is missing, a folder, no YAML or no mapping, or repeats a key.
     """
     try:
         with open(path, encoding="utf-8") as file:
             tree = yaml.load(file, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing. Restore it, or name another.") from None
-    # What else YAML raises: no UTF-8, numbers and dates that are none, deep nesting.
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder. Name a YAML file.") from None
+    # What else YAML raises: no UTF-8, numbers that are none, deep nesting.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"{path} is not valid YAML: {error}. Mend that place; other files of params/ show how "

@@ -324,7 +324,7 @@ def _check_study(study: Study, where: str) -> None:
             raise ConfigError(unknown_name("task", task, list(study.tasks), where))
     check_sources(config, where)
     for task, data in config.tasks.items():
-        check_adapter(study.tasks[task].family, data.adapter, f"{where}: tasks.{task}")
+        check_adapter(study.tasks[task].family, data, f"{where}: tasks.{task}")
         _check_task_data(study.tasks[task], data, f"{where}: tasks.{task}")
     for task in listed:
         if task not in config.tasks:
@@ -336,7 +336,14 @@ def _check_study(study: Study, where: str) -> None:
 
 
 def _check_task_data(task: TaskConfig, data: TaskData, where: str) -> None:
-    """A set that is given as the real one is whole, and its official split is scored."""
+    """A real set is whole and scored on its official split; what is replaced is there."""
+    for key in ("finetune", "probe"):
+        if getattr(data, key) and getattr(task, key) is None:
+            named = ", ".join(getattr(data, key))
+            raise ConfigError(
+                f"{where}.{key}: {named}: the protocol of {task.title} ({task.family}) has no "
+                f"'{key}' settings. Take them out."
+            )
     known = task.split_counts
     if data.split is not None and known and data.split not in known:
         raise ConfigError(unknown_name("split", data.split, list(known), f"{where}.split"))

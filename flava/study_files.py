@@ -8,7 +8,7 @@ from typing import Any
 
 from flava.bases import Load, chain, with_bases
 from flava.errors import ConfigError, unknown_name
-from flava.params import Tree, merge, read_yaml
+from flava.params import Tree, check_name, merge, read_yaml
 
 WHOLE = frozenset({"evaluate_jobs"})  # replaced as a whole, by a budget and over a base
 OWN = ("name", "title", "scale", "budgets")  # never taken from a base
@@ -21,33 +21,32 @@ def study_tree(params: Path, name: str, budget: str | None = None) -> Tree:
     of the study: each study generates its own.
 
     Raises:
-        ConfigError: an unknown study, base or budget, bases that are each other's, or the name of
-            its base.
+        ConfigError: an unknown study, base or budget, bases that are each other's, or a name that
+            is not the file's.
     """
     path = params / f"{name}.yaml"
     tree = with_bases(name, _reader(params, name), str(path), WHOLE, OWN)
     declared = chain(name, _reader(params, name), str(path))
-    names = {base: other.get("name") for base, other in declared.items() if base != name}
-    for base, other in names.items():
-        if other is not None and other == tree.get("name"):
-            raise ConfigError(
-                f"{path}: its name '{other}' is that of its base '{base}', whose results it would "
-                "replace. Give it one of its own."
-            )
-    tree = _with_budget(tree, budget, str(path))
-    worlds = {f"data/{other}/raw/" for other in (*names.values(), declared[name].get("name"))}
+    check_name(name, "study", str(params))
+    if tree.get("name", name) != name:
+        raise ConfigError(
+            f"{path}: its name is {tree['name']!r}. Write `name: {name}`, as the file is called: "
+            "two studies of one name would replace each other's data and results."
+        )
+    tree = _with_budget(tree, name, budget, str(path))
+    worlds = {f"data/{study}/raw/" for study in declared}
     moved: Tree = _moved(tree, worlds, f"data/{tree.get('name')}/raw/")
     return moved
 
 
-def _with_budget(tree: Tree, budget: str | None, where: str) -> Tree:
+def _with_budget(tree: Tree, name: str, budget: str | None, where: str) -> Tree:
     budgets = tree.pop("budgets", {})
     if budget is None:
         return tree
     if budget not in budgets:
         raise ConfigError(unknown_name("budget", budget, list(budgets), where))
     tree = merge(tree, budgets[budget], WHOLE)
-    return tree | ({"name": f"{tree['name']}-{budget}"} if "name" in tree else {})
+    return tree | ({"name": f"{name}-{budget}"} if "name" in tree else {})
 
 
 def _moved(value: Any, folders: Collection[str], to: str) -> Any:

@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from flava.io import atomic_directory
+from flava.errors import DataError
+from flava.io import atomic_directory, read_json
 
 
 @pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
@@ -38,3 +39,17 @@ def test_a_folder_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
         raise ZeroDivisionError
     assert (tmp_path / "model/number").read_text() == "1"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "NaN", '{"a": -Infinity}', "1" * 5000, "[" * 100_000, '"\xe9"'], ids=range(6)
+)
+def test_a_damaged_file_of_the_project_is_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=r"x\.json is not valid JSON \(.*Delete it"):
+        read_json(tmp_path / "x.json")
+
+
+def test_a_folder_is_no_json_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is a folder\. Name a JSON file"):
+        read_json(tmp_path)

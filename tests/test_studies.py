@@ -299,7 +299,11 @@ def test_key_given_twice_is_refused(params: Path) -> None:
         (b"? [1]\n: 2\n", r"x\.yaml, line 1: a list or mapping is no key\. Write a name"),
         (b"a: 1\n{b}: 2\n", r"x\.yaml, line 2: a list or mapping is no key\."),
         (b"caf\xe9: 1\n", r"x\.yaml is not valid YAML: .*utf-8.*\. Mend that place"),
-        (b"a: 2020-13-45\n", r"x\.yaml is not valid YAML: month must be .*\. Mend that place"),
+        (
+            b"a: 1\nb: !!timestamp 2020-12-13\n",
+            r"x\.yaml, line 2: no setting is of type .*timestamp",
+        ),
+        (b"a: !!set {b, c}\n", r"x\.yaml, line 1: no setting is of type .*set\. Leave the tag"),
         (b"a: " + b"[" * 5000, r"x\.yaml is not valid YAML: .*recursion.*\. Mend that place"),
         (b"a: [1\n", r"(?s)x\.yaml is not valid YAML: .*line 2, column 1\. Mend that place"),
     ],
@@ -308,6 +312,24 @@ def test_what_is_no_yaml_is_named(tmp_path: Path, text: bytes, message: str) -> 
     (tmp_path / "x.yaml").write_bytes(text)
     with pytest.raises(ConfigError, match=message):
         read_yaml(tmp_path / "x.yaml")
+
+
+def test_a_folder_is_no_yaml_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is a folder\. Name a YAML file"):
+        read_yaml(tmp_path)
+
+
+def test_a_date_is_a_text(params: Path) -> None:
+    path = params / "toy.yaml"
+    path.write_text(path.read_text().replace('version: "1"', "version: 2017-09-01", 1))
+    assert load_study(params, "toy").config.data.pairs[0].version == "2017-09-01"
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_what_is_no_finite_number_names_its_key(params: Path, value: float) -> None:
+    edit(params / "toy.yaml", lambda t: t["pretrain"]["optim"].update(clip_grad_norm=value))
+    with pytest.raises(ConfigError, match=r"'pretrain\.optim\.clip_grad_norm': .*finite number"):
+        load_study(params, "toy")
 
 
 def test_of_many_bad_keys_the_rest_are_counted(params: Path) -> None:

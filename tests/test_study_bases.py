@@ -62,7 +62,7 @@ def test_a_base_may_have_a_base_and_its_budgets_are_its_own(params: Path) -> Non
         (MINE.replace("base: toy", "base: mine"), r"mine -> mine are each other's base"),
         (MINE.replace("name: mine\n", ""), r"mine\.yaml: key 'name' is missing"),
         (MINE.replace("scale: small\n", ""), r"mine\.yaml: key 'scale' is missing"),
-        (MINE.replace("name: mine", "name: toy"), r"name 'toy' is that of its base 'toy'"),
+        (MINE.replace("name: mine", "name: toy"), r"its name is 'toy'\. Write `name: mine`"),
         (MINE + "flava: {hiden_size: 3}\n", r"mine\.yaml: flava: unknown key 'hiden_size'"),
     ],
 )
@@ -70,3 +70,23 @@ def test_a_bad_base_is_refused(params: Path, text: str, message: str) -> None:
     derived(params, text)
     with pytest.raises(ConfigError, match=message):
         load_study(params, "mine")
+
+
+def test_a_copied_file_does_not_take_the_place_of_the_other_study(params: Path) -> None:
+    derived(params, (params / "toy.yaml").read_text())
+    with pytest.raises(ConfigError, match=r"mine\.yaml: its name is 'toy'\. Write `name: mine`"):
+        load_study(params, "mine")
+
+
+@pytest.mark.parametrize("name", ["../x", "Mine", "a b", "mini-cpu"])
+def test_a_name_that_no_folder_should_have_is_refused(params: Path, name: str) -> None:
+    """`mini-cpu` is the study `mini` with the budget `cpu`."""
+    path = params / f"{name}.yaml"
+    path.write_text(MINE.replace("mine", name))
+    with pytest.raises(ConfigError, match=rf"study '{name}' must be named with small letters"):
+        load_study(params, name)
+
+
+def test_a_budget_does_not_rename_its_study(params: Path) -> None:
+    derived(params, MINE + "budgets: {tiny: {name: toy}}\n")
+    assert load_study(params, "mine", "tiny").config.name == "mine-tiny"

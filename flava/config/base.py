@@ -43,9 +43,9 @@ OBJECTIVES_OF_KIND: dict[str, frozenset[str]] = {
 
 
 class Strict(BaseModel):
-    """Base of all configuration: unknown keys and lossy type conversions are errors."""
+    """Base of all configuration: unknown keys, lossy conversions and infinity are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     def require_one(self, *keys: str) -> Self:
         """Itself; raises ValueError unless just one of these optional keys is given."""

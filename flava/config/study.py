@@ -69,7 +69,9 @@ class ReleasedFlava(Strict):
 class StudyConfig(Strict):
     """One study: sizes, budgets, data, columns, seeds and rows."""
 
-    name: str = Field(description="of its folders in data/, results/ and checkpoints/")
+    name: str = Field(
+        description="as its file is called: of its folders in data/, results/ and checkpoints/"
+    )
     title: str = Field(description="of its report")
     scale: str = Field(description="one line on size and data, printed on every table")
     columns: list[str] = Field(description="names of columns.yaml to run")

@@ -167,9 +167,9 @@ class TaskData(Strict):
         description="VQAv2: files whose answers make the vocabulary; the paper does not say, both "
         "is usual (Bottom-up, MMF)",
     )
-    finetune: dict[str, float | int | str] = Field(
+    finetune: dict[str, bool | int | float | str | None] = Field(
         default_factory=dict, description="keys of the task's fine-tuning settings to replace"
     )
-    probe: dict[str, float | int] = Field(
+    probe: dict[str, bool | int | float | str | None] = Field(
         default_factory=dict, description="keys of the task's probe settings to replace"
     )

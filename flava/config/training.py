@@ -55,7 +55,9 @@ class OptimConfig(Strict):
     final_learning_rate_fraction: Fraction = Field(
         0.0, description="share of the peak at the end (HF schedule: 0)"
     )
-    clip_grad_norm: PositiveFloat | None = Field(None, description="none in torchmultimodal")
+    clip_grad_norm: PositiveFloat | None = Field(
+        None, description="null: the gradient is not clipped (torchmultimodal)"
+    )
 
 
 class LossScaleConfig(Strict):

@@ -1,10 +1,11 @@
-"""Lines of text files, plain, .gz or .bz2, with their numbers for messages."""
+"""Lines and JSON of text files, plain, .gz or .bz2, with file and line for messages."""
 
 from __future__ import annotations
 
 import bz2
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ from flava.errors import DataError
 CHECK_SOURCE = "Check the 'path' and 'split' of the data source."
 # What json.loads raises: also for numbers of thousands of digits, and for deep nesting.
 BAD_JSON = (ValueError, RecursionError)
+# Half of a character beyond 16 bits, of texts that were cut in the middle of an emoji. JSON allows
+# it; no tokenizer and no file can hold it.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 # What reading a text raises that is cut off, badly compressed or not UTF-8.
 BAD_TEXT = (UnicodeDecodeError, EOFError, OSError, zlib.error)
 
@@ -79,30 +83,67 @@ def json_lines(path: Path, how_to_get: str = CHECK_SOURCE) -> Iterator[tuple[str
     """
     for number, line in numbered_lines(path, how_to_get):
         where = f"{path}, line {number}"
-        try:
-            value = json.loads(line)
-        except BAD_JSON as error:
-            raise DataError(f"{where}: not valid JSON ({reason(error)}).") from None
+        value = parse_json(line, where)
         if not isinstance(value, dict):
             raise DataError(f"{where}: expected a JSON object.")
         yield where, value
 
 
-def reason(error: Exception) -> str:
-    """What a JSON text is refused for, without its place."""
-    return error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+def read_json(path: Path, how_to_get: str = CHECK_SOURCE) -> Any:
+    """A JSON file's value: as `parse_json`.
+
+    Raises:
+        DataError: the file is missing (`how_to_get` says what to do), cut off, damaged, not UTF-8
+            or not JSON; names the line.
+    """
+    try:
+        with open_text(path, how_to_get) as file:
+            text = file.read()
+    except BAD_TEXT as error:
+        raise DataError(
+            f"{path} cannot be read ({error}). It is cut off, damaged or not UTF-8 text: get it "
+            "again."
+        ) from None
+    return parse_json(text, str(path))
+
+
+def parse_json(text: str, where: str) -> Any:
+    """A JSON text's value; lone halves of surrogate pairs in it become U+FFFD.
+
+    Raises:
+        DataError: it is no JSON; with `where` it is from, and the line if there are several.
+    """
+    try:
+        value = json.loads(text)
+        if _SURROGATE.search(text):
+            pairs = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass")
+            value = json.loads(pairs.decode("utf-16", "replace"))
+        return value
+    except BAD_JSON as error:
+        line, reason = "", str(error)
+        if isinstance(error, json.JSONDecodeError):
+            line, reason = f", line {error.lineno}" if "\n" in text else "", error.msg
+        raise DataError(f"{where}{line}: not valid JSON ({reason}).") from None
 
 
 def text_field(value: Any, name: str, where: str) -> str:
-    """Text (or number, as text) under `name` of a JSON object.
+    """Text (or integer, as text) under `name` of a JSON object.
 
     Raises:
         DataError: it is missing or something else.
     """
-    found = value.get(name) if isinstance(value, dict) else None
-    if isinstance(found, bool) or not isinstance(found, str | int):
-        raise DataError(f"{where}: '{name}' is missing or no text.")
-    return str(found)
+    return as_text(value.get(name) if isinstance(value, dict) else None, f"{where}: '{name}'")
+
+
+def as_text(value: Any, where: str) -> str:
+    """A text, or an integer as text, of a JSON file.
+
+    Raises:
+        DataError: it is null or something else, which `str` would make a caption of.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise DataError(f"{where} is missing or no text.")
+    return str(value)
 
 
 def list_field(value: Any, name: str, where: str | Path) -> list[Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from flava.config import SourceConfig
-from flava.data.lines import BAD_JSON, BAD_TEXT, json_lines, numbered_lines, open_text
+from flava.data.lines import json_lines, numbered_lines, read_json
 from flava.data.paths import expand
 from flava.data.walk import files_below
 from flava.errors import DataError
@@ -52,13 +51,7 @@ def _articles(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if ".jsonl" in path.name:
         yield from json_lines(path)
         return
-    with open_text(path) as file:
-        try:
-            value = json.load(file)
-        except (*BAD_JSON, *BAD_TEXT) as error:
-            raise DataError(
-                f"{path} is not JSON ({error}). Get it again, or take it out."
-            ) from None
+    value = read_json(path)
     if not isinstance(value, dict):
         raise DataError(f"{path}: expected a JSON object, one article a file.")
     yield str(path), value

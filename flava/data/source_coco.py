@@ -12,11 +12,10 @@ from pathlib import Path
 
 from flava.config import SourceConfig
 from flava.data.archive import Archive
-from flava.data.lines import json_lines, list_field, matching_files, text_field
+from flava.data.lines import json_lines, list_field, matching_files, read_json, text_field
 from flava.data.paths import expand
 from flava.data.sources import Captioned
 from flava.errors import DataError
-from flava.io import read_json
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 

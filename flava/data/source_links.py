@@ -16,16 +16,17 @@ from flava.data.img2dataset import Img2Dataset, shard_paths
 from flava.data.lines import (
     BAD_TEXT,
     all_lines,
+    as_text,
     list_field,
     matching_files,
     open_text,
+    read_json,
     tab_fields,
     text_field,
 )
 from flava.data.paths import expand
 from flava.data.sources import Captioned
 from flava.errors import DataError
-from flava.io import read_json
 
 WIT_CAPTIONS = ("caption_reference_description", "caption_attribution_description")
 WIT_COLUMNS = ("language", "image_url", "attribution_passes_lang_id", *WIT_CAPTIONS)
@@ -89,7 +90,8 @@ def sbu(source: SourceConfig) -> Iterator[Captioned]:
     if len(urls) != len(captions):
         raise DataError(f"{file}: {len(urls)} URLs, {len(captions)} captions. Download it again.")
     for number, (url, caption) in enumerate(zip(urls, captions, strict=True)):
-        yield _link(number, str(url), str(caption))
+        found = (as_text(each, f"{file}, entry {number}") for each in (url, caption))
+        yield _link(number, *found)
 
 
 def _text_lines(path: Path) -> list[str]:

@@ -9,11 +9,17 @@ from typing import Any
 
 from flava.config import SourceConfig
 from flava.data.archive import Archive, first_existing
-from flava.data.lines import json_lines, list_field, numbered_lines, text_field
+from flava.data.lines import (
+    as_text,
+    json_lines,
+    list_field,
+    numbered_lines,
+    read_json,
+    text_field,
+)
 from flava.data.paths import expand
 from flava.data.sources import Captioned
 from flava.errors import DataError
-from flava.io import read_json
 
 IMAGE_PLACES = ("images.zip", "Images.zip", "images", "Images", "Flicker8k_Dataset")
 
@@ -43,11 +49,8 @@ def karpathy(source: SourceConfig) -> Iterator[Captioned]:
             of the split.
     """
     path = karpathy_file(expand(source.path))
-    value = read_json(path)
-    if not isinstance(value, dict) or not isinstance(value.get("images"), list):
-        raise DataError(f"{path}: not in the Karpathy layout: a list 'images' is missing.")
     wanted, found = set(source.split.split("+")), set()
-    for number, entry in enumerate(value["images"]):
+    for number, entry in enumerate(list_field(read_json(path), "images", path)):
         split, item = _karpathy_entry(entry, f"{path}, images[{number}]")
         found.add(split)
         if split in wanted:
@@ -68,14 +71,12 @@ def karpathy_file(path: Path) -> Path:
 
 
 def _karpathy_entry(entry: Any, where: str) -> tuple[str, Captioned]:
-    try:
-        file, split = entry["filename"], entry["split"]
-        captions = [sentence["raw"] for sentence in entry["sentences"]]
-        folder = entry.get("filepath", "")
-    except (TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{where}: not in the Karpathy layout ({error} is missing).") from None
-    if not all(isinstance(value, str) for value in (file, split, folder, *captions)):
-        raise DataError(f"{where}: filename, split and raw must be text.")
+    file, split = (text_field(entry, name, where) for name in ("filename", "split"))
+    sentences = list_field(entry, "sentences", where)
+    captions = [
+        text_field(each, "raw", f"{where}.sentences[{i}]") for i, each in enumerate(sentences)
+    ]
+    folder = as_text(entry.get("filepath", ""), f"{where}: 'filepath'")
     member = f"{folder}/{file}" if folder else file
     return split, Captioned(member, member, captions)
 
@@ -118,4 +119,5 @@ def captions_jsonl(source: SourceConfig) -> Iterator[Captioned]:
     path = expand(source.path)
     for where, entry in json_lines(path):
         file, captions = text_field(entry, "file", where), list_field(entry, "captions", where)
-        yield Captioned(file, file, [str(caption) for caption in captions])
+        texts = (as_text(each, f"{where}: captions[{i}]") for i, each in enumerate(captions))
+        yield Captioned(file, file, list(texts))

@@ -26,19 +26,30 @@ Pixels = NDArray[np.uint8]
 
 
 def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> PILImage.Image:
-    """Decodes an image of a known format to RGB.
+    """Decodes an image of a known format to RGB of 8 bits a channel.
 
     Raises:
-        DataError: not an image, truncated, or larger than `max_pixels` (checked before decoding).
+        DataError: not an image, truncated, larger than `max_pixels` (checked before decoding), or
+            grey of 32 bits or fractions.
     """
     try:
         with PILImage.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise DataError(f"image of {width}x{height} pixels exceeds {max_pixels} pixels")
-            return image.convert("RGB")
+            return _eight_bits(image).convert("RGB")
     except DAMAGED as error:
         raise DataError(f"cannot decode image of {len(data)} bytes: {error}") from None
+
+
+def _eight_bits(image: PILImage.Image) -> PILImage.Image:
+    """Grey of 16 bits by its upper byte, as Pillow reads colours of 16 bits; it would clip grey."""
+    wide = image.mode == "I" and image.format == "PPM"  # from any depth Pillow makes 16 bits of it
+    if image.mode.startswith("I;16") or wide:
+        return PILImage.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise DataError("grey of 32 bits or fractions: which value is white is not known")
+    return image
 
 
 def crop_box(

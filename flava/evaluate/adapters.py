@@ -6,6 +6,7 @@ Functions are named, not imported, so that a study is checked without torch
 
 from __future__ import annotations
 
+from flava.config import TaskData
 from flava.errors import ConfigError, unknown_name
 
 READERS: dict[str, dict[str, str]] = {
@@ -58,7 +59,32 @@ READERS: dict[str, dict[str, str]] = {
 }
 
 
-def check_adapter(family: str, adapter: str, where: str) -> None:
-    """Raises ConfigError, with `where` it is named, if `adapter` reads no task of `family`."""
+# Keys of a task's data that some adapters alone read -> family -> these.
+OPTIONAL: dict[str, dict[str, tuple[str, ...]]] = {
+    "images": {
+        "linear_probe": ("nlvr_counts",),
+        "multimodal": tuple(READERS["multimodal"]),
+        "retrieval": ("karpathy", "flickr8k_tokens"),
+    },
+    "prompts": {"zero_shot": tuple(READERS["zero_shot"])},
+    "split": {"multimodal": ("hateful_memes",), "retrieval": ("karpathy", "webdataset")},
+    "answers": {"multimodal": ("vqav2",)},
+}
+
+
+def check_adapter(family: str, data: TaskData, where: str) -> None:
+    """Refuses an adapter that reads no task of the family, and keys that it does not read.
+
+    Raises:
+        ConfigError: with `where` the data are named.
+    """
+    adapter = data.adapter
     if adapter not in READERS[family]:
         raise ConfigError(unknown_name("adapter", adapter, list(READERS[family]), where))
+    for key, readers in OPTIONAL.items():
+        given = getattr(data, key) != TaskData.model_fields[key].default
+        if given and adapter not in readers.get(family, ()):
+            raise ConfigError(
+                f"{where}.{key}: adapter '{adapter}' does not read it. Take it out, or set it as "
+                "in docs/options.md where a base sets it."
+            )

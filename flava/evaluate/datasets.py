@@ -21,7 +21,7 @@ def load_task(name: str, task: TaskConfig, data: TaskData) -> TaskSet:
         DataError: data are missing (says where to get them) or malformed, or they are given as
             the real set (no `stand_in`) and a split has not the official number of examples.
     """
-    check_adapter(task.family, data.adapter, f"tasks.{name}")
+    check_adapter(task.family, data, f"tasks.{name}")
     path = expand(data.path)
     if not path.exists():
         raise DataError(

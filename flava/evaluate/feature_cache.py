@@ -3,7 +3,8 @@
 The key of a file is a hash of the model's files, the name of its function, what it reads (the
 images' content and size, or the texts' token ids, in their order) and what computes it: the code of
 CODE, the versions of torch and Pillow, the kind of device. A file that differs from its recorded
-checksum is reported and made anew. The folder may be deleted at any time.
+checksum is reported and made anew. What the disk does not take is not kept. The folder may be
+deleted at any time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 import PIL
 import torch
 
-from flava.errors import DataError
+from flava.errors import DataError, ForbiddenError
 from flava.evaluate.features import (
     FeatureArray,
     ImageFunction,
@@ -114,14 +115,20 @@ class FeatureCache:
     def _kept(
         self, of: dict[str, str | int], n: int, extract: Callable[[], FeatureArray]
     ) -> FeatureArray:
-        """The (n, D) features of a file, which `extract` makes where there is none."""
+        """The (n, D) features of a file, which `extract` makes where there is none.
+
+        They serve even where they cannot be written: that is said, and they are made again later.
+        """
         assert self.folder is not None
         parts = {**computed_by(), "model": self.model, "count": n, **of}
         path = self.folder / f"{sha256_json(parts)}.npy"
         found_ND = _load(path, n)
         if found_ND is None:
             found_ND = extract()
-            _save(path, found_ND, parts)
+            try:
+                _save(path, found_ND, parts)
+            except (OSError, ForbiddenError) as error:
+                print(f"Features are not kept: {error}", file=sys.stderr, flush=True)
         return found_ND
 
 

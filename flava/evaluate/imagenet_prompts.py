@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from flava.data.lines import read_json
 from flava.errors import DataError, run_cli
 from flava.evaluate.formats.prompts import check_templates
-from flava.evaluate.formats.text_files import read_json
 from flava.io import write_json
 
 ArgT = TypeVar("ArgT")

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from flava.config import Strict
 from flava.errors import CheckpointError, ConfigError, DataError, TrainingError
-from flava.io import canonical_json, read_json, sha256_file
+from flava.io import canonical_json, read_json, room_for, sha256_file
 from flava.jobs import parse
 from flava.objectives.gather import world
 from flava.train.distributed import gather_objects
@@ -209,7 +209,8 @@ class Checkpoints:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
         gather_objects(None)  # no rank writes into the folder before it is empty
-        hashes = Shards(folder).write(sharded)
+        with room_for(folder):
+            hashes = Shards(folder).write(sharded)
         if first:
             for name in hashes:
                 _sync(folder / name)
@@ -266,11 +267,16 @@ def _read_mark(path: Path) -> Mark:
 
 
 def write_synced(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes through a temporary file that reaches the disk before it is renamed."""
+    """Writes through a temporary file that reaches the disk before it is renamed.
+
+    Raises:
+        ForbiddenError: the disk is full; names `path`.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write(temporary)
-        _sync(temporary)
+        with room_for(path):
+            write(temporary)
+            _sync(temporary)
         temporary.replace(path)
         _sync(path.parent)
     finally:

@@ -35,7 +35,7 @@ def test_news_please(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("1.json", "{", r"1\.json is not JSON"),
+        ("1.json", "{", r"1\.json: not valid JSON"),
         ("1.json", "[]", r"1\.json: expected a JSON object"),
         ("1.jsonl", '{"text": "a"}\n{"title": "b"}\n', r"1\.jsonl, line 2: no article"),
         ("1.jsonl", "nothing\n", r"1\.jsonl, line 1: not valid JSON"),
@@ -46,6 +46,13 @@ def test_malformed_news(tmp_path: Path, name: str, text: str, message: str) -> N
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=message):
         list(read_texts(source("news_articles", tmp_path)))
+
+
+def test_half_an_emoji_in_an_article_does_not_stop_the_corpus(tmp_path: Path) -> None:
+    (tmp_path / "1.json").write_text('{"maintext": "A dog \\ud83d runs \\ud83d\\ude00."}')
+    (tmp_path / "2.jsonl").write_text('{"maintext": "Cut \\ud83d"}\n{"maintext": "Whole."}\n')
+    documents = list(read_texts(source("news_articles", tmp_path)))
+    assert documents == ["A dog \ufffd runs \U0001f600.", "Cut \ufffd", "Whole."]
 
 
 def test_text_files(tmp_path: Path) -> None:

@@ -55,6 +55,24 @@ def test_coco_captions(tmp_path: Path) -> None:
     assert tally == {"listed pairs": 3, "missing images": 1, "pairs of missing images": 0}
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"images": [{"id": ' + "9" * 5000 + "}]}", "{"])
+def test_a_damaged_annotation_file_is_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "captions.json").write_text(text)
+    with pytest.raises(DataError, match=r"captions\.json: not valid JSON \(.*\)\.$"):
+        list(read_captions(source("coco_captions", tmp_path / "captions.json")))
+
+
+def test_an_annotation_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "captions.json").write_text("\ufeff" + json.dumps(COCO))
+    captions = list(read_captions(source("coco_captions", tmp_path / "captions.json")))
+    assert captions[1] == ["A giraffe."]
+
+
+def test_a_missing_annotation_file_is_no_step_of_the_project(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"x\.json is missing\. Check the 'path' and 'split'"):
+        list(read_captions(source("coco_captions", tmp_path / "x.json")))
+
+
 def test_coco_images_in_a_zip_and_evaluation_images_left_out(tmp_path: Path) -> None:
     write(tmp_path / "captions.json", COCO)
     write(tmp_path / "dataset_coco.json", KARPATHY)

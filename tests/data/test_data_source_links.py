@@ -57,6 +57,16 @@ def test_sbu_json(folder: Path) -> None:
     assert check("sbu", folder) == ["000000000", "000000002"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("captions", None), ("captions", {}), ("image_urls", 1.5)]
+)
+def test_what_is_no_text_in_sbu_is_no_caption(folder: Path, name: str, value: object) -> None:
+    entry = {"image_urls": ["http://a"], "captions": ["a dog"]} | {name: [value]}
+    (folder / "sbu-captions-all.json").write_text(json.dumps(entry))
+    with pytest.raises(DataError, match=r"all\.json, entry 0 is missing or no text"):
+        list(read_captions(source("sbu", folder)))
+
+
 def test_sbu_text_files(folder: Path) -> None:
     stem = folder / "SBU_captioned_photo_dataset"
     Path(f"{stem}_urls.txt").write_text("".join(f"{link.url}\r\n" for link in LINKS))

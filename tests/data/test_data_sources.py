@@ -138,6 +138,10 @@ def test_captions_jsonl(tmp_path: Path) -> None:
     file.write_text('{"file": "a.png", "captions": "one"}\n')
     with pytest.raises(DataError, match=r"captions\.jsonl, line 1: a list 'captions' is missing"):
         list(read_pairs(source("captions_jsonl", file)))
+    for caption in ("null", "1.5", '["x"]', "true"):
+        file.write_text('{"file": "a.png", "captions": ["one", ' + caption + "]}\n")
+        with pytest.raises(DataError, match=r"line 1: captions\[1\] is missing or no text"):
+            list(read_pairs(source("captions_jsonl", file)))
     file.write_text("[" * 100_000)
     with pytest.raises(DataError, match=r"captions\.jsonl, line 1: not valid JSON"):
         list(read_pairs(source("captions_jsonl", file)))
@@ -202,7 +206,12 @@ def test_names_cannot_leave_the_folder(tmp_path: Path) -> None:
         ("{", "not valid JSON"),
         ("[]", "a list 'images' is missing"),
         ('{"images": [{"filename": "a"}]}', r"images\[0\].*'split' is missing"),
-        ('{"images": [{"filename": 1, "split": "train", "sentences": []}]}', "must be text"),
+        ('{"images": [{"filename": null, "split": "train"}]}', "'filename' is missing or no text"),
+        (
+            '{"images": [{"filename": "a", "split": "train", "sentences": null}]}',
+            "'sentences' is m",
+        ),
+        ('{"images": [null]}', r"images\[0\]: 'filename' is missing"),
         ('{"images": [{"filename": "a", "split": "test", "sentences": []}]}', "no image of split"),
     ],
 )

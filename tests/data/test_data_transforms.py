@@ -105,6 +105,27 @@ def test_other_modes_become_rgb() -> None:
         assert decode_image(encoded(Image.new(mode, (3, 3)), "PNG")).mode == "RGB"
 
 
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM"])
+def test_grey_of_16_bits_keeps_its_brightness(form: str) -> None:
+    grey_HW = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    found_HWC = np.asarray(decode_image(encoded(Image.fromarray(grey_HW), form)))
+    assert np.array_equal(found_HWC, np.repeat((grey_HW // 256)[..., None], 3, -1))
+
+
+def test_big_endian_grey_of_16_bits_is_read_alike() -> None:
+    grey_HW = np.linspace(0, 65535, 64).reshape(8, 8).astype(np.uint16)
+    image = Image.frombytes("I;16B", (8, 8), grey_HW.astype(">u2").tobytes())
+    found_HWC = np.asarray(decode_image(encoded(image, "TIFF")))
+    assert np.array_equal(found_HWC[..., 0], grey_HW // 256)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_grey_without_a_known_white_is_refused(dtype: type) -> None:
+    grey_HW = np.linspace(0, 1, 64).reshape(8, 8).astype(dtype)
+    with pytest.raises(DataError, match="which value is white is not known"):
+        decode_image(encoded(Image.fromarray(grey_HW), "TIFF"))
+
+
 @pytest.mark.parametrize("data", [b"", b"text", png(1)[:60], png(1)[:-30], b"\xff\xd8\xff\xe0junk"])
 def test_corrupt_images(data: bytes) -> None:
     with pytest.raises(DataError, match="cannot decode image of"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flava.data.lines import json_lines, numbered_lines
+from flava.data.lines import json_lines, numbered_lines, parse_json, read_json
 from flava.errors import DataError
 
 TEXT = '{"a": 1}\r\n\n{"a": "x\u2028y"}\n   \n{"a": 3}'
@@ -59,3 +59,26 @@ def test_a_cut_off_or_foreign_file_names_its_last_good_line(tmp_path: Path):
     packed.write_bytes(gzip.compress(b"one\n" * 1000)[:-12])
     with pytest.raises(DataError, match=r"x\.txt\.gz cannot be read after line"):
         list(numbered_lines(packed))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (r'"dog \ud83d"', "dog \ufffd"),
+        (r'"\uDE00\ud83d"', "\ufffd\ufffd"),
+        (r'["\ud83dx", "\ud83d\ude00"]', ["\ufffdx", "\U0001f600"]),
+        (r'{"\ud83d": "\\ud83d"}', {"\ufffd": "\\ud83d"}),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_a_replacement_character(text, value):
+    assert parse_json(text, "x") == value
+
+
+@pytest.mark.parametrize("suffix", PACK)
+def test_a_json_file_plain_and_packed(tmp_path, suffix):
+    path = tmp_path / f"x.json{suffix}"
+    path.write_bytes(PACK[suffix]('\ufeff[1,\r\n"é"]'.encode()))
+    assert read_json(path) == [1, "é"]
+    path.write_bytes(PACK[suffix](b"[1,\n\xff]"))
+    with pytest.raises(DataError, match=r"cannot be read .* get it again"):
+        read_json(path)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from flava.data.archive import Archive
+from flava.data.lines import read_json
 from flava.errors import DataError
 from flava.evaluate.datasets import load_task
-from flava.evaluate.formats.text_files import read_json
 from flava.evaluate.images import EncodedImages, ImageSource
 from tests.evaluate.fakes import data_config, noise_png, task_config, write, write_zip
 
@@ -31,7 +31,7 @@ def test_json_files(tmp_path, text, message):
 
 def test_a_folder_in_the_place_of_a_file(tmp_path):
     (tmp_path / "x.json").mkdir()
-    with pytest.raises(DataError, match=r"x\.json cannot be read .* Get it anew\."):
+    with pytest.raises(DataError, match=r"x\.json is missing\. Get it anew\."):
         read_json(tmp_path / "x.json", "Get it anew.")
 
 

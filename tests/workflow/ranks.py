@@ -52,6 +52,12 @@ def fail_on_rank_1(config: str) -> None:
         raise TrainingError("the loss is not finite at update 7")
 
 
+def write_to_a_full_disk(config: str) -> None:
+    """Meets the device that is always full."""
+    with open("/dev/full", "w") as file:
+        file.write("x")
+
+
 def wait(config: str) -> None:
     """Says its process's number, and works for an hour."""
     import time

@@ -125,6 +125,16 @@ def test_a_failing_rank_names_its_error_and_log(config: str, tmp_path: Path) -> 
     assert json.loads(Path(f"{config}.job.json").read_text())["status"] == "failed"
 
 
+def test_a_full_disk_is_an_error_at_once(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budgets = {"budgets": Budgets(failures=2)}
+    monkeypatch.setattr(sys.modules[__name__], "LOCAL", LOCAL.model_copy(update=budgets))
+    with pytest.raises(LaunchError, match=r"Rank 0 failed: .*No space left on device\. Free space"):
+        launch(Ranked("write_to_a_full_disk", config), 2, tmp_path / "logs")
+    assert len(read_json(f"{config}.job.json")["attempts"]) == 1
+
+
 def test_unknown_step_is_refused(config: str) -> None:
     with pytest.raises(ConfigError, match=r"unknown step 'pretran'. Did you mean 'pretrain'\?"):
         module.launch(Step("pretran", config), Request(), LOCAL)

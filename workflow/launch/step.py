@@ -17,7 +17,14 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from flava.config import Strict
-from flava.errors import ConfigError, DataError, FlavaError, TrainingError, unknown_name
+from flava.errors import (
+    ConfigError,
+    DataError,
+    FlavaError,
+    TrainingError,
+    permitted,
+    unknown_name,
+)
 from flava.io import read_json, write_json
 from workflow.launch import artifact, gpus
 from workflow.launch.planned import check_code
@@ -87,7 +94,8 @@ class Step:
         try:
             join_ranks(self.ranks)
             requeue_when_saved()
-            self.run()
+            with permitted():
+                self.run()
             if rank_here() == 0:
                 artifact.keep(self.outputs, Path(self.reports).name)
         except NotRequeuedError as error:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from flava.config import TaskData
+from flava.data.lines import read_json
 from flava.errors import DataError
 from flava.evaluate.formats.examples import found_at
-from flava.evaluate.formats.text_files import field_of, lines, read_json
+from flava.evaluate.formats.text_files import field_of, lines
 from flava.evaluate.images import EncodedImages, ImageSource, image_source
 from flava.evaluate.taskdata import Images, RetrievalTask, require
 

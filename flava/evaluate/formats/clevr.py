@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from flava.config import TaskData
+from flava.data.lines import read_json
 from flava.errors import DataError
 from flava.evaluate.formats.official import Listed, Release, listed_split
-from flava.evaluate.formats.text_files import field_of, read_json
+from flava.evaluate.formats.text_files import field_of
 from flava.evaluate.taskdata import LabelledTask, subset
 
 HOW_TO_GET = "Unpack CLEVR_v1.0.zip of cs.stanford.edu/people/jcjohns/clevr there."

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from flava.config import TaskData
+from flava.data.lines import read_json
 from flava.errors import DataError
 from flava.evaluate.formats.examples import ImageTexts
-from flava.evaluate.formats.text_files import read_json
 from flava.evaluate.formats.vqa_answers import shared_answers
 from flava.evaluate.images import image_source
 from flava.evaluate.taskdata import LabelledTask, Split, require

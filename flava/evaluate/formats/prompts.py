@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from flava.config import TaskData
+from flava.data.lines import read_json
 from flava.data.paths import expand
 from flava.errors import DataError
 from flava.evaluate.formats import image_folder
-from flava.evaluate.formats.text_files import read_json
 from flava.evaluate.images import EncodedImages, ImageSource
 from flava.evaluate.taskdata import Split, ZeroShotTask, require
 

@@ -1,13 +1,14 @@
-"""Text, TSV and JSON files, with file and line in every error (JSON lines: flava.data.lines)."""
+"""Text files, and fields of JSON objects, with file and line in every error.
+
+JSON itself: flava.data.lines.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flava.data.lines import BAD_JSON, reason
 from flava.errors import DataError
 
 
@@ -34,20 +35,6 @@ def lines(path: Path, how_to_get: str) -> Iterator[tuple[int, str]]:
         line = line.removesuffix("\r")
         if line:
             yield number, line
-
-
-def read_json(path: Path, how_to_get: str) -> Any:
-    """A JSON file's value.
-
-    Raises:
-        DataError: the file is missing or is not JSON; names the line.
-    """
-    text = read_text(path, how_to_get)
-    try:
-        return json.loads(text)
-    except BAD_JSON as error:
-        line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise DataError(f"{path}{line}: not valid JSON ({reason(error)}).") from None
 
 
 def field_of(value: Any, key: str, where: str, kind: type | tuple[type, ...] = str) -> Any:

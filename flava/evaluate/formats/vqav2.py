@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from flava.config import TaskData
+from flava.data.lines import read_json
 from flava.errors import DataError
 from flava.evaluate.formats.examples import ImageTexts
-from flava.evaluate.formats.text_files import field_of, read_json
+from flava.evaluate.formats.text_files import field_of
 from flava.evaluate.formats.vqa_answers import ANNOTATORS, ranked, soft_labels, vocabulary
 from flava.evaluate.images import ImageSource, image_source
 from flava.evaluate.taskdata import LabelledTask, Split
