@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -82,10 +83,25 @@ def bookcorpus(source: SourceConfig) -> Iterator[str]:
             yield "\n".join(block)
 
 
-def _below(path: Path, *endings: str) -> list[Path]:
+def _below(path: Path, *endings: str) -> Iterator[Path]:
+    """Files as sorted paths are, with the names of one folder at each depth in memory."""
     if path.is_file():
-        return [path]
-    found = sorted(file for file in path.rglob("*") if file.name.endswith(endings))
+        yield path
+        return
+    found = False
+    for file in _in_order(path) if path.is_dir() else ():
+        if file.name.endswith(endings):
+            found = True
+            yield file
     if not found:
         raise DataError(f"{path} has no file {' or '.join('*' + end for end in endings)}.")
-    return found
+
+
+def _in_order(folder: Path) -> Iterator[Path]:
+    with os.scandir(folder) as entries:
+        found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+    for name, is_folder in found:
+        if is_folder:
+            yield from _in_order(folder / name)
+        else:
+            yield folder / name
