@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,17 @@ def test_studies_are_valid(root: Path, name: str) -> None:
     for column, seed in study.runs:
         job = study.import_job(column, seed) or study.run_config(column, seed)
         assert job.column == column
+
+
+@pytest.mark.parametrize("budget", [None, "cpu", "cpu-quick"])
+def test_mini_counts_no_data_that_are_never_counted(root: Path, budget: str | None) -> None:
+    """Its data may be any part of their sets: a number in a label is compared with nothing."""
+    config = load_study(root / "params", "mini", budget).config
+    labels = [task.stand_in for task in config.tasks.values()]
+    labels.append(config.scale.partition("encoders of width")[0])
+    assert all(labels)
+    numbers = [re.findall(r"(?<![\w-])\d[\d,.]*", str(label)) for label in labels]
+    assert not any(numbers), numbers
 
 
 REFUSED = {

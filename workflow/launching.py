@@ -9,6 +9,7 @@ from flava.io import sha256_json, write_json
 from flava.params import Tree
 from workflow.modules import LAUNCHED
 from workflow.plan import Plan
+from workflow.ranks import check_ranks
 from workflow.resources import LaunchSettings, Request, launch_settings, resolve
 
 # submitit takes a warning after min(0.8 limits, limit - 10 minutes) for that of the time limit.
@@ -36,7 +37,8 @@ class Launching:
             cluster: what the profile's cluster.yaml has under `cluster`; None: this machine.
 
         Raises:
-            ConfigError: names the key, the nearest valid name and the allowed values.
+            ConfigError: names the key, the nearest valid name and the allowed values; or the ranks
+                that cannot share a batch.
         """
         config = plan.study.config
         tree: Tree = {"resources": config.resources}
@@ -45,6 +47,7 @@ class Launching:
             "" if cluster is None else " or the profile's cluster.yaml"
         )
         settings = launch_settings(tree, where, list(plan.study.columns))
+        check_ranks(plan, settings, where)
         plain = settings.model_dump(mode="json", exclude_defaults=True)
         path = f"{plan.results}/configs/launch-{sha256_json(plain)[:12]}.json"
         write_json(path, plain)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from flava.errors import ConfigError
 from flava.jobs import RunConfig
+from flava.splits import check_split
 
 Ids = NDArray[np.int64]
 KIND_NUMBER = {"pairs": 0, "images": 1, "texts": 2, "pair_images": 3, "pair_texts": 4}
@@ -66,13 +67,7 @@ class Share:
     by_micro_batch: bool = False
 
     def __post_init__(self) -> None:
-        micro = self.batch_size // self.accumulate
-        if micro % self.world_size:
-            raise ConfigError(
-                f"batch_size {self.batch_size} makes micro-batches of {micro} samples (accumulate "
-                f"{self.accumulate}), which cannot be split over {self.world_size} ranks. Change "
-                "batch_size, accumulate or the number of ranks."
-            )
+        check_split(self.batch_size, self.accumulate, self.world_size)
 
     def rows(self, order: Order, update: int, ordinal: int, micro: int) -> Rows:
         """Own rows of micro-batch `micro` of an update, the `ordinal`-th of its kind."""

@@ -10,7 +10,7 @@ from typing import Any
 from flava.config import SourceConfig
 from flava.data.lines import json_lines, numbered_lines, read_json
 from flava.data.paths import expand
-from flava.data.walk import files_below
+from flava.data.walk import files_in_order
 from flava.errors import DataError
 
 BOOK_LINES = 10_000
@@ -76,11 +76,14 @@ def bookcorpus(source: SourceConfig) -> Iterator[str]:
             yield "\n".join(block)
 
 
-def _below(path: Path, *endings: str) -> list[Path]:
+def _below(path: Path, *endings: str) -> Iterator[Path]:
     if path.is_file():
-        return [path]
-    names = files_below(path) if path.is_dir() else []
-    found = sorted(path / name for name in names if name.endswith(endings))
+        yield path
+        return
+    found = False
+    for file in files_in_order(path) if path.is_dir() else ():
+        if file.name.endswith(endings):
+            found = True
+            yield file
     if not found:
         raise DataError(f"{path} has no file {' or '.join('*' + end for end in endings)}.")
-    return found

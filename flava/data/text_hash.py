@@ -6,6 +6,7 @@ case. So prepared corpora are read as they are, without the texts.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -50,9 +51,16 @@ class TextHash:
         return digests_T, (words_T > 0) & (unknown[ends_T1[1:]] == unknown[ends_T1[:-1]])
 
     def corpus(self, tokens: TokenArray) -> Hashes:
-        """Sorted distinct digests of a corpus' texts and of their sentences."""
-        parts = list(self._parts(tokens))
-        return np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.uint64)
+        """Sorted distinct digests of a corpus' texts and of their sentences.
+
+        Takes some 9 bytes of memory for each that is distinct within its `TEXTS_AT_ONCE` texts.
+        """
+        found = array("Q")
+        for part in self._parts(tokens):
+            found.frombytes(part.data.cast("B"))
+        digests = np.frombuffer(found, np.uint64)
+        digests.sort()
+        return digests[: _to_the_front(digests)]
 
     def _parts(self, tokens: TokenArray) -> Iterator[Hashes]:
         for start in range(0, len(tokens), TEXTS_AT_ONCE):
@@ -60,9 +68,8 @@ class TextHash:
             flat = tokens.slice(int(ends_T1[0]), int(ends_T1[-1]))
             ends_T1 = ends_T1 - ends_T1[0]
             sentences = np.union1d(ends_T1, 1 + np.flatnonzero(self.end_V[flat]))
-            for ends in (ends_T1, sentences):
-                digests_T, words_T = self._digests(flat, ends)
-                yield np.unique(digests_T[words_T > 0])
+            both = [self._digests(flat, ends) for ends in (ends_T1, sentences)]
+            yield np.unique(np.concatenate([found_T[words_T > 0] for found_T, words_T in both]))
 
     def _digests(self, flat: Ints, ends_T1: Ints) -> tuple[Hashes, Ints]:
         """Digest and number of words' pieces of flat[ends[t] : ends[t + 1]] for each t."""
@@ -73,6 +80,25 @@ class TextHash:
         mixed = _mix(flat[is_word].astype(np.uint64), place.astype(np.uint64))
         sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed, dtype=np.uint64)])
         return sums[counted[1:]] - sums[counted[:-1]], length_T
+
+
+def contains(digests: Hashes, own_T: Hashes) -> NDArray[np.bool_]:
+    """Which of `own_T` are among sorted `digests`; takes no memory for those."""
+    first_T, last_T = (np.searchsorted(digests, own_T, side) for side in ("left", "right"))
+    return first_T < last_T
+
+
+def _to_the_front(digests: Hashes) -> int:
+    """Moves the distinct ones of sorted digests to the front, in place; how many they are."""
+    count = 0
+    for start in range(0, len(digests), TEXTS_AT_ONCE):
+        part = digests[start : start + TEXTS_AT_ONCE]
+        new = np.diff(part, prepend=~part[:1]) != 0
+        new[0] = count == 0 or part[0] != digests[count - 1]
+        distinct = part[new]
+        digests[count : count + len(distinct)] = distinct
+        count += len(distinct)
+    return count
 
 
 def _mix(ids: Hashes, place: Hashes) -> Hashes:

@@ -24,6 +24,15 @@ def files_below(root: Path) -> list[str]:
     return sorted(_names(root))
 
 
+def files_in_order(root: Path) -> Iterator[Path]:
+    """The same files in the order of sorted paths, the names of one folder at each depth in memory.
+
+    Raises:
+        DataError: as `files_below`.
+    """
+    return _in_order(root, frozenset())
+
+
 def one_file(root: Path, names: Sequence[str]) -> bool:
     """Whether names below a folder are one file, which links give several names."""
     paths = [root / name for name in names]
@@ -46,6 +55,20 @@ def _names(root: Path) -> Iterator[str]:
                     yield folder + entry.name
                 elif is_folder:
                     waiting.append((f"{folder}{entry.name}/", above))
+
+
+def _in_order(folder: Path, above: frozenset[Identity]) -> Iterator[Path]:
+    status = folder.stat()
+    identity = (status.st_dev, status.st_ino)
+    if identity in above:
+        return
+    with os.scandir(folder) as entries:
+        found = sorted((entry.name, *_kind(entry)) for entry in entries)
+    for name, is_file, is_folder in found:
+        if is_file:
+            yield folder / name
+        elif is_folder:
+            yield from _in_order(folder / name, above | {identity})
 
 
 def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:

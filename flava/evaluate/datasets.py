@@ -24,15 +24,24 @@ def load_task(name: str, task: TaskConfig, data: TaskData) -> TaskSet:
     check_adapter(task.family, data, f"tasks.{name}")
     path = expand(data.path)
     if not path.exists():
-        raise DataError(
-            f"{path} is missing: the data of {task.title or name}. Get it from "
-            f"{origin(name, task)}{f' ({task.licence})' if task.licence else ''}, bring it to the "
-            f"layout '{data.adapter}' of docs/evaluation.md, or take the task out of the study."
-        )
+        raise DataError(f"{path} is missing: {_wanted(name, task, data)}")
     found = _read(name, task, data, path)
     if data.stand_in is None:
         check_counts(name, task, path, found.counts, data.split)
     return found.limited(data.train_limit, data.test_limit)
+
+
+def _wanted(name: str, task: TaskConfig, data: TaskData) -> str:
+    """What a missing path should hold, and where that comes from."""
+    title = task.title or name
+    what = f"the data of {title}. Get it from {origin(name, task)}"
+    what += f" ({task.licence})" if task.licence else ""
+    if data.stand_in is not None:  # the real set would be mislabelled there
+        what = f"'{data.stand_in}', which stands in for {title}. Get that (docs/data.md has mini's)"
+    return (
+        f"{what}, bring it to the layout '{data.adapter}' of docs/evaluation.md, or take the task "
+        "out of the study."
+    )
 
 
 def _read(name: str, task: TaskConfig, data: TaskData, path: Path) -> TaskSet:

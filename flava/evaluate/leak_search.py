@@ -12,7 +12,7 @@ from flava.config import LeakConfig
 from flava.data.hash_corpus import GOOD, CorpusHashes, small_images
 from flava.data.image_hash import Hashes, Near, hash_images, near_hashes, standardised
 from flava.data.shards import ShardReader
-from flava.data.text_hash import TextHash
+from flava.data.text_hash import TextHash, contains
 from flava.evaluate.features import batches
 from flava.evaluate.leak_result import ImageLeaks, ImageMatch, TextLeaks
 from flava.evaluate.scored import ScoredImages
@@ -128,7 +128,7 @@ def text_leaks(
     """Test texts of one task in one corpus; the short ones are counted apart."""
     texts = task.texts
     own_T, usable_T = hasher.texts(texts)
-    found_T = np.isin(own_T, digests) & usable_T
+    found_T = contains(digests, own_T) & usable_T
     words_T = np.array([len(re.findall(r"\w+", text)) for text in texts], np.int64)
     short_T = words_T < config.min_words
     return TextLeaks(

@@ -9,6 +9,8 @@ adapter re-plans this step and no training whose arrays stay equal.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from flava.jobs import EvaluateTask, SelectionJob, load_job
 from flava.records import make_record
 
 Array = NDArray[Any]
+Arrays = Iterator[tuple[str, Array]]
 
 
 def write_selection(job: SelectionJob) -> None:
@@ -42,47 +45,52 @@ def write_selection(job: SelectionJob) -> None:
     output = Path(job.output)
     output.mkdir(parents=True, exist_ok=True)
     (output / "record.json").unlink(missing_ok=True)
-    arrays: dict[str, Array] = {}
     facts: dict[str, Any] = {}
-    if job.zero_shot:
-        arrays |= _zero_shot(job, job.zero_shot, facts)
-    for kind, spec in (("images", job.images), ("texts", job.texts)):
-        if spec:
-            arrays |= _labelled(job, kind, spec, facts)
     hashes = {}
-    for name, array in arrays.items():
+    for name, array in chain.from_iterable(_all_arrays(job, facts)):  # in memory one at a time
         path = output / f"{name}.npy"
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.save(file, array, allow_pickle=False)
+        del array
         hashes[name] = sha256_file(path)
     extra = {"arrays_sha256": hashes, "tasks": facts}
     write_json(output / "record.json", make_record("selection", job, started, extra=extra))
 
 
-def _zero_shot(job: SelectionJob, spec: EvaluateTask, facts: dict[str, Any]) -> dict[str, Array]:
+def _all_arrays(job: SelectionJob, facts: dict[str, Any]) -> list[Arrays]:
+    """Named arrays of each task, to be made one by one; all tasks are loaded and checked first."""
+    found = [_zero_shot(job, _zero_shot_task(job, job.zero_shot), facts)] if job.zero_shot else []
+    for kind, spec in (("images", job.images), ("texts", job.texts)):
+        if spec:
+            found.append(_labelled(job, kind, _labelled_task(job, kind, spec), facts))
+    return found
+
+
+def _zero_shot_task(job: SelectionJob, spec: EvaluateTask) -> ZeroShotTask:
     task = load_task(job.names["zero_shot"], spec.task, spec.data)
     if not isinstance(task, ZeroShotTask):
         raise ConfigError(
             f"study '{job.study}': selection.zero_shot must be a task of family 'zero_shot'; "
             f"'{job.names['zero_shot']}' is of family '{spec.task.family}'. Name another task."
         )
+    return task
+
+
+def _zero_shot(job: SelectionJob, task: ZeroShotTask, facts: dict[str, Any]) -> Arrays:
     test = task.test.limited(job.limit)
-    prompts = [template.replace("{}", name) for name in task.classes for template in task.templates]
-    arrays = {"zero_shot_pixels": _pixels(test, job), "zero_shot_labels": test.labels()}
-    for name, ids in _tokens(job, [(prompt, None) for prompt in prompts]).items():
-        shape = (len(task.classes), len(task.templates), -1)
-        arrays[f"prompts_{name}"] = ids.reshape(shape)
     facts["zero_shot"] = {
         "examples": len(test),
         "classes": len(task.classes),
         "templates": len(task.templates),
     }
-    return arrays
+    yield "zero_shot_pixels", _pixels(test, job)
+    yield "zero_shot_labels", test.labels()
+    prompts = [template.replace("{}", name) for name in task.classes for template in task.templates]
+    for name, ids in _tokens(job, [(prompt, None) for prompt in prompts]):
+        yield f"prompts_{name}", ids.reshape(len(task.classes), len(task.templates), -1)
 
 
-def _labelled(
-    job: SelectionJob, kind: str, spec: EvaluateTask, facts: dict[str, Any]
-) -> dict[str, Array]:
+def _labelled_task(job: SelectionJob, kind: str, spec: EvaluateTask) -> LabelledTask:
     task = load_task(job.names[kind], spec.task, spec.data)
     if not isinstance(task, LabelledTask) or not task.classes:
         raise ConfigError(
@@ -90,20 +98,22 @@ def _labelled(
             f"examples; '{job.names[kind]}', of family '{spec.task.family}', has none or no "
             "classes. Name another task."
         )
+    return task
+
+
+def _labelled(job: SelectionJob, kind: str, task: LabelledTask, facts: dict[str, Any]) -> Arrays:
     halves = {"train": task.train, "test": next(iter(task.tests.values()))}
-    arrays: dict[str, Array] = {}
     facts[kind] = {"classes": len(task.classes)}
     for half, whole in halves.items():
         split = whole.limited(job.limit)
-        arrays[f"{kind}_{half}_labels"] = split.labels()
         facts[kind][half] = len(split)
+        yield f"{kind}_{half}_labels", split.labels()
         if kind == "images":
-            arrays[f"{kind}_{half}_pixels"] = _pixels(split, job)
+            yield f"{kind}_{half}_pixels", _pixels(split, job)
         else:
             assert split.texts is not None
-            found = _tokens(job, split.texts)
-            arrays |= {f"{kind}_{half}_{name}": ids for name, ids in found.items()}
-    return arrays
+            for name, ids in _tokens(job, split.texts):
+                yield f"{kind}_{half}_{name}", ids
 
 
 def _pixels(split: Split, job: SelectionJob) -> Array:
@@ -111,16 +121,14 @@ def _pixels(split: Split, job: SelectionJob) -> Array:
     return split.images.pixels(split.image_N, job.image_size)
 
 
-def _tokens(job: SelectionJob, texts: list[tuple[str, str | None]]) -> dict[str, Array]:
-    found = {}
+def _tokens(job: SelectionJob, texts: list[tuple[str, str | None]]) -> Arrays:
     for name, path in job.tokenizers.items():
         tokenizer = load_tokenizer(path)
         ids = [tokenizer.pair(a, b, job.max_text_length[name]) for a, b in texts]
         array = np.full((len(ids), max(map(len, ids))), -1, np.int64)
         for row, text in zip(array, ids, strict=True):
             row[: len(text)] = text
-        found[name] = array
-    return found
+        yield name, array
 
 
 def main() -> None:

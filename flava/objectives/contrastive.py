@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from flava.config import ContrastiveConfig
-from flava.errors import ConfigError
 from flava.objectives.gather import gather_values, gather_with_gradient, world
+from flava.splits import ranks_held
 
 # ln 100 as Hugging Face and torchmultimodal round it: their losses at the bound are matched.
 MAX_LOGIT_SCALE = 4.6052
@@ -76,27 +76,6 @@ def contrastive_loss(
         mode = "global" if config.ranks == 1 else config.gather
         total = _local_rows(image_BD, text_BD, scale, counted_B, mode, held)
         return world()[1] * total / counted_N.sum().clamp(min=1)
-
-
-def ranks_held(rows: int, config: ContrastiveConfig, processes: int) -> int:
-    """How many of `config.ranks` ranks each process stands for; `rows`: of one process.
-
-    Raises:
-        ConfigError: the ranks cannot be dealt out evenly to processes and rows.
-    """
-    if config.ranks % processes:
-        raise ConfigError(
-            f"contrastive_ranks is {config.ranks}, not a multiple of the {processes} processes "
-            "that train. Change contrastive_ranks or the number of processes."
-        )
-    held = config.ranks // processes
-    if rows % held:
-        raise ConfigError(
-            f"A process holds {rows} rows, which {held} contrastive ranks cannot share evenly. "
-            "Make the batch size a multiple of contrastive_ranks, with contrastive_batch 'micro' "
-            "each micro-batch."
-        )
-    return held
 
 
 def _local_rows(

@@ -16,10 +16,11 @@ import torch
 from tqdm import tqdm
 
 from flava.config import LoopConfig, Sharding
-from flava.errors import ConfigError, TrainingError
+from flava.errors import TrainingError
 from flava.fingerprint import training_sha256
 from flava.io import sha256_json
 from flava.prefetch import prefetched, reading_threads
+from flava.splits import check_split
 from flava.train.aside import settle
 from flava.train.best import Best
 from flava.train.checkpoint import Checkpoints
@@ -48,7 +49,7 @@ def run(make_recipe: Callable[[Ranks], Recipe], sharding: Sharding = "none") -> 
     with joined_ranks(sharding) as ranks, _told_when_full(ranks):
         torch.use_deterministic_algorithms(ranks.device.type == "cpu")
         recipe = make_recipe(ranks)
-        check_split(recipe.settings, ranks)
+        check_split(recipe.settings.batch_size, recipe.settings.accumulate, ranks.world_size)
         checkpoints = Checkpoints(
             recipe.checkpoints,
             sha256_json(recipe.job.model_dump(mode="json")),
@@ -193,21 +194,6 @@ class Training:
             self.log.write(self.log_path)  # who waits for the run may have removed it meanwhile
             facts |= {**self.scale.facts(), **self.best.facts()}
             finish_run(self.recipe, self.log, self.started, self.state.earlier, facts)
-
-
-def check_split(options: LoopConfig, ranks: Ranks) -> None:
-    """Refuses a batch that ranks and micro-batches cannot share evenly.
-
-    Raises:
-        ConfigError: says all three numbers.
-    """
-    parts = options.accumulate * ranks.world_size
-    if options.batch_size % parts:
-        raise ConfigError(
-            f"batch_size {options.batch_size} cannot be split over {ranks.world_size} ranks times "
-            f"accumulate {options.accumulate} micro-batches. Make it a multiple of {parts}, or "
-            "change accumulate or the number of ranks."
-        )
 
 
 def _full(

@@ -19,7 +19,7 @@ from flava.errors import ConfigError, run_cli
 from flava.jobs import RunConfig, load_job
 from flava.models import Clip, Flava, build, load_model, save_model
 from flava.objectives import EmbeddingGradients
-from flava.objectives.contrastive import ranks_held
+from flava.splits import check_run
 from flava.train import identity, loop
 from flava.train.command import train_command
 from flava.train.distributed import Ranks
@@ -60,7 +60,7 @@ class PretrainRecipe(Recipe):
         torch.manual_seed(run.seed)
         self.model = build_model(run)
         self.init_report: dict[str, Any] = {}
-        check_contrastive(run, ranks)
+        check_run(run, ranks.world_size)
         self.loader = MixtureLoader(run, ranks.rank, ranks.world_size)
         self.ranks = ranks
         self._selection: SelectionSet | None = None
@@ -168,19 +168,6 @@ class PretrainRecipe(Recipe):
     def title(self) -> str:
         """Heading of the curves."""
         return f"{self.run.study}: {self.run.column}, seed {self.run.seed}"
-
-
-def check_contrastive(run: RunConfig, ranks: Ranks) -> None:
-    """Refuses contrastive ranks that processes or batches cannot share, before any is read.
-
-    Raises:
-        ConfigError: says which numbers do not fit.
-    """
-    if any("global_contrastive" in names for names in run.objectives.values()):
-        options = run.pretrain
-        micro = options.contrastive_batch == "micro"
-        rows = options.batch_size // ranks.world_size // (options.accumulate if micro else 1)
-        ranks_held(rows, run.contrastive, ranks.world_size)
 
 
 def build_model(run: RunConfig) -> Flava | Clip:

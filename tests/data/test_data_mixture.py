@@ -326,7 +326,7 @@ def test_bpe_cannot_be_masked(corpus: Path) -> None:
 
 
 def test_ranks_must_divide_the_batch(corpus: Path) -> None:
-    with pytest.raises(ConfigError, match=r"16 samples .* cannot be split over 3 ranks"):
+    with pytest.raises(ConfigError, match=r"batch_size 16 cannot be split over 3 ranks"):
         MixtureLoader(run_config(corpus), 0, 3)
 
 

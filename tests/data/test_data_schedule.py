@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from flava.data.packing import pack
 from flava.data.schedule import Order, Schedule, generator
+from flava.data.shards import load_array
 from flava.errors import ConfigError
 
 
@@ -112,10 +115,11 @@ def test_a_resume_at_the_border_of_epochs_draws_each_once(monkeypatch: pytest.Mo
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.lists(st.integers(1, 30), min_size=1, max_size=60), st.integers(1, 20))
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=60).filter(any), st.integers(1, 20))
 def test_packing(lengths: list[int], capacity: int) -> None:
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     ranges = pack(offsets, capacity)
+    assert ranges.tolist() == _packed(offsets, capacity)
     assert ranges[0, 0] == 0
     assert ranges[-1, 1] == offsets[-1]
     assert np.array_equal(ranges[1:, 0], ranges[:-1, 1])  # nothing lost, nothing twice
@@ -130,6 +134,29 @@ def test_packing(lengths: list[int], capacity: int) -> None:
 
 def _lines(offsets: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True))
+
+
+def _packed(offsets: np.ndarray, capacity: int) -> list[list[int]]:
+    """The same from a list of all places where a sample may end."""
+    inside = [cut for a, b in _lines(offsets) for cut in range(a, b, capacity)]
+    cuts, ranges = sorted({*inside, offsets[-1].item()}), [[0, 0]]
+    for before, cut in pairwise(cuts):
+        if cut - ranges[-1][0] > capacity:
+            ranges.append([before, before])
+        ranges[-1][1] = cut
+    return ranges
+
+
+def test_packing_takes_no_memory_for_lines(tmp_path: Path) -> None:
+    lines, capacity = 200_000, 510
+    np.save(tmp_path / "offsets.npy", np.arange(lines + 1) * 45)
+    offsets = load_array(tmp_path / "offsets.npy")
+    tracemalloc.start()
+    ranges = pack(offsets, capacity)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(ranges) == -(-lines // (capacity // 45))
+    assert peak < 20 * len(ranges) < 2 * lines  # bytes; an offset alone has 8 a line
 
 
 def test_packing_fills_samples() -> None:

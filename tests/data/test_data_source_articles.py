@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,31 @@ def test_news_please(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl.gz").write_bytes(packed)
     documents = list(read_texts(source("news_articles", tmp_path)))
     assert documents == ["First paragraph.\nSecond paragraph.", "Third.", ""]
+
+
+def test_files_are_read_in_the_order_of_their_sorted_paths(tmp_path: Path) -> None:
+    names = ["a-b/1.txt", "a/2.txt", "a/b/3.txt", "a/b.txt", "a.txt", "B/4.txt", "a b/5.txt"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    expected = [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*.txt"))]
+    assert list(read_texts(source("text_files", tmp_path))) == expected
+    assert sorted(expected) != expected
+
+
+def test_many_files_are_not_listed_before_the_first_is_read(tmp_path: Path) -> None:
+    for number in range(3_000):
+        file = tmp_path / f"{number // 50}.com" / f"{number}.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text('{"text": "a"}')
+    articles = source("news_articles", tmp_path)
+    next(iter(read_texts(articles)))  # what is imported late is no memory of the files
+    tracemalloc.start()
+    count = sum(1 for _ in read_texts(articles))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 3_000
+    assert peak < 50 * count  # bytes; a path has some 400
 
 
 @pytest.mark.parametrize(

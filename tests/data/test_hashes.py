@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from scipy import fft
 from flava.config import TokenizerConfig
 from flava.data import image_hash, text_hash
 from flava.data.image_hash import hash_images, near_hashes, standardised
-from flava.data.text_hash import TextHash
+from flava.data.text_hash import TextHash, contains
 from flava.data.tokenizer import build_tokenizer
 from flava.data.transforms import resize_square
 
@@ -160,3 +161,43 @@ def test_no_two_of_many_short_texts_share_a_digest(tokenizer):
     words = {tuple(i for i in each if hasher.word_V[i]) for each in lists}
     hasher.end_V[:] = False
     assert len(hasher.corpus(Tokens(lists))) == len(words - {()})
+
+
+@pytest.mark.parametrize("at_once", [3, 64, 10_000])
+def test_digests_are_sorted_and_distinct_whatever_is_read_at_once(tokenizer, at_once, monkeypatch):
+    random = np.random.default_rng(0)
+    lists = [random.integers(5, 40, random.integers(0, 4)).tolist() for _ in range(2_000)]
+    hasher = TextHash(tokenizer)
+    parts = hasher._parts(Tokens(lists))
+    expected = np.unique(np.concatenate(list(parts)))
+    monkeypatch.setattr(text_hash, "TEXTS_AT_ONCE", at_once)
+    assert np.array_equal(hasher.corpus(Tokens(lists)), expected)
+    assert len(hasher.corpus(Tokens([]))) == 0
+
+
+def test_digests_of_a_large_corpus_take_little_more_than_themselves(tokenizer, monkeypatch):
+    monkeypatch.setattr(text_hash, "TEXTS_AT_ONCE", 100)
+    random = np.random.default_rng(0)
+    tokens = Tokens(random.integers(5, 60, (100_000, 6)).tolist())
+    hasher = TextHash(tokenizer)
+    hasher.corpus(Tokens([[5, 6]]))  # what is imported late is no memory of the digests
+    tracemalloc.start()
+    digests = hasher.corpus(tokens)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(digests) > 80_000
+    assert peak < 14 * len(digests)  # bytes; some are gathered twice
+
+
+def test_digests_that_are_contained_are_those_of_isin():
+    random = np.random.default_rng(0)
+    digests = np.unique(random.integers(0, 2**63, 300_000, dtype=np.uint64))
+    own = np.concatenate([digests[[0, 17, -1]], random.integers(0, 2**63, 500, dtype=np.uint64)])
+    expected = np.isin(own, digests)
+    tracemalloc.start()
+    found = contains(digests, own)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.array_equal(found, expected) and found.sum() == 3
+    assert peak < len(digests)  # bytes
+    assert not contains(digests[:0], own).any()

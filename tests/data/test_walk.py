@@ -14,7 +14,7 @@ from pmd_files import write_images
 from flava.data.archive import Archive
 from flava.data.source_articles import text_files
 from flava.data.sources import read_images, read_pairs, read_texts
-from flava.data.walk import files_below
+from flava.data.walk import files_below, files_in_order
 from flava.errors import DataError
 from flava.evaluate.images import ImageSource
 
@@ -72,6 +72,7 @@ def test_a_loop_ends(tmp_path: Path) -> None:
     link(tmp_path / "a" / "up", tmp_path)
     link(tmp_path / "a" / "deep" / "self", tmp_path / "a")
     assert files_below(tmp_path) == ["a/1.png"]
+    assert list(files_in_order(tmp_path)) == [tmp_path / "a" / "1.png"]
 
 
 def test_one_file_under_two_names_is_not_ambiguous(tmp_path: Path) -> None:
@@ -111,6 +112,7 @@ def test_without_links_the_order_is_that_of_the_names(tmp_path: Path) -> None:
     write_images(tmp_path, names)
     expected = (p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file())
     assert files_below(tmp_path) == sorted(expected)
+    assert list(files_in_order(tmp_path)) == sorted(tmp_path / name for name in names)
     (tmp_path / "a" / "1.txt").write_text("first: a folder comes before what only begins alike")
     (tmp_path / "a.txt").write_text("last")
     (tmp_path / "a-b" / "1.txt").write_text("second")

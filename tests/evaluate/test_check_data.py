@@ -83,6 +83,13 @@ def test_a_missing_set_says_what_to_do(path):
     assert text.splitlines()[0].startswith("task") and wanted in text
 
 
+def test_a_missing_stand_in_does_not_ask_for_the_real_set():
+    data = data_config("image_folder", "/nowhere/set", stand_in="made up")
+    text = report([check_task("mnist", card({ARCHIVE: "md5:0"}), data)])
+    assert "/nowhere/set is missing: 'made up', which stands in for" in text
+    assert "example.org" not in text
+
+
 def test_a_card_with_another_kind_of_checksum(sets):
     with pytest.raises(ConfigError, match=r"unknown checksum 'md6'\. Did you mean 'md5'"):
         checksum(sets, "md6")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,21 @@ def test_the_record_has_every_array_and_a_second_call_the_same_bytes(
     write_selection(job)
     again = load_record(tmp_path / "record.json").extra["arrays_sha256"]
     assert again == record.extra["arrays_sha256"]
+
+
+def test_arrays_are_in_memory_one_at_a_time(
+    world: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    job = selection_job(world, tmp_path, image_size=160)
+    write_selection(job)  # what is imported late is no memory of the arrays
+    tracemalloc.start()
+    write_selection(job)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    sizes = [path.stat().st_size for path in tmp_path.glob("*_pixels.npy")]
+    assert len(sizes) == 3
+    assert max(sizes) < peak < max(sizes) + min(sizes)
 
 
 def test_a_limit_takes_the_same_examples_every_time(

@@ -12,14 +12,13 @@ import pytest
 import torch
 from train_helpers import Tree, clean_log, job, model_bytes, moved, read_log, run_jobs, run_ranks
 
-from flava.config import LoopConfig
 from flava.errors import CheckpointError, ConfigError
 from flava.io import read_json, sha256_file, write_json
 from flava.jobs import RunConfig
 from flava.models import load_model
 from flava.records import load_record, make_record
+from flava.splits import check_split
 from flava.train.distributed import Ranks
-from flava.train.loop import check_split
 from flava.train.pretrain import PretrainRecipe, pretrain
 
 Write = Callable[[Tree], str]
@@ -205,15 +204,14 @@ def test_ranks_that_do_not_fit_are_refused_before_any_data_is_read(tree: Tree) -
         PretrainRecipe(run, Ranks(0, 1, torch.device("cpu")))
     tree["objectives"] = {"texts": ["mlm"]}
     run = RunConfig.model_validate(tree)
-    with pytest.raises(ConfigError, match=r"batch_size 8 .*accumulate 4.* over 8 ranks"):
+    with pytest.raises(ConfigError, match=r"batch_size 8 .* over 8 ranks times accumulate 4"):
         PretrainRecipe(run, Ranks(0, 8, torch.device("cpu")))
 
 
 def test_a_batch_that_ranks_times_micro_batches_do_not_divide_is_refused() -> None:
-    options = LoopConfig(batch_size=24, accumulate=4)
-    check_split(options, Ranks(0, 3, torch.device("cpu")))
+    check_split(24, 4, 3)
     with pytest.raises(ConfigError, match=r"batch_size 24 .* 4 ranks times accumulate 4 .* of 16"):
-        check_split(options, Ranks(0, 4, torch.device("cpu")))
+        check_split(24, 4, 4)
 
 
 def test_ranks_that_see_different_folders_are_stopped(tmp_path: Path) -> None:

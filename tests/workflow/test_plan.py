@@ -12,6 +12,7 @@ import yaml
 from flava.errors import ConfigError
 from flava.fingerprint import NOT_PART, fingerprint
 from flava.io import canonical_json
+from flava.params import Tree
 from workflow.launching import Launching
 from workflow.plan import MODULES, Plan
 from workflow.resources import resolve
@@ -172,6 +173,27 @@ def test_bad_resources_are_refused(in_copy: Path, resources: str, message: str) 
     study.write_text(study.read_text() + f"\nresources: {resources}\n")
     with pytest.raises(ConfigError, match=message):
         Launching.load(Plan.load("smoke"), None)
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"pretrain": {"nodes": 6}},
+         "'pretrain' of column 'mim' on 48 ranks: batch_size 8192 cannot be split over 48 ranks"),
+        ({"pretrain": {"columns": {"flava_c": {"nodes": 16}}}},
+         "'pretrain' of column 'flava_c' on 128 ranks: contrastive_ranks is 64, not a multiple"),
+        ({"init_dino": {"nodes": 3}}, "'init_dino' on 24 ranks: batch_size 1024 cannot be split"),
+        ({"codebook": {"nodes": 16}}, "'codebook' on 128 ranks: batch_size 64 cannot be split"),
+    ],
+)  # fmt: skip
+def test_ranks_that_cannot_share_a_batch_are_refused_before_any_job(
+    in_copy: Path, rules: Tree, message: str
+) -> None:
+    plan = Plan.load("paper")
+    cluster: Tree = {"kind": "slurm", "defaults": {"nodes": 8, "gpus_per_node": 8}}
+    Launching.load(plan, cluster)
+    with pytest.raises(ConfigError, match=f"cluster.yaml: {message}"):
+        Launching.load(plan, cluster | {"rules": rules})
 
 
 def test_unimodal_columns_have_the_papers_dashes(root: Path, monkeypatch) -> None:
