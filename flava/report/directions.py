@@ -32,7 +32,7 @@ from flava.report.compare import ColumnInfo, Comparison, load_comparison
 from flava.report.html import DASH, number, quantity, signed, span, table, text
 from flava.report.marked import average_name, difference_name, own
 from flava.report.published import DOMAINS, MACRO
-from flava.report.tables import DOMAIN_TITLES
+from flava.report.tables import DOMAIN_TITLES, imported_columns
 
 CSS = {HOLDS: "good", REVERSED: "bad"}
 SIDES = {1: "higher", -1: "lower"}
@@ -47,8 +47,8 @@ RULE = (
     "say. It holds (or is reversed) where our mean difference over seeds has that sign (or the "
     "other) and exceeds, in size, t times its paired standard error: t is the two-sided 95 % "
     "quantile of Student's t with one degree of freedom fewer than seeds. Otherwise, and always "
-    "with one seed, it is undecided. Averages of which the text says nothing are not claimed, and "
-    "get no verdict."
+    "with one seed or between two published models, it is undecided. Averages of which the "
+    "text says nothing are not claimed, and get no verdict."
 )
 
 
@@ -102,8 +102,10 @@ def support(directions: Sequence[Direction]) -> str:
         parts = ", ".join(f"{words[word]} {VERBS[word]}" for word in VERBS if words[word])
         first = f"Of the {len(stated)} {about}, {parts}."
     else:
+        few = any(len(direction.by_seed) == 1 for direction in looked_at)
+        why = "one seed ran" if few else "each column is one published model"
         first = (
-            f"No claim is decided: one seed ran, and a verdict takes two or more. Of the "
+            f"No claim is decided: {why}, and a verdict takes two or more. Of the "
             f"{len(stated)} {about}, {len(looked_at)} ran."
         )
     sign = f"{agreement(looked_at)} have the claimed sign; by chance alone about half would"
@@ -123,7 +125,13 @@ def note(comparison: Comparison, directions: Sequence[Direction]) -> str:
         "under ours, the paper's over the same rows and, where they are fewer, over all of its "
         f"rows. {RULE}"
     ]
-    if len(comparison.seeds) > 1:
+    imported = imported_columns(comparison)
+    if imported and imported == comparison.ran():
+        lines.append(
+            "Each column is one published model: no verdict. \N{PLUS-MINUS SIGN} (in italics): "
+            "standard error of the two test sets alone, taken as independent."
+        )
+    elif len(comparison.seeds) > 1:
         tested = sum(direction.quantile is not None for direction in claimed(directions))
         lines.append(
             f"\N{PLUS-MINUS SIGN}: standard error of the paired difference over "
@@ -199,7 +207,7 @@ def _claim(direction: Direction) -> str:
 def _verdict(direction: Direction) -> str:
     word = direction.word
     if word == UNDECIDED and direction.quantile is None:
-        word = f"{word}: one seed"
+        word += ": one seed" if len(direction.by_seed) == 1 else ": one model each"
     return span(f"verdict {CSS.get(direction.word, 'open')}", word, _seeds(direction))
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flava.errors import DataError
-from flava.report.compare import Comparison, Estimate, std_error_of_mean
+from flava.report.compare import Comparison, Estimate, paired_error
 from flava.report.curves import inline_svg, svg_settings
 from flava.report.html import DASH, SORTABLE, number, paragraph, signed, span, table, text
 from flava.report.marked import SVG_MARK, difference_name, own
@@ -32,6 +32,7 @@ ERRORS = {
     "seeds": "over seeds",
     "test set": "of the test sets, one seed: the spread over seeds is not in it",
 }
+ONE_MODEL = "of the test sets: each model is a published one, with no spread over trainings"
 
 
 @dataclass(frozen=True)
@@ -90,15 +91,17 @@ def _ours(first: Estimate | None, second: Estimate | None) -> Estimate | None:
     if not by_seed:
         return None
     values = list(by_seed.values())
-    error = std_error_of_mean(values)
+    value = sum(values) / len(values)
+    error = paired_error(values, first, second)
     if error is not None:
-        return Estimate(sum(values) / len(values), error, "seeds", by_seed)
+        return Estimate(value, error, "seeds", by_seed)
+    one_model = first.one_model and second.one_model
     if first.test_error is None or second.test_error is None:
-        return Estimate(values[0], None, "none", by_seed)
+        return Estimate(value, None, "none", by_seed, one_model=one_model)
     # First order: the two test errors are taken as independent.
     ratio = first.mean / second.mean
     spread = 100 * math.hypot(first.test_error, ratio * second.test_error) / second.mean
-    return Estimate(values[0], spread, "test set", by_seed)
+    return Estimate(value, spread, "test set", by_seed, one_model=one_model)
 
 
 def figure_4(comparison: Comparison, found: Sequence[Ratio], columns: tuple[str, str]) -> str:
@@ -145,13 +148,21 @@ def keys(comparison: Comparison, columns: tuple[str, str]) -> dict[str, str]:
 
 def note(found: Sequence[Ratio]) -> str:
     """How to read the bars: what lines at ours and counts are, where a ratio says little."""
-    sources = {item.ours.error_source for item in found if item.ours}
-    kinds = " or ".join(kind for source, kind in ERRORS.items() if source in sources)
+    kinds = _error_kinds(item.ours for item in found if item.ours)
     errors = f"Thin lines at bars of this study: standard error {kinds}. " if kinds else ""
     return (
         f"{errors}The counts go by sign alone. Where CLIP's score is near zero (CoLA, STS-B), a "
         "ratio says little."
     )
+
+
+def _error_kinds(estimates: Iterable[Estimate]) -> str:
+    kinds = (
+        ONE_MODEL if each.one_model and each.n_seeds > 1 else ERRORS[each.error_source]
+        for each in estimates
+        if each.std_error is not None
+    )
+    return " or ".join(dict.fromkeys(kinds))
 
 
 def _keys(comparison: Comparison, columns: tuple[str, str]) -> str:

@@ -68,7 +68,10 @@ def describe(estimate: Estimate) -> str:
     seeds = ", ".join(f"seed {seed}: {number(v)}" for seed, v in sorted(estimate.by_seed.items()))
     if estimate.std_error is None:
         return f"no standard error; {seeds}"
-    return f"standard error {number(estimate.std_error)} ({estimate.error_source}); {seeds}"
+    source = estimate.error_source
+    if estimate.one_model and estimate.n_seeds > 1:
+        source += ": all seeds are of one published model"
+    return f"standard error {number(estimate.std_error)} ({source}); {seeds}"
 
 
 def delta_span(delta: float, stand_in: bool) -> str:

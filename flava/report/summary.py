@@ -124,8 +124,9 @@ def average_estimate(
 ) -> Estimate | None:
     """Mean of the domains' means over `rows`; missing if a row is.
 
-    The error is over seeds where every row ran with the same two or more seeds; else it is the
-    test sets': tasks taken as independent, rows of one task as fully correlated (an upper bound).
+    The error is over seeds where every row ran with the same two or more seeds; else, and for a
+    published model, it is the test sets': tasks taken as independent, rows of one task as fully
+    correlated (an upper bound).
     """
     estimates = {
         row: comparison.cells[row, column].ours for names in rows.values() for row in names
@@ -143,10 +144,12 @@ def average_estimate(
         by_seed[seed] = of_seed
     error = std_error_of_mean(list(by_seed.values()))
     complete = all(set(item.by_seed) == seeds for item in present.values())
-    if error is not None and complete:
+    one_model = all(item.one_model for item in present.values())
+    if error is not None and complete and not one_model:
         return Estimate(value, error, "seeds", by_seed)
     error = _test_error(comparison, present, rows) if complete else None
-    return Estimate(value, error, "none" if error is None else "test set", by_seed)
+    source = "none" if error is None else "test set"
+    return Estimate(value, error, source, by_seed, one_model=one_model)
 
 
 def _test_error(

@@ -113,16 +113,28 @@ def legend(comparison: Comparison) -> str:
 
 def error_note(comparison: Comparison) -> str:
     """Which kind of standard error stands beside the scores, averages among them."""
-    seeds = len(comparison.seeds)
+    seeds, imported = len(comparison.seeds), imported_columns(comparison)
+    if seeds > 1 and imported and imported == comparison.ran():
+        return (
+            "\N{PLUS-MINUS SIGN}: standard error of the test set (in italics): the weights are "
+            f"published ones, one model a column, and its {seeds} seeds those of its evaluation."
+        )
     if seeds > 1:
+        also = " or the weights are published ones" if imported else ""
         return (
             f"\N{PLUS-MINUS SIGN}: standard error over {seeds} seeds, of an average: that of the "
-            "average itself; in italics, that of the test set, where fewer than two seeds ran."
+            "average itself; in italics, that of the test set, where fewer than two seeds "
+            f"ran{also}."
         )
     return (
         "\N{PLUS-MINUS SIGN}: standard error of the test set (in italics); one seed ran: the "
         "spread over seeds, which can be several times as large, is not in it."
     )
+
+
+def imported_columns(comparison: Comparison) -> tuple[ColumnInfo, ...]:
+    """Columns that ran with published weights: one model each, whatever the seeds."""
+    return tuple(column for column in comparison.ran() if column.imported)
 
 
 def _head(shown: Sequence[ColumnInfo]) -> str:
