@@ -236,6 +236,8 @@ def cost(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
     head = ["run", *COST]
     if any(run.imported for run in runs):
         head[1] += " or import"
+    if any(is_published(record) for record in earlier.values()):
+        head[1] += " or image tokens"
     return paragraph(total_cost(runs, earlier)) + table(head, body, SORTABLE)
 
 
