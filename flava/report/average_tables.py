@@ -13,7 +13,7 @@ from flava.report.claims import Direction, judge
 from flava.report.compare import Comparison, only
 from flava.report.headline import headline, headline_rows
 from flava.report.html import DASH, number, paragraph, signed, span, table, text
-from flava.report.marked import average_name, difference_name, ours_span, own
+from flava.report.marked import average_name, difference_name, error_span, ours_span, own
 from flava.report.printed_tables import load_models, read_table
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import AverageCell, full_average, partial_average
@@ -211,7 +211,4 @@ def _difference(found: Direction | None, name: str, place: str, printed: float |
         return span("none", NOT_RUN, "a row of it did not run") + paper
     pair = difference_name(found.column, found.baseline)
     ours = own(name, pair, place, signed(found.ours))
-    if found.std_error is not None:
-        css = "se" if found.error_source == "seeds" else "se test"
-        ours += span(css, f" \N{PLUS-MINUS SIGN}{number(found.std_error)}")
-    return ours + paper
+    return ours + error_span(found.std_error, found.error_source) + paper

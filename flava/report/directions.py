@@ -30,7 +30,7 @@ from flava.report.claims import (
 )
 from flava.report.compare import ColumnInfo, Comparison, load_comparison
 from flava.report.html import DASH, number, quantity, signed, span, table, text
-from flava.report.marked import average_name, difference_name, own
+from flava.report.marked import average_name, difference_name, error_span, own
 from flava.report.published import DOMAINS, MACRO
 from flava.report.tables import DOMAIN_TITLES, imported_columns
 
@@ -188,9 +188,7 @@ def _cell(direction: Direction | None) -> str:
         return span("none", NOT_RUN) + span("of", f"paper {every}") + _claim(direction)
     pair = difference_name(direction.column, direction.baseline)
     ours = own("Directions", pair, average_name(direction.domain, False), signed(direction.ours))
-    if direction.std_error is not None:
-        css = "se" if direction.error_source == "seeds" else "se test"
-        ours += span(css, f" \N{PLUS-MINUS SIGN}{number(direction.std_error)}")
+    ours += error_span(direction.std_error, direction.error_source)
     shown = span("of", _verdict(direction)) + span("of", _paper(direction, every))
     return ours + shown + _claim(direction)
 

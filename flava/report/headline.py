@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flava.report.compare import ColumnInfo, Comparison
 from flava.report.html import DASH, number, paragraph, signed, span, table, text
-from flava.report.marked import average_name, own
+from flava.report.marked import average_name, error_span, own
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import AverageCell, AverageRow, full_average, partial_average
 from flava.report.tables import DOMAIN_TITLES, NOT_RUN, error_note
@@ -63,9 +63,7 @@ def _cell(row: AverageRow, column: ColumnInfo, comparison: Comparison, name: str
     if cell.ours:
         place = average_name(row.key, row.partial)
         ours = own(name, column.name, place, number(cell.ours.mean))
-        if cell.ours.std_error is not None:
-            test = "" if cell.ours.error_source == "seeds" else " test"
-            ours += span(f"se{test}", f" \N{PLUS-MINUS SIGN}{number(cell.ours.std_error)}")
+        ours += error_span(cell.ours.std_error, cell.ours.error_source)
     if cell.paper is None:
         return ours
     names = {name for part in row.rows.values() for name in part}
