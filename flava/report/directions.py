@@ -30,7 +30,7 @@ from flava.report.claims import (
 )
 from flava.report.compare import ColumnInfo, Comparison, load_comparison
 from flava.report.html import DASH, number, quantity, signed, span, table, text
-from flava.report.marked import average_name, difference_name, error_span, own
+from flava.report.marked import average_name, difference_name, error_span, fewer_span, own
 from flava.report.published import DOMAINS, MACRO
 from flava.report.tables import DOMAIN_TITLES, imported_columns
 
@@ -159,7 +159,8 @@ def directions_table(comparison: Comparison, directions: Sequence[Direction]) ->
         pair = " against ".join(f"{column.number} {column.title}" for column in columns)
         title = f"<b>{text(pair)}</b>" + span("of wrap", text(first.claim))
         title += "".join(span("of wrap", line) for line in models_that_stand_in(columns))
-        body.append([title, *(_cell(cells.get(domain)) for domain in (*DOMAINS, MACRO))])
+        seeds = len(comparison.seeds)
+        body.append([title, *(_cell(cells.get(domain), seeds) for domain in (*DOMAINS, MACRO))])
     head = ["columns", *(DOMAIN_TITLES[domain] for domain in DOMAINS), "Macro"]
     return table(head, body, "plain cards claims sort")
 
@@ -180,7 +181,7 @@ def contradiction(direction: Direction) -> str:
     return f"against the claim, the paper's own averages: {signed(direction.paper_all)}"
 
 
-def _cell(direction: Direction | None) -> str:
+def _cell(direction: Direction | None, seeds: int) -> str:
     if direction is None:
         return span("none", DASH, "neither the paper nor this study has this difference")
     every = DASH if direction.paper_all is None else signed(direction.paper_all)
@@ -189,6 +190,7 @@ def _cell(direction: Direction | None) -> str:
     pair = difference_name(direction.column, direction.baseline)
     ours = own("Directions", pair, average_name(direction.domain, False), signed(direction.ours))
     ours += error_span(direction.std_error, direction.error_source)
+    ours += fewer_span(len(direction.by_seed), seeds)
     shown = span("of", _verdict(direction)) + span("of", _paper(direction, every))
     return ours + shown + _claim(direction)
 

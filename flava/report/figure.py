@@ -11,7 +11,7 @@ from flava.errors import DataError
 from flava.report.compare import Comparison, Estimate, paired_error
 from flava.report.curves import inline_svg, svg_settings
 from flava.report.html import DASH, SORTABLE, number, paragraph, signed, span, table, text
-from flava.report.marked import SVG_MARK, difference_name, own
+from flava.report.marked import SVG_MARK, difference_name, fewer_span, own
 from flava.report.printed_tables import load_models
 from flava.report.published import DOMAINS
 from flava.report.tables import DOMAIN_TITLES, NOT_RUN
@@ -268,6 +268,7 @@ def figure_table(comparison: Comparison, found: Sequence[Ratio], columns: tuple[
                 if item.ours.std_error is not None:
                     css = "se" if item.ours.error_source == "seeds" else "se test"
                     ours += span(css, f" \N{PLUS-MINUS SIGN}{number(item.ours.std_error, 1)}")
+                ours += fewer_span(item.ours.n_seeds, len(comparison.seeds))
             elif all(cell.ours for cell in cells):
                 ours = span("none", text(item.why_not))
             printed = ", ".join(DASH if c.paper is None else number(c.paper) for c in cells)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flava.report.compare import ColumnInfo, Comparison
 from flava.report.html import DASH, number, paragraph, signed, span, table, text
-from flava.report.marked import average_name, error_span, own
+from flava.report.marked import average_name, error_span, fewer_span, own
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import AverageCell, AverageRow, full_average, partial_average
 from flava.report.tables import DOMAIN_TITLES, NOT_RUN, error_note
@@ -64,6 +64,7 @@ def _cell(row: AverageRow, column: ColumnInfo, comparison: Comparison, name: str
         place = average_name(row.key, row.partial)
         ours = own(name, column.name, place, number(cell.ours.mean))
         ours += error_span(cell.ours.std_error, cell.ours.error_source)
+        ours += fewer_span(cell.ours.n_seeds, len(comparison.seeds))
     if cell.paper is None:
         return ours
     names = {name for part in row.rows.values() for name in part}

@@ -67,6 +67,11 @@ def error_span(error: float | None, source: str) -> str:
     return span(css, f" \N{PLUS-MINUS SIGN}{number(error, decimals)}")
 
 
+def fewer_span(found: int, seeds: int) -> str:
+    """How many of the study's seeds a number is the mean of, where these are fewer; else empty."""
+    return span("fewer", f" {found}/{seeds} seeds") if found < seeds else ""
+
+
 def describe(estimate: Estimate) -> str:
     """Plain text: where the error comes from, and the score of each seed."""
     seeds = ", ".join(f"seed {seed}: {number(v)}" for seed, v in sorted(estimate.by_seed.items()))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from flava.report.compare import Cell, ColumnInfo, Comparison, RowInfo
 from flava.report.html import DASH, number, quantity, span, text
-from flava.report.marked import average_name, delta_span, ours_span
+from flava.report.marked import average_name, delta_span, fewer_span, ours_span
 from flava.report.marks import best_marks
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import (
@@ -219,11 +219,8 @@ def _ours(cell: Cell, comparison: Comparison, column: ColumnInfo, row: str, mark
     if cell.ours is None:
         known = cell.in_paper if isinstance(cell, AverageCell) else cell.paper is not None
         return span("ours none", NOT_RUN if known else DASH, cell.why_no_ours)
-    fewer, seeds = "", len(comparison.seeds)
-    if cell.ours.n_seeds < seeds:
-        fewer = span("fewer", f" {cell.ours.n_seeds}/{seeds} seeds")
-    table = comparison.published.title
-    return ours_span(cell.ours, table, column.name, row, marks) + fewer
+    shown = ours_span(cell.ours, comparison.published.title, column.name, row, marks)
+    return shown + fewer_span(cell.ours.n_seeds, len(comparison.seeds))
 
 
 def _paper(cell: Cell, grey: bool, marks: str) -> str:
