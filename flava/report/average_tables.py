@@ -11,7 +11,7 @@ from flava.errors import DataError
 from flava.report.audit.printed import Printed, parse
 from flava.report.claims import Direction, judge
 from flava.report.compare import Comparison, only
-from flava.report.headline import headline, headline_rows
+from flava.report.headline import average_head, headline, headline_rows
 from flava.report.html import DASH, number, paragraph, signed, span, table, text
 from flava.report.marked import (
     average_name,
@@ -92,12 +92,8 @@ def average_table(comparison: Comparison, lines: Sequence[Line]) -> str:
             wrong += _wrong(comparison, line, key, cell)
             cells.append(_cell(comparison, line, key, cell))
         body.append([_title(comparison, line), *cells])
-    head = ["method", *(_head(averages[key].n_rows, key) for key in KEYS)]
+    head = ["method", *(average_head(averages[key]) for key in KEYS)]
     return table(head, body) + _notes(comparison, wrong) + _partial(comparison, lines)
-
-
-def _head(n_rows: int, key: str) -> str:
-    return TITLES[key] + span("of", f"all {n_rows} rows")
 
 
 def _title(comparison: Comparison, line: Line) -> str:

@@ -41,6 +41,13 @@ class AverageCell(Cell):
         """Whether the paper's column has this average: print gives some that no cell is of."""
         return self.paper is not None and self.recomputed is not None
 
+    @property
+    def unfounded(self) -> bool:
+        """Whether even with misplaced cells put right the paper's number does not follow."""
+        if self.paper is None or not self.paper_differs:
+            return False
+        return self.mended is None or abs(self.paper - self.mended) > ROUNDING
+
 
 @dataclass(frozen=True)
 class AverageRow:
@@ -110,7 +117,7 @@ def _average_row(
             ours,
             paper,
             None if ours else _why_missing(comparison, column.name, rows),
-            None if paper is not None else "the paper lacks some of these rows in this column",
+            None if paper is not None else _why_no_paper(comparison, column.name, rows),
             printed and not _is_printed(comparison, key),
             differs,
             cells_give,
@@ -184,6 +191,16 @@ def printed_average(comparison: Comparison, key: str, column: str) -> float | No
 def _is_printed(comparison: Comparison, key: str) -> bool:
     """Table C.1 alone does not print the mean of three domains."""
     return key != MACRO or comparison.published.macro_domains == DOMAINS
+
+
+def _why_no_paper(comparison: Comparison, column: str, rows: Mapping[str, Sequence[str]]) -> str:
+    table = comparison.published
+    printed, mended = table.column(column), table.mended(column)
+    names = [name for part in rows.values() for name in part]
+    lost = [row for row in names if printed.get(row) is not None and mended.get(row) is None]
+    if lost and all(printed.get(row) is not None for row in names):
+        return f"the paper's own number of {', '.join(lost)} in this column is lost"
+    return "the paper lacks some of these rows in this column"
 
 
 def _why_missing(comparison: Comparison, column: str, rows: Mapping[str, Sequence[str]]) -> str:

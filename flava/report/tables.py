@@ -22,7 +22,7 @@ AVERAGE_TITLES = DOMAIN_TITLES | {
     MACRO: "Macro average",
     MACRO_TABLE_C1: "Macro, Table C.1's own",
 }
-MACRO_NOTES = {MACRO: "mean of three domains, ", MACRO_TABLE_C1: "mean of NLP and vision, "}
+MACRO_NOTES = {MACRO: "mean of three domains", MACRO_TABLE_C1: "mean of NLP and vision"}
 STAND_IN_MARK, SPLIT_MARK = "\N{LOZENGE}", "\N{SECTION SIGN}"
 NOT_RUN = "not run"
 NARROW = 5  # columns; with fewer, a table is not stretched over the page
@@ -241,7 +241,7 @@ def _paper(cell: Cell, grey: bool, marks: str) -> str:
 def _averages(comparison: Comparison, key: str, columns: Sequence[ColumnInfo]) -> str:
     whole, part = full_average(comparison, key), partial_average(comparison, key)
     title = AVERAGE_TITLES[key] if key not in DOMAINS else f"{AVERAGE_TITLES[key]} average"
-    note = MACRO_NOTES.get(key, "")
+    note = f"{MACRO_NOTES[key]}, " if key in MACRO_NOTES else ""
     tasks = {row.name for row in comparison.rows if row.task}
     missing = sum(name not in tasks for names in whole.rows.values() for name in names)
     sub = f"{note}all {whole.n_rows} rows" + (f"; {missing} not run" if missing else "")
