@@ -10,7 +10,7 @@ from IPython.display import HTML
 from flava.jobs import ReportJob, load_job
 from flava.report import curves, sections
 from flava.report.compare import load_comparison
-from flava.report.runs import load_earlier_losses, load_runs
+from flava.report.runs import load_earlier, load_earlier_losses, load_runs
 
 job = load_job(ReportJob, config)
 comparison = load_comparison(job)
@@ -29,4 +29,4 @@ HTML(curves.loss_curves(runs, comparison))
 # ## What the columns start from
 
 # %%
-HTML(curves.earlier_curves(load_earlier_losses(job)))
+HTML(curves.earlier_curves(load_earlier_losses(job), load_earlier(job)))

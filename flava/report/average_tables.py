@@ -11,9 +11,16 @@ from flava.errors import DataError
 from flava.report.audit.printed import Printed, parse
 from flava.report.claims import Direction, judge
 from flava.report.compare import Comparison, only
-from flava.report.headline import headline, headline_rows
+from flava.report.headline import average_head, headline, headline_rows
 from flava.report.html import DASH, number, paragraph, signed, span, table, text
-from flava.report.marked import average_name, difference_name, ours_span, own
+from flava.report.marked import (
+    average_name,
+    difference_name,
+    error_span,
+    fewer_span,
+    ours_span,
+    own,
+)
 from flava.report.printed_tables import load_models, read_table
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import AverageCell, full_average, partial_average
@@ -85,12 +92,8 @@ def average_table(comparison: Comparison, lines: Sequence[Line]) -> str:
             wrong += _wrong(comparison, line, key, cell)
             cells.append(_cell(comparison, line, key, cell))
         body.append([_title(comparison, line), *cells])
-    head = ["method", *(_head(averages[key].n_rows, key) for key in KEYS)]
+    head = ["method", *(average_head(averages[key]) for key in KEYS)]
     return table(head, body) + _notes(comparison, wrong) + _partial(comparison, lines)
-
-
-def _head(n_rows: int, key: str) -> str:
-    return TITLES[key] + span("of", f"all {n_rows} rows")
 
 
 def _title(comparison: Comparison, line: Line) -> str:
@@ -112,6 +115,7 @@ def _cell(comparison: Comparison, line: Line, key: str, cell: AverageCell) -> st
     ours = span("none", NOT_RUN if cell.in_paper else DASH, cell.why_no_ours)
     if cell.ours and line.column:
         ours = ours_span(cell.ours, line.table, line.column, average_name(key, False))
+        ours += fewer_span(cell.ours.n_seeds, len(comparison.seeds))
     if printed is None:
         return ours + span("of", f"paper {DASH}")
     shown = f"<span class=word>paper </span>{number(printed.value)}"
@@ -175,7 +179,8 @@ def _partial(comparison: Comparison, lines: Sequence[Line]) -> str:
         for row in headline_rows(comparison):
             found = difference(comparison, row.key, row.partial)
             place = average_name(row.key, row.partial)
-            cells.append(_difference(found, name, place, found.paper_same if found else None))
+            paper = found.paper_same if found else None
+            cells.append(_difference(comparison, found, name, place, paper))
         second, first = (comparison.columns[place].number for place in (1, 0))
         more.append([f"difference, {second} \N{MINUS SIGN} {first}", *cells])
     return f"<h2>Over the rows that ran</h2>{headline(comparison, name, more)}"
@@ -201,17 +206,18 @@ def _difference_line(comparison: Comparison, line: Line) -> list[str]:
     for key in KEYS:
         printed, found = line.values[key], difference(comparison, key)
         place = average_name(key, False)
-        cells.append(_difference(found, line.table, place, printed.value if printed else None))
+        paper = printed.value if printed else None
+        cells.append(_difference(comparison, found, line.table, place, paper))
     return ["difference, 2 \N{MINUS SIGN} 1", *cells]
 
 
-def _difference(found: Direction | None, name: str, place: str, printed: float | None) -> str:
+def _difference(
+    comparison: Comparison, found: Direction | None, name: str, place: str, printed: float | None
+) -> str:
     paper = span("of", f"paper {DASH}" if printed is None else f"paper {signed(printed)}")
     if found is None or found.ours is None:
         return span("none", NOT_RUN, "a row of it did not run") + paper
     pair = difference_name(found.column, found.baseline)
     ours = own(name, pair, place, signed(found.ours))
-    if found.std_error is not None:
-        css = "se" if found.error_source == "seeds" else "se test"
-        ours += span(css, f" \N{PLUS-MINUS SIGN}{number(found.std_error)}")
-    return ours + paper
+    ours += error_span(found.std_error, found.error_source)
+    return ours + fewer_span(len(found.by_seed), len(comparison.seeds)) + paper

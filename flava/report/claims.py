@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from flava.config import ClaimConfig
 from flava.report.averages import average, mean, rows_that_ran
-from flava.report.compare import Comparison, Estimate, std_error_of_mean
+from flava.report.compare import Comparison, Estimate, paired_error
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import average_estimate, domains_of, printed_average
 
@@ -33,7 +33,8 @@ class Direction:
         paper_same: the paper's difference over `rows`: of its printed averages where these are all
             of its rows, else of its cells, misplaced ones put right.
         by_seed: seed -> our difference between the two runs of that seed.
-        std_error: of the mean of `by_seed` (paired); with one seed, of the two test sets' scores.
+        std_error: of the mean of `by_seed` (paired); with one seed, or two published models, of the
+            two test sets' scores.
         error_source: 'seeds', 'test set' or 'none'.
         quantile: of Student's t; ours counts where it exceeds `quantile * std_error`.
         rows: those that both columns ran.
@@ -156,7 +157,8 @@ def verdict(
     Args:
         ours: our mean difference.
         error: its paired standard error over seeds.
-        quantile: of Student's t; None where fewer than two seeds ran, which decides nothing.
+        quantile: of Student's t; None where fewer than two seeds ran, or both models are published
+            ones, which decides nothing.
         sign: that the paper's text claims, 1 or -1; None where it claims none.
     """
     if ours is None:
@@ -178,12 +180,14 @@ def _by_seed(ours: Estimate | None, baseline: Estimate | None) -> dict[int, floa
 def _error(
     by_seed: Mapping[int, float], ours: Estimate | None, baseline: Estimate | None
 ) -> tuple[float | None, str]:
-    error = std_error_of_mean(list(by_seed.values()))
+    if ours is None or baseline is None or not by_seed:
+        return None, "none"
+    error = paired_error(list(by_seed.values()), ours, baseline)
     if error is not None:
         return error, "seeds"
-    errors = [item.test_error for item in (ours, baseline) if item]
-    known = [error for error in errors if error is not None]
-    return (math.hypot(*known), "test set") if by_seed and len(known) == 2 else (None, "none")
+    if ours.test_error is None or baseline.test_error is None:
+        return None, "none"
+    return math.hypot(ours.test_error, baseline.test_error), "test set"
 
 
 def _printed_difference(comparison: Comparison, pair: tuple[str, str], domain: str) -> float | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from flava.errors import DataError
 from flava.jobs import ReportJob
+from flava.report.averages import mean
 from flava.report.origins import check_origins
 from flava.report.printed_tables import load_published
 from flava.report.published import PublishedTable
@@ -16,17 +17,27 @@ from flava.report.scores import Score, load_scores
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean over seeds in percent; the error is over seeds, or the test set's for one seed."""
+    """Mean over seeds in percent; the error is over seeds, or the test set's for one model.
+
+    `one_model` says that all seeds are of the same published weights: they differ by the seed of
+    their evaluation alone, and no spread of trainings is known.
+    """
 
     mean: float
     std_error: float | None
     error_source: str
     by_seed: Mapping[int, float]
+    one_model: bool = field(default=False, kw_only=True)
 
     @property
     def n_seeds(self) -> int:
         """Seeds that ran."""
         return len(self.by_seed)
+
+    @property
+    def n_models(self) -> int:
+        """Models that were trained apart from one another."""
+        return 1 if self.one_model else self.n_seeds
 
     @property
     def test_error(self) -> float | None:
@@ -59,7 +70,8 @@ class Cell:
 class ColumnInfo:
     """A column shown: of the paper, of this study or of both.
 
-    `stand_in` is the model that takes the place of the paper's, where another one does.
+    `stand_in` is the model that takes the place of the paper's, where another one does; `imported`
+    says that this study's is a published one.
     """
 
     name: str
@@ -68,6 +80,7 @@ class ColumnInfo:
     in_study: bool
     why_not: str | None
     stand_in: str | None = None
+    imported: bool = False
 
 
 @dataclass(frozen=True)
@@ -189,18 +202,38 @@ def only(
     return replace(comparison, columns=shown, rows=kept, extra_rows=())
 
 
-def estimate(scores: Sequence[Score]) -> Estimate | None:
-    """Mean over seeds with its standard error; None without a score."""
+def estimate(scores: Sequence[Score], one_model: bool = False) -> Estimate | None:
+    """Mean over seeds with its standard error; None without a score.
+
+    Args:
+        scores: of one row and column.
+        one_model: all seeds are of the same published weights. Then the error is the test set's,
+            which is one for all of them: the mean of theirs bounds it from above.
+    """
     if not scores:
         return None
     by_seed = {score.seed: score.value for score in scores}
-    values = list(by_seed.values())
-    mean = sum(values) / len(values)
-    error = std_error_of_mean(values)
+    value = sum(by_seed.values()) / len(by_seed)
+    error = None if one_model else std_error_of_mean(list(by_seed.values()))
     if error is not None:
-        return Estimate(mean, error, "seeds", by_seed)
-    test_error = scores[0].std_error
-    return Estimate(mean, test_error, "none" if test_error is None else "test set", by_seed)
+        return Estimate(value, error, "seeds", by_seed)
+    error = mean(score.std_error for score in scores)
+    source = "none" if error is None else "test set"
+    return Estimate(value, error, source, by_seed, one_model=one_model)
+
+
+def paired_error(values: Sequence[float], first: Estimate, second: Estimate) -> float | None:
+    """Standard error of the mean of differences seed by seed.
+
+    Args:
+        values: one for each seed of both.
+        first, second: what is compared. Where one of them is a single published model, the error
+            is the other's spread.
+
+    Returns:
+        None for fewer than two values, or for two published models: no trainings differ.
+    """
+    return None if first.n_models == second.n_models == 1 else std_error_of_mean(values)
 
 
 def std_error_of_mean(values: Sequence[float]) -> float | None:
@@ -245,7 +278,8 @@ def _columns(job: ReportJob, published: PublishedTable) -> tuple[ColumnInfo, ...
         title = headings.get(name) or job.titles.get(name, name)
         why_not = None if inside else reason
         stand_in = job.stand_ins.get(name)
-        infos.append(ColumnInfo(name, number, title, inside, why_not, stand_in))
+        imported = name in _imported(job)
+        infos.append(ColumnInfo(name, number, title, inside, why_not, stand_in, imported))
     return tuple(infos)
 
 
@@ -267,7 +301,7 @@ def _cell(
     printed: Mapping[str, float | None] | None,
     table: str,
 ) -> Cell:
-    ours = estimate(scores)
+    ours = estimate(scores, column.imported)
     paper = printed.get(column.name) if printed else None
     return Cell(
         ours,
@@ -279,8 +313,12 @@ def _cell(
 
 def _trained_here(job: ReportJob, published: PublishedTable) -> frozenset[str]:
     """Columns that the paper lacks and this study trains: on data that count as public."""
-    imported = {run.rpartition("-s")[0] for run in job.imported}
-    return frozenset(job.columns) - {column.name for column in published.columns} - imported
+    return frozenset(job.columns) - {column.name for column in published.columns} - _imported(job)
+
+
+def _imported(job: ReportJob) -> frozenset[str]:
+    """Columns that have published weights."""
+    return frozenset(run.rpartition("-s")[0] for run in job.imported)
 
 
 def _misplaced(why: str, right: float | None) -> str:

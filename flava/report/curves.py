@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flava.records import Record
 from flava.report.compare import Comparison
 from flava.report.html import paragraph, text
-from flava.report.runs import Curve, Run
+from flava.report.runs import Curve, Run, is_published
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,18 +39,15 @@ def loss_curves(runs: Sequence[Run], comparison: Comparison) -> str:
         for objective, lines in objectives.items()
     )
     shown = f'<ul class="keys">{keys}</ul><div class="curves">{panels}</div>' if keys else ""
-    without = dict.fromkeys(labels[run.column] for run in runs if run.imported)
-    return shown + "".join(
-        paragraph(f"{text(label)}: published weights, which have no losses here.")
-        for label in without
-    )
+    return shown + _without_losses(labels[run.column] for run in runs if run.imported)
 
 
-def earlier_curves(losses: Mapping[str, Mapping[str, Curve]]) -> str:
+def earlier_curves(losses: Mapping[str, Mapping[str, Curve]], earlier: Mapping[str, Record]) -> str:
     """A panel a training that runs start from; its seeds share a panel and its line style.
 
     Args:
         losses: "<what> <name>-s<seed>", or a name without a seed -> losses.
+        earlier: name -> record of all that runs start from, published weights among it.
     """
     groups: dict[str, list[tuple[str, Curve]]] = {}
     for name, curves in losses.items():
@@ -61,7 +59,16 @@ def earlier_curves(losses: Mapping[str, Mapping[str, Curve]]) -> str:
         f"{_panel(lines, {'': _style(0)})}</figure>"
         for title, lines in groups.items()
     )
-    return f'<div class="curves">{panels}</div>' if panels else paragraph("Nothing earlier.")
+    shown = f'<div class="curves">{panels}</div>' if panels else ""
+    shown += _without_losses(name for name, record in earlier.items() if is_published(record))
+    return shown or paragraph("Nothing earlier.")
+
+
+def _without_losses(labels: Iterable[str]) -> str:
+    return "".join(
+        paragraph(f"{text(label)}: published weights, which have no losses here.")
+        for label in dict.fromkeys(labels)
+    )
 
 
 def thin(curve: Curve, limit: int = MAX_POINTS) -> Curve:

@@ -30,9 +30,9 @@ from flava.report.claims import (
 )
 from flava.report.compare import ColumnInfo, Comparison, load_comparison
 from flava.report.html import DASH, number, quantity, signed, span, table, text
-from flava.report.marked import average_name, difference_name, own
+from flava.report.marked import average_name, difference_name, error_span, fewer_span, own
 from flava.report.published import DOMAINS, MACRO
-from flava.report.tables import DOMAIN_TITLES
+from flava.report.tables import DOMAIN_TITLES, imported_columns
 
 CSS = {HOLDS: "good", REVERSED: "bad"}
 SIDES = {1: "higher", -1: "lower"}
@@ -47,8 +47,8 @@ RULE = (
     "say. It holds (or is reversed) where our mean difference over seeds has that sign (or the "
     "other) and exceeds, in size, t times its paired standard error: t is the two-sided 95 % "
     "quantile of Student's t with one degree of freedom fewer than seeds. Otherwise, and always "
-    "with one seed, it is undecided. Averages of which the text says nothing are not claimed, and "
-    "get no verdict."
+    "with one seed or between two published models, it is undecided. Averages of which the "
+    "text says nothing are not claimed, and get no verdict."
 )
 
 
@@ -102,8 +102,10 @@ def support(directions: Sequence[Direction]) -> str:
         parts = ", ".join(f"{words[word]} {VERBS[word]}" for word in VERBS if words[word])
         first = f"Of the {len(stated)} {about}, {parts}."
     else:
+        few = any(len(direction.by_seed) == 1 for direction in looked_at)
+        why = "one seed ran" if few else "each column is one published model"
         first = (
-            f"No claim is decided: one seed ran, and a verdict takes two or more. Of the "
+            f"No claim is decided: {why}, and a verdict takes two or more. Of the "
             f"{len(stated)} {about}, {len(looked_at)} ran."
         )
     sign = f"{agreement(looked_at)} have the claimed sign; by chance alone about half would"
@@ -123,7 +125,13 @@ def note(comparison: Comparison, directions: Sequence[Direction]) -> str:
         "under ours, the paper's over the same rows and, where they are fewer, over all of its "
         f"rows. {RULE}"
     ]
-    if len(comparison.seeds) > 1:
+    imported = imported_columns(comparison)
+    if imported and imported == comparison.ran():
+        lines.append(
+            "Each column is one published model: no verdict. \N{PLUS-MINUS SIGN} (in italics): "
+            "standard error of the two test sets alone, taken as independent."
+        )
+    elif len(comparison.seeds) > 1:
         tested = sum(direction.quantile is not None for direction in claimed(directions))
         lines.append(
             f"\N{PLUS-MINUS SIGN}: standard error of the paired difference over "
@@ -151,7 +159,8 @@ def directions_table(comparison: Comparison, directions: Sequence[Direction]) ->
         pair = " against ".join(f"{column.number} {column.title}" for column in columns)
         title = f"<b>{text(pair)}</b>" + span("of wrap", text(first.claim))
         title += "".join(span("of wrap", line) for line in models_that_stand_in(columns))
-        body.append([title, *(_cell(cells.get(domain)) for domain in (*DOMAINS, MACRO))])
+        seeds = len(comparison.seeds)
+        body.append([title, *(_cell(cells.get(domain), seeds) for domain in (*DOMAINS, MACRO))])
     head = ["columns", *(DOMAIN_TITLES[domain] for domain in DOMAINS), "Macro"]
     return table(head, body, "plain cards claims sort")
 
@@ -172,7 +181,7 @@ def contradiction(direction: Direction) -> str:
     return f"against the claim, the paper's own averages: {signed(direction.paper_all)}"
 
 
-def _cell(direction: Direction | None) -> str:
+def _cell(direction: Direction | None, seeds: int) -> str:
     if direction is None:
         return span("none", DASH, "neither the paper nor this study has this difference")
     every = DASH if direction.paper_all is None else signed(direction.paper_all)
@@ -180,9 +189,8 @@ def _cell(direction: Direction | None) -> str:
         return span("none", NOT_RUN) + span("of", f"paper {every}") + _claim(direction)
     pair = difference_name(direction.column, direction.baseline)
     ours = own("Directions", pair, average_name(direction.domain, False), signed(direction.ours))
-    if direction.std_error is not None:
-        css = "se" if direction.error_source == "seeds" else "se test"
-        ours += span(css, f" \N{PLUS-MINUS SIGN}{number(direction.std_error)}")
+    ours += error_span(direction.std_error, direction.error_source)
+    ours += fewer_span(len(direction.by_seed), seeds)
     shown = span("of", _verdict(direction)) + span("of", _paper(direction, every))
     return ours + shown + _claim(direction)
 
@@ -199,7 +207,7 @@ def _claim(direction: Direction) -> str:
 def _verdict(direction: Direction) -> str:
     word = direction.word
     if word == UNDECIDED and direction.quantile is None:
-        word = f"{word}: one seed"
+        word += ": one seed" if len(direction.by_seed) == 1 else ": one model each"
     return span(f"verdict {CSS.get(direction.word, 'open')}", word, _seeds(direction))
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flava.errors import DataError
-from flava.report.compare import Comparison, Estimate, std_error_of_mean
+from flava.report.compare import Comparison, Estimate, paired_error
 from flava.report.curves import inline_svg, svg_settings
 from flava.report.html import DASH, SORTABLE, number, paragraph, signed, span, table, text
-from flava.report.marked import SVG_MARK, difference_name, own
+from flava.report.marked import SVG_MARK, difference_name, fewer_span, own
 from flava.report.printed_tables import load_models
 from flava.report.published import DOMAINS
 from flava.report.tables import DOMAIN_TITLES, NOT_RUN
@@ -32,6 +32,7 @@ ERRORS = {
     "seeds": "over seeds",
     "test set": "of the test sets, one seed: the spread over seeds is not in it",
 }
+ONE_MODEL = "of the test sets: each model is a published one, with no spread over trainings"
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,14 @@ def _ours(first: Estimate | None, second: Estimate | None) -> Estimate | None:
         seed: value + percent * (first.by_seed[seed] - ratio * second.by_seed[seed])
         for seed in seeds
     }
-    error = std_error_of_mean(list(by_seed.values()))
+    error = paired_error(list(by_seed.values()), first, second)
     if error is not None:
         return Estimate(value, error, "seeds", by_seed)
+    one_model = first.one_model and second.one_model
     if first.test_error is None or second.test_error is None:
-        return Estimate(value, None, "none", by_seed)
+        return Estimate(value, None, "none", by_seed, one_model=one_model)
     spread = percent * math.hypot(first.test_error, ratio * second.test_error)
-    return Estimate(value, spread, "test set", by_seed)
+    return Estimate(value, spread, "test set", by_seed, one_model=one_model)
 
 
 def figure_4(comparison: Comparison, found: Sequence[Ratio], columns: tuple[str, str]) -> str:
@@ -151,13 +153,21 @@ def keys(comparison: Comparison, columns: tuple[str, str]) -> dict[str, str]:
 
 def note(found: Sequence[Ratio]) -> str:
     """How to read the bars: what lines at ours and counts are, where a ratio says little."""
-    sources = {item.ours.error_source for item in found if item.ours}
-    kinds = " or ".join(kind for source, kind in ERRORS.items() if source in sources)
+    kinds = _error_kinds(item.ours for item in found if item.ours)
     errors = f"Thin lines at bars of this study: standard error {kinds}. " if kinds else ""
     return (
         f"{errors}The counts go by sign alone. Where CLIP's score is near zero (CoLA, STS-B), a "
         "ratio says little."
     )
+
+
+def _error_kinds(estimates: Iterable[Estimate]) -> str:
+    kinds = (
+        ONE_MODEL if each.one_model and each.n_seeds > 1 else ERRORS[each.error_source]
+        for each in estimates
+        if each.std_error is not None
+    )
+    return " or ".join(dict.fromkeys(kinds))
 
 
 def _keys(comparison: Comparison, columns: tuple[str, str]) -> str:
@@ -263,6 +273,7 @@ def figure_table(comparison: Comparison, found: Sequence[Ratio], columns: tuple[
                 if item.ours.std_error is not None:
                     css = "se" if item.ours.error_source == "seeds" else "se test"
                     ours += span(css, f" \N{PLUS-MINUS SIGN}{number(item.ours.std_error, 1)}")
+                ours += fewer_span(item.ours.n_seeds, len(comparison.seeds))
             elif all(cell.ours for cell in cells):
                 ours = span("none", text(item.why_not))
             printed = ", ".join(DASH if c.paper is None else number(c.paper) for c in cells)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from flava.report.compare import ColumnInfo, Comparison
 from flava.report.html import DASH, number, paragraph, signed, span, table, text
-from flava.report.marked import average_name, own
+from flava.report.marked import average_name, error_span, fewer_span, own
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import AverageCell, AverageRow, full_average, partial_average
-from flava.report.tables import DOMAIN_TITLES, NOT_RUN, error_note
+from flava.report.tables import DOMAIN_TITLES, MACRO_NOTES, NOT_RUN, error_note
 
 
 def headline_rows(comparison: Comparison) -> list[AverageRow]:
@@ -33,7 +33,7 @@ def headline(
         more: lines below, of ready HTML cells in the order of `headline_rows`.
     """
     rows = headline_rows(comparison)
-    head = ["column", *[_head(row) for row in rows]]
+    head = ["column", *[average_head(row) for row in rows]]
     body = []
     for column in comparison.ran():
         cells = [_cell(row, column, comparison, name) for row in rows]
@@ -47,12 +47,20 @@ def headline(
         "it, which is grey where a row is a stand-in or has another split, or the column is a "
         f"stand-in. {error_note(comparison)}"
     )
+    if any(row.cells[column.name].unfounded for row in rows for column in comparison.ran()):
+        note += (
+            " \N{DOUBLE DAGGER}: a printed average that the paper's own cells, misplaced ones put "
+            'right, do not give (<a href="audit.html">audit</a>).'
+        )
     css = "plain headline" if more else "plain headline sort"  # a line below stays there
     return table(head, body, css) + paragraph(note, "small")
 
 
-def _head(row: AverageRow) -> str:
+def average_head(row: AverageRow) -> str:
+    """Heading of a column of averages: what they are means of, and over which rows."""
     title = "Macro" if row.key == MACRO else DOMAIN_TITLES[row.key]
+    if row.key in MACRO_NOTES:
+        title += span("of", MACRO_NOTES[row.key])
     which = f"{row.k} of {row.n_rows} rows" if row.partial else f"all {row.n_rows} rows"
     return title + span("of", which)
 
@@ -63,15 +71,16 @@ def _cell(row: AverageRow, column: ColumnInfo, comparison: Comparison, name: str
     if cell.ours:
         place = average_name(row.key, row.partial)
         ours = own(name, column.name, place, number(cell.ours.mean))
-        if cell.ours.std_error is not None:
-            test = "" if cell.ours.error_source == "seeds" else " test"
-            ours += span(f"se{test}", f" \N{PLUS-MINUS SIGN}{number(cell.ours.std_error)}")
+        ours += error_span(cell.ours.std_error, cell.ours.error_source)
+        ours += fewer_span(cell.ours.n_seeds, len(comparison.seeds))
     if cell.paper is None:
-        return ours
+        none = span("paper", f"<span class=word>paper </span>{DASH}", cell.why_no_paper)
+        return ours + (span("of", none) if cell.ours else "")
     names = {name for part in row.rows.values() for name in part}
     standing = any(item.other_data for item in comparison.rows if item.name in names)
     grey = standing or column.stand_in is not None
-    paper = span("paper", f"<span class=word>paper </span>{number(cell.paper)}")
+    mark = "\N{DOUBLE DAGGER}" if cell.unfounded else ""
+    paper = span("paper", f"<span class=word>paper </span>{number(cell.paper)}{mark}")
     if cell.delta is not None:
         css = "stand-in" if grey else "up" if cell.delta > 0 else "down"
         paper += " " + span(f"delta {css}", signed(cell.delta))

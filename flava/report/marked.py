@@ -49,18 +49,27 @@ def ours_span(estimate: Estimate, table: str, column: str, row: str, marks: str 
     """
     shown = span(marks, number(estimate.mean)) if marks else number(estimate.mean)
     cell, hint = text(f"{table}|{column}|{row}"), text(describe(estimate))
-    error = error_span(estimate)
+    error = error_span(estimate.std_error, estimate.error_source)
     return f'<span class="ours" {MARK}="{cell}" title="{hint}">{shown}{error}</span>'
 
 
-def error_span(estimate: Estimate) -> str:
-    """The standard error, in italics where it is the test set's; empty without one."""
-    error = estimate.std_error
+def error_span(error: float | None, source: str) -> str:
+    """The standard error, in italics where it is the test set's; empty without one.
+
+    Args:
+        error: of a score, an average or a difference, percentage points.
+        source: 'seeds', 'test set' or 'none'.
+    """
     if error is None:
         return ""
-    css = "se" if estimate.error_source == "seeds" else "se test"
+    css = "se" if source == "seeds" else "se test"
     decimals = 2 if error < 0.95 else 1
     return span(css, f" \N{PLUS-MINUS SIGN}{number(error, decimals)}")
+
+
+def fewer_span(found: int, seeds: int) -> str:
+    """How many of the study's seeds a number is the mean of, where these are fewer; else empty."""
+    return span("fewer", f" {found}/{seeds} seeds") if found < seeds else ""
 
 
 def describe(estimate: Estimate) -> str:
@@ -68,7 +77,10 @@ def describe(estimate: Estimate) -> str:
     seeds = ", ".join(f"seed {seed}: {number(v)}" for seed, v in sorted(estimate.by_seed.items()))
     if estimate.std_error is None:
         return f"no standard error; {seeds}"
-    return f"standard error {number(estimate.std_error)} ({estimate.error_source}); {seeds}"
+    source = estimate.error_source
+    if estimate.one_model and estimate.n_seeds > 1:
+        source += ": all seeds are of one published model"
+    return f"standard error {number(estimate.std_error)} ({source}); {seeds}"
 
 
 def delta_span(delta: float, stand_in: bool) -> str:

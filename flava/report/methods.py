@@ -8,7 +8,7 @@ from pathlib import Path
 from flava.report.audit.printed import Cell, Printed, parse
 from flava.report.compare import Comparison, only
 from flava.report.html import DASH, paragraph, span, text, wide_table
-from flava.report.marked import delta_span, ours_span
+from flava.report.marked import delta_span, fewer_span, ours_span
 from flava.report.marks import BEST_PUBLIC, best_marks
 from flava.report.printed_tables import Model, load_models, load_row_names, read_table
 from flava.report.tables import NOT_RUN, error_note
@@ -113,7 +113,8 @@ def _cell(
         return span("ours none", NOT_RUN, cell.why_no_ours) + paper
     if value is not None:
         paper += " " + delta_span(cell.ours.mean - value, _grey(comparison, model.column, row))
-    return ours_span(cell.ours, TITLE, model.column, row) + paper
+    ours = ours_span(cell.ours, TITLE, model.column, row)
+    return ours + fewer_span(cell.ours.n_seeds, len(comparison.seeds)) + paper
 
 
 def _grey(comparison: Comparison, column: str, row: str) -> bool:

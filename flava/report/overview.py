@@ -29,7 +29,7 @@ NOTE = (
     "speaks of: vision, language, multimodal or macro. It <b>holds</b> in one where our difference "
     "has the sign that the text claims and is larger than its error over seeds allows by chance "
     "(95 %), is <b>reversed</b> where it has the other, else <b>undecided</b>, as always with one "
-    "seed. "
+    "seed or between two published models. "
     '<a href="directions.html">All differences, with their errors</a>, the others among them.'
 )
 

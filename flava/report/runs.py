@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,22 @@ def load_earlier_losses(job: ReportJob) -> dict[str, dict[str, Curve]]:
         for name, record in load_earlier(job).items()
         if not is_published(record)
     }
+
+
+def named_records(
+    runs: Sequence[Run], earlier: Mapping[str, Record]
+) -> Iterator[tuple[str, Record]]:
+    """Records of what runs start from, of the runs and of their evaluations, each with a name.
+
+    Args:
+        runs: of the study.
+        earlier: name -> record of the training that runs start from.
+    """
+    yield from earlier.items()
+    for run in runs:
+        yield run.name, run.record
+        for job, record in run.evaluations.items():
+            yield f"{run.name} on {job}", record
 
 
 def is_published(record: Record) -> bool:

@@ -20,7 +20,13 @@ from flava.report.html import (
 )
 from flava.report.marked import own
 from flava.report.runs import Run, Source, is_published
-from flava.report.tables import DOMAIN_TITLES, extra_table, scale_line, stand_in_rows
+from flava.report.tables import (
+    DOMAIN_TITLES,
+    extra_table,
+    imported_columns,
+    scale_line,
+    stand_in_rows,
+)
 
 FACTS = ("test examples", "chance, %")  # of a row whose test set is a stand-in
 COST = ("training", "evaluation", "GPU hours", "peak memory", "ranks", "hardware")
@@ -66,8 +72,26 @@ def can_support(comparison: Comparison) -> str:
     else:
         first = _own_test_sets(comparison)
     if len(comparison.seeds) > 1:
-        return f"{first} Standard errors are over {len(comparison.seeds)} seeds."
+        return f"{first} {_spread(comparison)}"
     return f"{first} One seed ran, so small differences between columns mean nothing."
+
+
+def _spread(comparison: Comparison) -> str:
+    """What standard errors are of, where several seeds ran."""
+    over, imported = f"over {len(comparison.seeds)} seeds", imported_columns(comparison)
+    if not imported:
+        return f"Standard errors are {over}."
+    if imported == comparison.ran():
+        return (
+            "Each column is one published model, whatever the seeds: standard errors are the test "
+            "sets', and small differences mean nothing."
+        )
+    names = ", ".join(f"{column.number} {text(column.title)}" for column in imported)
+    return (
+        f"Standard errors are {over}. Not so of published weights ({names}), one model whatever "
+        "the seeds: their errors are the test sets', and that of a difference to one of them is "
+        "the other column's alone."
+    )
 
 
 def stand_ins(comparison: Comparison) -> str:
@@ -212,6 +236,8 @@ def cost(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
     head = ["run", *COST]
     if any(run.imported for run in runs):
         head[1] += " or import"
+    if any(is_published(record) for record in earlier.values()):
+        head[1] += " or image tokens"
     return paragraph(total_cost(runs, earlier)) + table(head, body, SORTABLE)
 
 

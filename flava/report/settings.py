@@ -19,6 +19,7 @@ ABSENT = "not in this study"
 SAME = "as in the paper"
 DIFFERS = "differs"
 NOT_PRETRAINED = "not pretrained: published weights"
+PLANNED = "did not run: shares as this study would have them"
 TITLES = {
     "table_a1": "Table A.1",
     "table_a2": "Table A.2",
@@ -100,20 +101,28 @@ def sampling_table(settings: ReportSettings, comparison: Comparison, runs: Seque
     """Share of the updates of each kind of corpus, by column: Table A.2 over what a column uses."""
     corpora, ran, body = list(SamplingConfig.model_fields), {run.column for run in runs}, []
     for column in comparison.columns:
-        found = sampling_shares(settings, column.name, runs)
-        shares = [
-            f"{own(TITLES['table_a2'], column.name, corpus, found[corpus][0])} {found[corpus][1]}"
-            if corpus in found else DASH
-            for corpus in corpora
-        ]  # fmt: skip
+        found, known = sampling_shares(settings, column.name, runs), column.name in ran
+        shares = [_share(column.name, corpus, found, known) for corpus in corpora]
         if not found:
-            why = NOT_RUN if column.stand_in and column.name not in ran else NOT_PRETRAINED
-            shares[0] = span("none", why)
+            published = column.in_study and (known or not column.stand_in)
+            why = NOT_PRETRAINED if published else NOT_RUN
+            shares[0] = span("none", why, column.why_not)
         title = f"{column.number} {text(column.title)}"
         if column.stand_in:
             title += span("of wrap", f"stand-in: {text(column.stand_in)}")
+        if found and not known:
+            title += span("of wrap", PLANNED, column.why_not)
         body.append([title, *shares])
     return table(["column", *corpora], body)
+
+
+def _share(column: str, corpus: str, found: Mapping[str, tuple[str, str]], known: bool) -> str:
+    """A cell; grey where the column did not run."""
+    if corpus not in found:
+        return DASH
+    share, kind = found[corpus]
+    shown = f"{own(TITLES['table_a2'], column, corpus, share)} {kind}"
+    return shown if known else span("none", f"would be {shown}")
 
 
 def sampling_shares(

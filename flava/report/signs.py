@@ -15,6 +15,7 @@ from flava.report.printed_tables import read_table
 from flava.report.runs import Run, Source, load_sources
 
 TITLE = "Table 1"
+UNKNOWN = "not known here"
 HEAD = {
     "method": "method",
     "public_data": "public data",
@@ -41,7 +42,7 @@ NOTE = (
     "are from the prepared corpora's manifests, losses from the columns' configurations; a target "
     "modality is ticked where the column has a score: V vision, CV&amp;L zero-shot retrieval, "
     "MV&amp;L a fine-tuned multimodal task, L language. Whether data are public is told by their "
-    "licences. \N{EN DASH}: no."
+    "licences; nothing here tells the data of published weights. \N{EN DASH}: no."
 )
 
 
@@ -89,9 +90,9 @@ def column_signs(
     single = "+".join(loss.upper() for loss in ("mlm", "mim") if loss in losses)
     licences = dict.fromkeys(str(s.facts["licence"]) for s in used if "licence" in s.facts)
     return {
-        "public_data": Sign(", ".join(licences), used),
+        "public_data": Sign(", ".join(licences) or UNKNOWN, used),
         "dataset": Sign(", ".join(s.name for s in used) or "published weights", used),
-        "size": Sign(_size(used), used),
+        "size": Sign(_size(used) or UNKNOWN, used),
         "contrastive": Sign(_tick("global_contrastive" in losses)),
         "itm": Sign(_tick("itm" in losses)),
         "masking": Sign("MMM" if losses & {"mmm_image", "mmm_text"} else ""),

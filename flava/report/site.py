@@ -20,7 +20,7 @@ from flava.report.headline import headline
 from flava.report.html import duration, page, paragraph, quantity, text
 from flava.report.leaks import leaks_section
 from flava.report.overview import claims_overview, page_links
-from flava.report.runs import Run, load_earlier, load_runs, load_sources
+from flava.report.runs import Run, load_earlier, load_runs, load_sources, named_records
 from flava.report.scores import load_scores
 from flava.report.spread import spread_note
 from flava.report.versions import versions
@@ -97,21 +97,24 @@ def facts(
         ("Claims", text(support(directions))),
         ("Columns", text(ran or "none")),
         ("Cost", text(sections.total_cost(runs, earlier))),
-        (
-            "Hardware",
-            text("; ".join(dict.fromkeys(sections.hardware(r.record) for r in runs)) or "none"),
-        ),
-        ("Code", commits(runs)),
+        ("Hardware", text(machines(runs, earlier))),
+        ("Code", commits(runs, earlier)),
         ("Software", text(versions(runs, earlier) or "unknown")),
     ]
     items = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)
     return f'<dl class="facts">{items}</dl>'
 
 
-def commits(runs: Sequence[Run]) -> str:
-    """Commits that the runs and their evaluations were made at, dirty ones marked, and those of
-    processes that they continued."""
-    records = [record for run in runs for record in (run.record, *run.evaluations.values())]
+def machines(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
+    """All hardware that the runs, what they start from and their evaluations ran on."""
+    found = [sections.hardware(record) for _, record in named_records(runs, earlier)]
+    return "; ".join(dict.fromkeys(found)) or "none"
+
+
+def commits(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
+    """Commits that the runs, what they start from and their evaluations were made at, dirty ones
+    marked, and those of processes that they continued."""
+    records = [record for _, record in named_records(runs, earlier)]
     found = dict.fromkeys((record.git_commit, record.git_dirty) for record in records)
     known = {commit for commit, _ in found}
     before = [name for record in records for name in record.earlier_commits if name not in known]

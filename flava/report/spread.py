@@ -13,7 +13,7 @@ from flava.report.html import number, paragraph, text
 from flava.report.published import MACRO
 from flava.report.scores import Score
 from flava.report.summary import average_estimate
-from flava.report.tables import DOMAIN_TITLES
+from flava.report.tables import DOMAIN_TITLES, imported_columns
 
 SEEDS = 3  # with fewer, a standard deviation is worth nothing
 FAR = 2.0  # times the test-set error: rows that are named
@@ -32,6 +32,7 @@ def spread_note(job: ReportJob, comparison: Comparison, scores: Sequence[Score])
     if len(comparison.seeds) < SEEDS:
         return ""
     averages, rows = spreads(job, comparison, scores)
+    which = "columns that are trained here" if imported_columns(comparison) else "columns"
     shown = ", ".join(
         f"{name} {number(sd)} against {number(error)}" for name, (sd, error) in averages.items()
     )
@@ -41,7 +42,7 @@ def spread_note(job: ReportJob, comparison: Comparison, scores: Sequence[Score])
     return paragraph(
         f"The spread that one seed does not show: standard deviation over the "
         f"{len(comparison.seeds)} seeds against the standard error of one seed's test set, "
-        f"percentage points, root mean squares over the columns: {shown or 'no average ran'}. "
+        f"percentage points, root mean squares over the {which}: {shown or 'no average ran'}. "
         f"Rows: {number(median(factors.values()), 1) if factors else 'no'} times the test set's "
         f"error in the median{f'; {named}' if named else ''}.",
         "small",
@@ -51,7 +52,10 @@ def spread_note(job: ReportJob, comparison: Comparison, scores: Sequence[Score])
 def spreads(
     job: ReportJob, comparison: Comparison, scores: Sequence[Score]
 ) -> tuple[dict[str, Pair], dict[str, Pair]]:
-    """Average, and row -> root mean squares over the columns that ran with all seeds."""
+    """Average, and row -> root mean squares over the columns that ran with all seeds.
+
+    Published weights are left out: their seeds are copies of one model.
+    """
     parts = [
         compare(
             job.model_copy(update={"seeds": [seed]}),
@@ -60,7 +64,7 @@ def spreads(
         )
         for seed in comparison.seeds
     ]
-    names = [column.name for column in comparison.ran()]
+    names = [column.name for column in comparison.ran() if not column.imported]
     titles = DOMAIN_TITLES | {MACRO: "macro"}
     averages = {
         titles[row.key]: [[average_estimate(p, name, row.rows) for p in parts] for name in names]

@@ -41,6 +41,13 @@ class AverageCell(Cell):
         """Whether the paper's column has this average: print gives some that no cell is of."""
         return self.paper is not None and self.recomputed is not None
 
+    @property
+    def unfounded(self) -> bool:
+        """Whether even with misplaced cells put right the paper's number does not follow."""
+        if self.paper is None or not self.paper_differs:
+            return False
+        return self.mended is None or abs(self.paper - self.mended) > ROUNDING
+
 
 @dataclass(frozen=True)
 class AverageRow:
@@ -110,7 +117,7 @@ def _average_row(
             ours,
             paper,
             None if ours else _why_missing(comparison, column.name, rows),
-            None if paper is not None else "the paper lacks some of these rows in this column",
+            None if paper is not None else _why_no_paper(comparison, column.name, rows),
             printed and not _is_printed(comparison, key),
             differs,
             cells_give,
@@ -124,8 +131,9 @@ def average_estimate(
 ) -> Estimate | None:
     """Mean of the domains' means over `rows`; missing if a row is.
 
-    The error is over seeds where every row ran with the same two or more seeds; else it is the
-    test sets': tasks taken as independent, rows of one task as fully correlated (an upper bound).
+    The error is over seeds where every row ran with the same two or more seeds; else, and for a
+    published model, it is the test sets': tasks taken as independent, rows of one task as fully
+    correlated (an upper bound).
     """
     estimates = {
         row: comparison.cells[row, column].ours for names in rows.values() for row in names
@@ -143,10 +151,12 @@ def average_estimate(
         by_seed[seed] = of_seed
     error = std_error_of_mean(list(by_seed.values()))
     complete = all(set(item.by_seed) == seeds for item in present.values())
-    if error is not None and complete:
+    one_model = all(item.one_model for item in present.values())
+    if error is not None and complete and not one_model:
         return Estimate(value, error, "seeds", by_seed)
     error = _test_error(comparison, present, rows) if complete else None
-    return Estimate(value, error, "none" if error is None else "test set", by_seed)
+    source = "none" if error is None else "test set"
+    return Estimate(value, error, source, by_seed, one_model=one_model)
 
 
 def _test_error(
@@ -181,6 +191,16 @@ def printed_average(comparison: Comparison, key: str, column: str) -> float | No
 def _is_printed(comparison: Comparison, key: str) -> bool:
     """Table C.1 alone does not print the mean of three domains."""
     return key != MACRO or comparison.published.macro_domains == DOMAINS
+
+
+def _why_no_paper(comparison: Comparison, column: str, rows: Mapping[str, Sequence[str]]) -> str:
+    table = comparison.published
+    printed, mended = table.column(column), table.mended(column)
+    names = [name for part in rows.values() for name in part]
+    lost = [row for row in names if printed.get(row) is not None and mended.get(row) is None]
+    if lost and all(printed.get(row) is not None for row in names):
+        return f"the paper's own number of {', '.join(lost)} in this column is lost"
+    return "the paper lacks some of these rows in this column"
 
 
 def _why_missing(comparison: Comparison, column: str, rows: Mapping[str, Sequence[str]]) -> str:

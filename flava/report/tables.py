@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from flava.report.compare import Cell, ColumnInfo, Comparison, RowInfo
 from flava.report.html import DASH, number, quantity, span, text
-from flava.report.marked import average_name, delta_span, ours_span
+from flava.report.marked import average_name, delta_span, fewer_span, ours_span
 from flava.report.marks import best_marks
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import (
@@ -22,7 +22,7 @@ AVERAGE_TITLES = DOMAIN_TITLES | {
     MACRO: "Macro average",
     MACRO_TABLE_C1: "Macro, Table C.1's own",
 }
-MACRO_NOTES = {MACRO: "mean of three domains, ", MACRO_TABLE_C1: "mean of NLP and vision, "}
+MACRO_NOTES = {MACRO: "mean of three domains", MACRO_TABLE_C1: "mean of NLP and vision"}
 STAND_IN_MARK, SPLIT_MARK = "\N{LOZENGE}", "\N{SECTION SIGN}"
 NOT_RUN = "not run"
 NARROW = 5  # columns; with fewer, a table is not stretched over the page
@@ -113,16 +113,28 @@ def legend(comparison: Comparison) -> str:
 
 def error_note(comparison: Comparison) -> str:
     """Which kind of standard error stands beside the scores, averages among them."""
-    seeds = len(comparison.seeds)
+    seeds, imported = len(comparison.seeds), imported_columns(comparison)
+    if seeds > 1 and imported and imported == comparison.ran():
+        return (
+            "\N{PLUS-MINUS SIGN}: standard error of the test set (in italics): the weights are "
+            f"published ones, one model a column, and its {seeds} seeds those of its evaluation."
+        )
     if seeds > 1:
+        also = " or the weights are published ones" if imported else ""
         return (
             f"\N{PLUS-MINUS SIGN}: standard error over {seeds} seeds, of an average: that of the "
-            "average itself; in italics, that of the test set, where fewer than two seeds ran."
+            "average itself; in italics, that of the test set, where fewer than two seeds "
+            f"ran{also}."
         )
     return (
         "\N{PLUS-MINUS SIGN}: standard error of the test set (in italics); one seed ran: the "
         "spread over seeds, which can be several times as large, is not in it."
     )
+
+
+def imported_columns(comparison: Comparison) -> tuple[ColumnInfo, ...]:
+    """Columns that ran with published weights: one model each, whatever the seeds."""
+    return tuple(column for column in comparison.ran() if column.imported)
 
 
 def _head(shown: Sequence[ColumnInfo]) -> str:
@@ -207,11 +219,8 @@ def _ours(cell: Cell, comparison: Comparison, column: ColumnInfo, row: str, mark
     if cell.ours is None:
         known = cell.in_paper if isinstance(cell, AverageCell) else cell.paper is not None
         return span("ours none", NOT_RUN if known else DASH, cell.why_no_ours)
-    fewer, seeds = "", len(comparison.seeds)
-    if cell.ours.n_seeds < seeds:
-        fewer = span("fewer", f" {cell.ours.n_seeds}/{seeds} seeds")
-    table = comparison.published.title
-    return ours_span(cell.ours, table, column.name, row, marks) + fewer
+    shown = ours_span(cell.ours, comparison.published.title, column.name, row, marks)
+    return shown + fewer_span(cell.ours.n_seeds, len(comparison.seeds))
 
 
 def _paper(cell: Cell, grey: bool, marks: str) -> str:
@@ -232,7 +241,7 @@ def _paper(cell: Cell, grey: bool, marks: str) -> str:
 def _averages(comparison: Comparison, key: str, columns: Sequence[ColumnInfo]) -> str:
     whole, part = full_average(comparison, key), partial_average(comparison, key)
     title = AVERAGE_TITLES[key] if key not in DOMAINS else f"{AVERAGE_TITLES[key]} average"
-    note = MACRO_NOTES.get(key, "")
+    note = f"{MACRO_NOTES[key]}, " if key in MACRO_NOTES else ""
     tasks = {row.name for row in comparison.rows if row.task}
     missing = sum(name not in tasks for names in whole.rows.values() for name in names)
     sub = f"{note}all {whole.n_rows} rows" + (f"; {missing} not run" if missing else "")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from flava.records import Record
 from flava.report.html import quantity
 from flava.report.origins import named
-from flava.report.runs import Run
+from flava.report.runs import Run, named_records
 
 NOTE = "the same settings may give other numbers under another version"
 
@@ -20,7 +20,7 @@ def versions(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
         earlier: name -> record of the training that runs start from.
     """
     found: dict[str, list[str]] = {}
-    for name, record in _records(runs, earlier):
+    for name, record in named_records(runs, earlier):
         before = [process.packages for process in record.known_before]
         for version in dict.fromkeys(each.get("torch") for each in [record.packages, *before]):
             if version is not None:
@@ -29,11 +29,3 @@ def versions(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
         return "".join(f"torch {version}" for version in found)
     parts = [f"torch {version} ({named(names)})" for version, names in sorted(found.items())]
     return f"{'; '.join(parts)}. {quantity(len(found), 'version')}: {NOTE}"
-
-
-def _records(runs: Sequence[Run], earlier: Mapping[str, Record]) -> Iterator[tuple[str, Record]]:
-    yield from earlier.items()
-    for run in runs:
-        yield run.name, run.record
-        for job, record in run.evaluations.items():
-            yield f"{run.name} on {job}", record

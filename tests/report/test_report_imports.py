@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from flava.errors import DataError
-from flava.jobs import ReportJob
+from flava.jobs import ReportJob, ReportSettings, load_job
 from flava.report import sections
 from flava.report.compare import load_comparison
-from flava.report.curves import loss_curves
+from flava.report.curves import earlier_curves, loss_curves
 from flava.report.runs import load_earlier, load_earlier_losses, load_runs
+from flava.report.signs import signs_table
 from flava.report.site import pipeline, write_index
 from tests.report.fake_study import (
     PAPER,
@@ -71,6 +72,19 @@ def test_an_import_is_no_training(tmp_path: Path, columns: dict[str, int], some:
     assert "14 CLIP: published weights, which have no losses here" in curves
 
 
+def test_data_of_published_weights_are_not_called_private_or_none(tmp_path: Path) -> None:
+    """A dash would say that the paper's own FLAVA, trained on PMD, is not of public data."""
+    job = study(tmp_path, COLUMNS)
+    comparison, settings = load_comparison(job), load_job(ReportSettings, job.settings)
+    table = signs_table(comparison, settings, load_runs(job, comparison.records), job.published)
+    lines = re.findall(r'<tr><th scope="row">.*?</tr>', table)
+    (clip,) = (line for line in lines if '<th scope="row">14 CLIP' in line)
+    cells = [re.sub("<[^>]*>", "", cell) for cell in clip.split("<td>")[1:]]
+    assert cells[:3] == ["not known here", "published weights", "not known here"]
+    (trained,) = (line for line in lines if '<th scope="row">7 ' in line)
+    assert "not known" not in trained and "generated" in trained and "20,000 pairs" in trained
+
+
 def test_a_published_image_tokenizer_is_no_training_and_has_no_log(tmp_path: Path) -> None:
     at = tmp_path / "tokenizer/record.json"
     published = record("codebook", 0, 7.0)
@@ -79,11 +93,15 @@ def test_a_published_image_tokenizer_is_no_training_and_has_no_log(tmp_path: Pat
     earlier = {"image tokenizer": str(at)}
     job = write_study(tmp_path, columns={"mim": 1}, earlier=earlier)
     assert load_earlier_losses(job) == {}
-    runs = load_runs(job, load_comparison(job).records)
-    assert "7 s of making image tokens with published weights" in sections.total_cost(
-        runs, load_earlier(job)
-    )
+    runs, before = load_runs(job, load_comparison(job).records), load_earlier(job)
+    cost = sections.cost(runs, before)
+    assert "7 s of making image tokens with published weights" in cost
+    assert '<th scope="col">training or image tokens</th>' in cost
+    curves = earlier_curves({}, before)
+    assert "image tokenizer: published weights, which have no losses here" in curves
+    assert "Nothing earlier" not in curves and "Nothing earlier" in earlier_curves({}, {})
     write_json(at, record("codebook", 0, 7.0))
-    assert "published weights" not in sections.total_cost(runs, load_earlier(job))
+    cost = sections.cost(runs, load_earlier(job))
+    assert "published weights" not in cost and '<th scope="col">training</th>' in cost
     with pytest.raises(DataError, match=r"log.csv is missing"):
         load_earlier_losses(job)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from flava.errors import DataError
-from flava.io import read_json
+from flava.io import read_json, sha256_json
 from flava.records import parse_record
 from flava.report.column import origin_line
 from flava.report.compare import load_comparison
@@ -21,6 +21,7 @@ from tests.report.fake_study import (
     record,
     write_import,
     write_json,
+    write_scores,
     write_study,
 )  # fmt: skip
 from tests.report.offline import check_offline
@@ -51,6 +52,31 @@ def test_cost_counts_what_runs_start_from(tmp_path):
     (tmp_path / "dino/record.json").unlink()
     with pytest.raises(DataError, match=r"record\.json is missing"):
         write_index(job)
+
+
+def test_code_and_hardware_are_of_what_runs_start_from_and_of_evaluations_too(tmp_path):
+    """An encoder of another commit and machine: one clean commit would be half of the truth."""
+    columns = {"mim": 1}
+    lines = fake_scores(columns=columns, root=tmp_path)
+    encoder = {"git_commit": "e" * 40, "hardware": {"cpu": "x", "cores": 2, "gpus": ["H100"]}}
+    write_json(tmp_path / "dino/record.json", record("init_dino", 0, 3000.0) | encoder)
+    earlier = {"init dino-s0": str(tmp_path / "dino/record.json")}
+    job = write_study(tmp_path, columns=columns, lines=lines, earlier=earlier)
+    scored = tmp_path / "runs/mim-s0/evaluate/vision.json"
+    machine = {"hardware": {"cpu": "Another CPU", "cores": 4, "gpus": []}}
+    content = read_json(scored)
+    content["record"] |= machine
+    write_json(scored, content)
+    for line in lines:
+        line["record_sha256"] = sha256_json(content["record"])
+    write_scores(tmp_path / "results.parquet", lines)
+    write_index(job)
+    index = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    code, hardware = (
+        re.findall(f"<dt>{name}</dt><dd>(.*?)</dd>", index)[0] for name in ("Code", "Hardware")
+    )
+    assert re.findall("<code>(.*?)</code>", code) == ["e" * 12, "0123456789ab"]
+    assert hardware == "1 x H100; Fake CPU, 2 cores; Another CPU, 4 cores"
 
 
 def part(seconds: float, ranks: int, gpus: list[str], torch: str) -> dict[str, object]:

@@ -199,4 +199,4 @@ def test_pages_name_the_commits_that_a_run_continued(tmp_path: Path) -> None:
     change(folder / "record.json", earlier_commits=["f" * 40])
     run = load_run("mim-s0", folder, [])
     assert f"{COMMIT[:12]} with changes, before it {'f' * 12}" in origin_line(run.record).values()
-    assert commits([run]).endswith(f"uncommitted changes; commit <code>{'f' * 12}</code>")
+    assert commits([run], {}).endswith(f"uncommitted changes; commit <code>{'f' * 12}</code>")

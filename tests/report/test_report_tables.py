@@ -262,9 +262,21 @@ def test_settings_that_a_study_lacks_are_said() -> None:
 def test_sampling_is_over_what_a_column_uses(tmp_path: Path) -> None:
     settings = report_settings(load_study(PAPER.parent, "paper"))
     content = sampling_table(settings, all_rows(tmp_path, "table_c1"), ())
-    assert line_of(content, "1 MIM") == ["1.00 pair_images", DASH, DASH]
-    assert line_of(content, "12 FLAVA")[0] == "0.70 pairs"
+    assert line_of(content, "1 MIM") == ["would be 1.00 pair_images", DASH, DASH]
+    assert line_of(content, "12 FLAVA")[0] == "would be 0.70 pairs"
     assert line_of(content, "14 CLIP") == ["not pretrained: published weights", DASH, DASH]
+
+
+def test_sampling_of_what_did_not_run_is_told_apart(tmp_path: Path) -> None:
+    job = write_study(tmp_path, columns={"mim": 1})
+    settings, runs = load_job(ReportSettings, job.settings), load_runs(job, {})
+    content = sampling_table(settings, load_comparison(job), runs)
+    lines = {int(plain(x).split()[0]): x for x in re.findall(r"<th scope=.row.*?</tr>", content)}
+    assert sorted(lines) == list(range(1, 15))
+    for number, line in lines.items():
+        assert ("did not run" in line) is (1 < number < 14), number
+        assert line.count("would be ") == line.count("data-cell") * (number > 1), number
+    assert line_of(content, "14 CLIP") == ["not run", DASH, DASH]  # it is none of this study's
 
 
 def test_sampling_of_a_stand_in_is_that_of_its_run(tmp_path: Path) -> None:
