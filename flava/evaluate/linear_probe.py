@@ -47,12 +47,14 @@ def sweep(
     score: Callable[[LogisticRegression], float],
     config: ProbeConfig,
     kept: KeptFits | None = None,
+    until_fall: bool = False,
 ) -> Sweep:
     """Coarse points first, then steps halved around the best, down to one grid step.
 
     Goes from strong to weak penalties, each fit starting from its neighbours' weights, which
     changes the time, not the (convex) optimum. The stronger of equal scores wins. Fits that `kept`
-    has are not made again, and it is given each new one.
+    has are not made again, and it is given each new one. With `until_fall` the first coarse point
+    that scores below a stronger one is the last.
     """
     kept = kept or KeptFits()
     grid = lambda_grid(config)
@@ -72,9 +74,10 @@ def sweep(
         models[index], scores[index] = kept.fits[index].model, kept.fits[index].score
 
     stride = max(1, last // COARSE_INTERVALS)
-    for index in range(last, -1, -stride):
+    for index in [*range(last, -1, -stride), 0]:
         visit(index)
-    visit(0)
+        if until_fall and scores[index] < max(scores.values()):
+            break
     while True:
         best = max(scores, key=lambda i: (scores[i], i))
         if stride == 1:

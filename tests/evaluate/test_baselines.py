@@ -15,6 +15,7 @@ from flava.evaluate import baselines, run
 from flava.evaluate.baselines import BagOfWords, pixels, regress, write_baselines
 from flava.evaluate.datasets import load_task
 from flava.evaluate.images import ArrayImages
+from flava.evaluate.linear_probe import sweep
 from flava.evaluate.taskdata import LabelledTask, SoftLabels, Split
 from flava.io import read_json
 from flava.jobs import ToyWorldJob
@@ -148,3 +149,30 @@ def test_pixels_answer_questions_by_the_image_alone():
     task = LabelledTask(whole, {"val2014": whole}, ["no", "yes"], validation=whole)
     assert pixels(whole).shape == (60, 32 * 32 * 3)
     assert regress(context("multimodal", "vqa_score"), task, pixels).value == 100
+
+
+def test_the_search_of_many_answers_ends_when_it_helps_no_more(monkeypatch) -> None:
+    """Of 400 answers, the fits of weak penalties took hours. Rows of fewer are searched as ever."""
+    random = np.random.default_rng(0)
+    answers_N = random.integers(0, 3, 120)
+    texts = []
+    for answer in answers_N:
+        said = answer if random.random() < 0.6 else 3
+        noise = [f"n{word}" for word in random.integers(0, 30, 12)]
+        texts.append((" ".join([f"word{said}", *noise]), None))
+    searches = []
+
+    def spied(*arguments, **options):
+        searches.append(sweep(*arguments, **options))
+        return searches[-1]
+
+    monkeypatch.setattr(baselines, "sweep", spied)
+    for n_answers in (13, 582):
+        soft = SoftLabels(answers_N[:, None], np.ones((120, 1), np.float32), n_answers)
+        whole = Split(soft, texts=texts)
+        task = LabelledTask(whole, {"val2014": whole}, [str(i) for i in range(n_answers)])
+        regress(context("multimodal", "vqa_score"), task, BagOfWords.of(FakeTokenizer(), whole))
+    few, many = searches
+    assert min(few.scores) == pytest.approx(1e-6) and min(many.scores) > 1e-4
+    assert few.penalty == many.penalty
+    assert few.model.weights_CD.tobytes() == many.model.weights_CD[:13].tobytes()
