@@ -74,6 +74,8 @@ def _reader(params: Path, study: str) -> Load:
         """What a study's own file declares."""
         if not (params / f"{name}.yaml").is_file():
             known = [p.stem for p in params.glob("*.yaml") if p.stem not in ("columns", "tasks")]
+            if not known:
+                raise ConfigError(f"{params.absolute()} holds no study. Run it in the checkout.")
             kind, where = "study", str(params)
             if name != study:
                 kind, where = "base study", str(params / f"{study}.yaml")

@@ -358,6 +358,11 @@ def test_sampling_that_gives_a_column_nothing_names_its_keys(params: Path) -> No
         study.run_config("flava_c", 0)
 
 
+def test_a_folder_without_studies_is_not_the_checkout(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"{tmp_path} holds no study\. Run it in the checkout\."):
+        load_study(tmp_path, "toy")
+
+
 def test_unknown_study_and_budget_name_the_nearest(root: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown study 'tyo'. Did you mean 'toy'\?"):
         load_study(root / "params", "tyo")

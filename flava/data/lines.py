@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from flava.errors import DataError
 
+MAX_DIGITS = 9
 CHECK_SOURCE = "Check the 'path' and 'split' of the data source."
 # What json.loads raises: also for numbers of thousands of digits, and for deep nesting.
 BAD_JSON = (ValueError, RecursionError)
@@ -144,6 +145,12 @@ def as_text(value: Any, where: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise DataError(f"{where} is missing or no text.")
     return str(value)
+
+
+def whole_number(text: str) -> int | None:
+    """A number of at most nine digits from 0 to 9; None for all else, such as '²' or a sign."""
+    good = text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS
+    return int(text) if good else None
 
 
 def list_field(value: Any, name: str, where: str | Path) -> list[Any]:

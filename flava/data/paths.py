@@ -1,4 +1,4 @@
-"""Paths in study files: `$FLAVA_DATA` and other variables are expanded in one place."""
+"""Paths in study files, whose variables (`$FLAVA_DATA`) are expanded here; names of files."""
 
 from __future__ import annotations
 
@@ -28,3 +28,15 @@ def expand(path: str | Path) -> Path:
         return os.environ[name]
 
     return Path(_VARIABLE.sub(value, str(path)))
+
+
+def check_encodable(name: str, where: object) -> None:
+    """Refuses a file's name that is not UTF-8: no manifest and no record can hold it.
+
+    Raises:
+        DataError: with `where` the file lies.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{where}: the file name {name!r} is not UTF-8. Rename it.") from None

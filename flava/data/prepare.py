@@ -269,7 +269,7 @@ def prepare(job: PrepareJob) -> None:
         rows = PREPARE[job.kind](job, directory)
         for row in rows:
             if not row["counts"].get(COUNTED[job.kind]):
-                raise DataError(f"Source '{row['name']}' of {job.kind} gave nothing to use: {row}.")
+                raise DataError(_nothing(job.kind, row))
         write_json(directory / "manifest.json", _manifest(job, directory, rows))
         write_json(directory / "record.json", _record(job, directory, started))
     for row in rows:
@@ -277,6 +277,14 @@ def prepare(job: PrepareJob) -> None:
     if job.kind == "pairs":
         print(table(rows))
         check(job.sources, rows)
+
+
+def _nothing(kind: str, row: dict[str, Any]) -> str:
+    left_out = ", ".join(f"{count} {what}" for what, count in row["skipped"].items() if count)
+    return (
+        f"Source '{row['name']}' of {kind} gave nothing to use: {row['path']}, split "
+        f"'{row['split']}', left out: {left_out or 'nothing'}. Check its path, split and filter."
+    )
 
 
 def _manifest(job: PrepareJob, directory: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:

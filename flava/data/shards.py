@@ -109,17 +109,17 @@ class ShardReader:
     """Random access to the images of a prepared corpus.
 
     Raises:
-        DataError: a file is missing, or a shard is shorter than the manifest says (named).
+        DataError: a file is missing, or has not the size that the manifest says (named).
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         manifest = read_manifest(directory)
+        for name, file in manifest["files"].items():
+            check_size(directory / name, int(file["bytes"]))
         self.index = load_array(directory / "index.npy")
         self.keys = load_array(directory / "keys.npy")
         self.names = sorted(name for name in manifest["files"] if name.startswith("shards/"))
-        for name in self.names:
-            check_size(directory / name, int(manifest["files"][name]["bytes"]))
         self._files: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -189,13 +189,17 @@ def load_array(path: Path) -> NDArray[Any]:
         DataError: it is missing, truncated or not an array file.
     """
     try:
-        # A plain view: indexing a memmap object costs several times as much.
-        array: NDArray[Any] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        return _array(path)
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Prepare the corpus anew.") from None
-    except (ValueError, OSError, EOFError):
-        try:  # an empty array cannot be mapped
-            array = np.load(path, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise DataError(f"{path} is damaged ({error}). Prepare the corpus anew.") from None
-    return array
+    except Exception as error:  # NumPy reads a header as Python: damaged ones raise what code does
+        raise DataError(f"{path} is damaged ({error}). Prepare the corpus anew.") from error
+
+
+def _array(path: Path) -> NDArray[Any]:
+    try:
+        # A plain view: indexing a memmap object costs several times as much.
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except ValueError:
+        whole: NDArray[Any] = np.load(path, allow_pickle=False)  # an empty array cannot be mapped
+        return whole

@@ -32,7 +32,8 @@ def news_articles(source: SourceConfig) -> Iterator[str]:
 
     `path` is a file, or a folder with *.json (one article each) and *.jsonl (one a line), plain
     or .gz, at any depth. Articles whose `language` is given and is not English are left out, as
-    RoBERTa's CC-News is the English part. The title is not used.
+    RoBERTa's CC-News is the English part. The title is not used. What is no text is an empty
+    document.
 
     Raises:
         DataError: nothing is there, or a file is malformed (file and line are named).
@@ -43,8 +44,8 @@ def news_articles(source: SourceConfig) -> Iterator[str]:
             if not any(key in article for key in TEXT_KEYS):
                 raise DataError(f"{where}: no article: it has none of {', '.join(TEXT_KEYS)}.")
             text = next((article[key] for key in TEXT_KEYS if article.get(key)), "")
-            if language.lower().startswith("en") and isinstance(text, str):
-                yield text
+            if language.lower().startswith("en"):
+                yield text if isinstance(text, str) else ""
 
 
 def _articles(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -11,12 +11,12 @@ from flava.config import SourceConfig
 from flava.data.archive import (
     IMAGE_SUFFIXES,
     MAX_FILE_BYTES,
-    UNREADABLE,
     Archive,
     refuse_link,
     tar_members,
 )
-from flava.data.lines import numbered_lines
+from flava.data.lines import numbered_lines, whole_number
+from flava.data.matlab import read_mat
 from flava.data.paths import expand
 from flava.data.source_images import image_folder
 from flava.data.sources import Image
@@ -120,11 +120,11 @@ def _val(path: Path) -> Iterator[Image]:
     wnids = validation_labels(path)
     count = 0
     for name, data in _val_files(path):
-        number = name.removesuffix(".JPEG").rsplit("_", 1)[-1]
-        if not number.isdigit() or not 0 < int(number) <= len(wnids):
+        number = whole_number(name.removesuffix(".JPEG").rsplit("_", 1)[-1]) or 0
+        if not 0 < number <= len(wnids):
             raise DataError(f"{path}: '{name}' is none of the {len(wnids)} validation images.")
         count += 1
-        yield Image(f"val/{name}", data, wnids[int(number) - 1])
+        yield Image(f"val/{name}", data, wnids[number - 1])
     if count != len(wnids):
         raise DataError(f"{path}: {count} validation images, but {len(wnids)} labels in {TRUTH}.")
 
@@ -150,9 +150,10 @@ def validation_labels(path: Path) -> list[str]:
     wnids = _synsets(meta)
     labels = []
     for number, line in numbered_lines(truth):
-        if not line.strip().isdigit() or int(line) not in wnids:
+        identity = whole_number(line.strip())
+        if identity is None or identity not in wnids:
             raise DataError(f"{truth}, line {number}: '{line}' is no ILSVRC2012_ID of {meta}.")
-        labels.append(wnids[int(line)])
+        labels.append(wnids[identity])
     return labels
 
 
@@ -167,11 +168,8 @@ def _devkit_file(path: Path, name: str) -> Path:
 
 
 def _synsets(path: Path) -> dict[int, str]:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     try:
-        synsets = loadmat(path, squeeze_me=True)["synsets"]
-        return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
-    except (MatReadError, TypeError, IndexError, *UNREADABLE) as error:
+        rows = read_mat(path, "synsets", "Unpack ILSVRC2012_devkit_t12.tar.gz anew.")
+        return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in rows}
+    except (TypeError, ValueError, IndexError) as error:
         raise DataError(f"{path} is not the development kit's meta.mat ({error}).") from None

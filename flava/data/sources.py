@@ -20,6 +20,7 @@ from flava.data.adapters import IMAGES, PAIRS, TEXTS, check_source
 from flava.data.archive import Archive
 from flava.data.caption_filter import why_dropped
 from flava.data.img2dataset import Img2Dataset
+from flava.data.paths import check_encodable
 from flava.errors import DataError, MissingFileError, run_cli
 
 MAX_KEY = 255
@@ -139,6 +140,7 @@ def listed_captions(source: SourceConfig, tally: Counter[str]) -> Iterator[Capti
             raise DataError(
                 f"Source '{source.name}': the key '{start}...' has over {MAX_KEY} characters."
             )
+        check_encodable(item.key, f"Source '{source.name}'")
         key = int.from_bytes(blake2b(item.key.encode(), digest_size=8).digest(), "big")
         if key in seen:
             tally["duplicate keys"] += len(captions)
@@ -176,7 +178,9 @@ def read_captions(source: SourceConfig) -> Iterator[list[str]]:
 def read_images(source: SourceConfig) -> Iterator[Image]:
     """Images of an image source, at most `source.limit`. Raises as `read_pairs`."""
     check_source("images", source)
-    yield from islice(resolve_name(IMAGES[source.adapter])(source), source.limit)
+    for image in islice(resolve_name(IMAGES[source.adapter])(source), source.limit):
+        check_encodable(image.key, f"Source '{source.name}'")
+        yield image
 
 
 def read_texts(source: SourceConfig) -> Iterator[str]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from flava.config import TaskData
 from flava.data.archive import UNREADABLE
-from flava.data.paths import expand
+from flava.data.paths import check_encodable, expand
 from flava.data.source_images import is_hidden
 from flava.data.transforms import decode_image, resize_square
 from flava.data.walk import one_file
@@ -32,7 +32,8 @@ class ImageSource:
     """Picture files below a folder or in a zip or plain tar; read by name, never extracted.
 
     Raises:
-        DataError: the path is missing, is no folder, zip or plain tar, or has no picture.
+        DataError: the path is missing, is no folder, zip or plain tar, or has no picture, or one
+            whose name is not UTF-8.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,6 +42,8 @@ class ImageSource:
         self.names = [n for n in self._members.names if _is_picture(n)]
         if not self.names:
             raise DataError(f"{path} holds no picture files ({', '.join(sorted(SUFFIXES))}).")
+        for name in self.names:
+            check_encodable(name, path)
 
     @cached_property
     def _by_stem(self) -> dict[str, list[str]]:

@@ -47,13 +47,14 @@ def load_scores(path: Path | str, study: str) -> tuple[Score, ...]:
         raise DataError(f"{path} is missing. Run the collect step first.")
     try:
         table = pyarrow.parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
+        found, lines = table.column_names, table.to_pylist()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is not readable parquet ({error}). Collect again.") from None
     names = [field.name for field in fields(Score)]
-    absent = sorted(set(names) - set(table.column_names))
+    absent = sorted(set(names) - set(found))
     if absent:
         raise DataError(f"{path} lacks the column(s) {', '.join(absent)}. Collect again.")
-    scores = tuple(_score(line, path) for line in table.select(names).to_pylist())
+    scores = tuple(_score({name: line[name] for name in names}, path) for line in lines)
     _check(scores, study, path)
     return scores
 

@@ -13,6 +13,7 @@ from PIL import Image
 from benchmarks.reading import images_a_second
 from flava.data.corpus import ImageCorpus, PairCorpus, TextCorpus
 from flava.data.prepare import prepare
+from flava.data.shards import load_array
 from flava.data.transforms import decode_image, training_crop
 from flava.errors import DataError
 
@@ -75,6 +76,25 @@ def test_damaged_arrays(copy: Path, name: str) -> None:
     path.unlink()
     with pytest.raises(DataError, match=f"{name} is missing"):
         PairCorpus(copy / "pairs", "wordpiece")
+
+
+@pytest.mark.parametrize("byte", [(8, 3), (22, 48), (26, 66)])
+def test_a_damaged_header_of_an_array_is_told(tmp_path: Path, byte: tuple[int, int]) -> None:
+    """NumPy raises TokenError, SyntaxError and TypeError at these."""
+    np.save(tmp_path / "a.npy", np.arange(300))
+    content = bytearray((tmp_path / "a.npy").read_bytes())
+    content[byte[0]] = byte[1]
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.npy is damaged"):
+        load_array(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("name", ["index.npy", "keys.npy", "pair_image.npy", "offsets_bpe.npy"])
+def test_every_file_has_the_size_in_the_manifest(copy: Path, name: str) -> None:
+    """Shorter arrays that are whole files: another corpus's."""
+    np.save(copy / "pairs" / name, np.load(copy / "pairs" / name)[:-1])
+    with pytest.raises(DataError, match=rf"{name} has \d+ bytes; the manifest says \d+"):
+        ImageCorpus(copy / "pairs")
 
 
 def test_pickled_array_is_refused(copy: Path) -> None:

@@ -74,6 +74,11 @@ def test_malformed_news(tmp_path: Path, name: str, text: str, message: str) -> N
         list(read_texts(source("news_articles", tmp_path)))
 
 
+def test_a_text_that_is_none_is_an_empty_document(tmp_path: Path) -> None:
+    (tmp_path / "1.jsonl").write_text('{"maintext": ["a"]}\n{"maintext": 5}\n{"text": "Whole."}\n')
+    assert list(read_texts(source("news_articles", tmp_path))) == ["", "", "Whole."]
+
+
 def test_half_an_emoji_in_an_article_does_not_stop_the_corpus(tmp_path: Path) -> None:
     (tmp_path / "1.json").write_text('{"maintext": "A dog \\ud83d runs \\ud83d\\ude00."}')
     (tmp_path / "2.jsonl").write_text('{"maintext": "Cut \\ud83d"}\n{"maintext": "Whole."}\n')

@@ -114,9 +114,24 @@ def test_bad_input(tmp_path: Path) -> None:
     truth.write_text("2\nseven\n")
     with pytest.raises(DataError, match=r"ground_truth\.txt, line 2: 'seven' is no ILSVRC2012_ID"):
         list(read_images(source("imagenet", tmp_path, split="val")))
+    for number in ("²", "9" * 5000):  # the first is a digit to `str.isdigit`
+        truth.write_text(f"2\n{number}\n")
+        with pytest.raises(DataError, match=r"line 2: '.*' is no ILSVRC2012_ID"):
+            list(read_images(source("imagenet", tmp_path, split="val")))
     (tmp_path / "ILSVRC2012_img_train.tar").write_bytes(b"no tar")
     with pytest.raises(DataError, match=r"ILSVRC2012_img_train\.tar is not a readable tar"):
         list(read_images(source("imagenet", tmp_path)))
+
+
+def test_a_damaged_meta_mat(tmp_path: Path) -> None:
+    write_images(tmp_path / "val", VAL)
+    write_devkit(tmp_path, [2, 1, 2])
+    meta = tmp_path / "ILSVRC2012_devkit_t12" / "data" / "meta.mat"
+    content = bytearray(meta.read_bytes())
+    content[144] = 0  # a class of arrays that there is not: SciPy's UnboundLocalError
+    meta.write_bytes(content)
+    with pytest.raises(DataError, match=r"meta\.mat is not a readable MATLAB file"):
+        list(read_images(source("imagenet", tmp_path, split="val")))
 
 
 @pytest.mark.parametrize("layout", ["tar", "class tars"])

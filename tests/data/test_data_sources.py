@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import zipfile
 from itertools import chain, islice
@@ -183,6 +184,16 @@ def test_missing_image(raw: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(tmp_path / "images.zip", "w").close()
     with pytest.raises(DataError, match=r"'000\.png', named by the captions, is not there"):
         next(read_pairs(source("karpathy", tmp_path)))
+
+
+@pytest.mark.parametrize("name", [b"train/caf\xe9/1.png", b"train/cafe/\xe9.png"])
+def test_a_file_name_that_is_not_utf_8(tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / os.fsdecode(name)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(png(1))
+    says = r"Source 'image_folder': the file name '.*\\udce9.*' is not UTF-8\. Rename it"
+    with pytest.raises(DataError, match=says):
+        list(read_images(source("image_folder", tmp_path)))
 
 
 def test_an_unreadable_file_of_a_folder_is_told(tmp_path: Path) -> None:

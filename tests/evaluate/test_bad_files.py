@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zipfile
 
@@ -45,6 +46,15 @@ def test_an_image_without_a_name(tmp_path, name):
         load_task(
             "hateful_memes", task_config("multimodal"), data_config("hateful_memes", tmp_path)
         )
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9/1.png", b"cafe/\xe9.png"])
+def test_a_file_name_that_is_not_utf_8(tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    path.parent.mkdir()
+    path.write_bytes(noise_png(0))
+    with pytest.raises(DataError, match=r"file name '.*\\udce9.*' is not UTF-8\. Rename it"):
+        ImageSource(tmp_path)
 
 
 def packed(path, method=zipfile.ZIP_DEFLATED):

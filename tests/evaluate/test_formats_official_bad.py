@@ -44,8 +44,14 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
 
+def byte_at(path: Path, place: int, value: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] = value
+    path.write_bytes(content)
+
+
 def first_byte(path: Path, value: int) -> None:
-    path.write_bytes(bytes([value]) + path.read_bytes()[1:])
+    byte_at(path, 0, value)
 
 
 def no_class_folder(path: Path, folder: str) -> None:
@@ -119,6 +125,18 @@ BAD = {
         r"cars_meta.mat is not a readable MATLAB file"),
     "cars: damaged inside": ("cars", lambda r: spoil_bytes(r / "devkit/cars_train_annos.mat"),
         r"cars_train_annos.mat is not a readable MATLAB file"),
+    "cars: unknown kind of array": ("cars",
+        lambda r: byte_at(r / "devkit/cars_train_annos.mat", 144, 0),
+        r"cars_train_annos.mat is not a readable MATLAB file"),
+    "pets: class of many digits": ("pets",
+        lambda r: first_line(r / "annotations/test.txt", f"Abyssinian_1 {'9' * 25} 1 1"),
+        r"test.txt, line 1: expected <picture> <class> <species> <breed>"),
+    "pets: class of a billion": ("pets",
+        lambda r: first_line(r / "annotations/test.txt", "Abyssinian_1 999999999 1 1"),
+        r"annotations/ list no picture of class \d+\. Unpack"),
+    "pets: raised digit": ("pets",
+        lambda r: first_line(r / "annotations/test.txt", "Abyssinian_1 ² 1 1"),
+        r"test.txt, line 1: expected <picture> <class> <species> <breed>"),
     "cars: no annotations": ("cars",
         lambda r: write_mat(r / "devkit/cars_train_annos.mat", {"x": np.ones((1, 2))}),
         r"cars_train_annos.mat has no variable 'annotations'"),

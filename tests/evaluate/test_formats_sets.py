@@ -198,7 +198,7 @@ BAD = [
     ("sun397", "Partitions/Training_01.txt", None, "Training_01.txt is missing. Unpack SUN397.tar"),
     ("sun397", "Partitions/ClassName.txt", "/a/b\n/a/b\n", "is empty or lists a class twice"),
     ("sun397", "Partitions/Testing_01.txt", "/a/b/c.jpg\n", "line 1: '/a/b/c.jpg' is in no class"),
-    ("sun397", "Partitions/Testing_01.txt", "\n", "split 'test' has no examples"),
+    ("sun397", "Partitions/Testing_01.txt", "\n", "split 'Testing_01.txt' has no examples"),
     ("sun397", "SUN397.zip", {"SUN397/a.jpg": b""}, "Training_01.txt, line 1: .* is not there"),
     ("eurosat", "EuroSAT.zip", {"a.jpg": b""}, "'a.jpg' is not at <class>/<file>"),
     ("eurosat", "EuroSAT.zip", {"a/a.jpg": b""}, "class 'a' has 1 pictures, too few to split"),

@@ -133,6 +133,10 @@ def test_a_scored_class_occurs_in_training(labelled, scored):
 CAPTIONS_BAD = {
     "shard missing": (lambda r: (r / "test/1.tar").unlink(),
         r"test/1.tar is missing; nshards.txt says 2. Get the set from"),
+    "more shards": (lambda r: write(r / "test/nshards.txt", "1\n"),
+        r"test: nshards.txt says 1, but 1.tar is there. Get the set from"),
+    "no number of shards": (lambda r: write(r / "test/nshards.txt", "²\n"),
+        r"nshards.txt: expected the number of tars, got '²'"),
     "no such split": (lambda r: (r / "test").rename(r / "val"),
         r"test/nshards.txt is missing. Get the set from"),
     "captions missing": (lambda r: rewritten(r, [0]),

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logsumexp, softmax
 from sklearn.linear_model import LogisticRegression as Reference
-from sklearn.metrics import log_loss
 
 from flava.config import ProbeConfig
 from flava.errors import DataError, TrainingError
@@ -20,7 +19,7 @@ from flava.evaluate.baselines import pixels
 from flava.evaluate.datasets import load_task
 from flava.evaluate.linear_probe import stratified_split, sweep
 from flava.evaluate.logistic import fit
-from flava.evaluate.logistic_problem import LogisticRegression, Problem
+from flava.evaluate.logistic_problem import Problem
 from tests.evaluate.fakes import data_config, task_config
 
 EVERY = np.arange

@@ -251,6 +251,15 @@ def test_collect_refuses_scores_that_were_changed(outputs, tmp_path, change):
     assert not output.exists()
 
 
+def test_collect_names_a_file_with_a_number_that_is_none(outputs, tmp_path):
+    value = read_json(outputs["flava"])
+    value["scores"][0]["details"]["C"] = float("nan")
+    path = tmp_path / "all.json"
+    path.write_text(json.dumps(value))
+    with pytest.raises(DataError, match=r"all\.json is not valid JSON \(NaN is no number\)"):
+        collect(CollectJob(study="tiny", scores=[str(path)], output=str(tmp_path / "b")))
+
+
 def test_collect_refuses_missing_files_and_no_scores(tmp_path):
     with pytest.raises(DataError, match="is missing"):
         collect(CollectJob(study="tiny", scores=[str(tmp_path / "a")], output=str(tmp_path / "b")))

@@ -188,6 +188,9 @@ def test_absent_damaged_and_foreign_parquet_is_refused(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"column": ["a"]}), path)
     with pytest.raises(DataError, match="lacks the column"):
         load_scores(path, "fake")
+    path.write_bytes(path.read_bytes().replace(b"column", b"col\xffmn"))
+    with pytest.raises(DataError, match="not readable parquet"):
+        load_scores(path, "fake")
 
 
 def test_pandas_writes_missing_numbers_as_nan(tmp_path):

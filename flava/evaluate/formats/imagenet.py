@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from flava.config import TaskData
+from flava.data.lines import whole_number
 from flava.data.source_imagenet import validation_labels
 from flava.errors import DataError
 from flava.evaluate.formats.official import Listed, Release, members_split
@@ -84,10 +85,10 @@ def _validation(release: Release, labels: dict[str, int]) -> Split:
     truth = validation_labels(release.root)
     listed = []
     for name in source.names:
-        number = PurePosixPath(name).stem.rpartition("_")[2]
-        if not number.isdigit() or not 0 < int(number) <= len(truth):
+        number = whole_number(PurePosixPath(name).stem.rpartition("_")[2]) or 0
+        if not 0 < number <= len(truth):
             raise DataError(f"{source.path}: '{name}' is none of {len(truth)} validation images.")
-        listed.append((name, name, labels[truth[int(number) - 1]]))
+        listed.append((name, name, labels[truth[number - 1]]))
     if len(listed) != len(truth):
         raise DataError(
             f"{source.path}: {len(listed)} images, but {len(truth)} labels. {HOW_TO_GET}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flava.config import TaskData
+from flava.data.lines import whole_number
 from flava.errors import DataError
 from flava.evaluate.formats.official import Listed, Release, listed_split, position
 from flava.evaluate.images import ImageSource
@@ -82,7 +83,7 @@ def load_pets(path: Path, data: TaskData) -> LabelledTask:
     release = Release(path, PETS)
     names: dict[int, str] = {}
     parts = {name: list(_pets_lines(release, name, names)) for name in ("trainval", "test")}
-    missing = sorted(set(range(1, max(names, default=0) + 1)) - set(names))
+    missing = [number for number in range(1, len(names) + 1) if number not in names]
     if missing:
         raise DataError(f"{path}: annotations/ list no picture of class {missing[0]}. {PETS}")
     source = release.images("images")
@@ -99,9 +100,10 @@ def _pets_lines(release: Release, name: str, names: dict[int, str]) -> Iterator[
         if line.startswith("#"):
             continue
         cells = line.split()
-        if len(cells) != 4 or not cells[1].isdigit() or int(cells[1]) < 1:
+        number = whole_number(cells[1]) if len(cells) == 4 else None
+        if not number:
             raise DataError(f"{where}: expected <picture> <class> <species> <breed>, got '{line}'.")
-        number, breed = int(cells[1]), cells[0].rpartition("_")[0]
+        breed = cells[0].rpartition("_")[0]
         if names.setdefault(number, breed) != breed:
             raise DataError(f"{where}: class {number} is '{breed}' here, '{names[number]}' before.")
         yield where, cells[0], number - 1

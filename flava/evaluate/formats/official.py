@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flava.data.archive import UNREADABLE
+from flava.data.matlab import read_mat
 from flava.errors import DataError
 from flava.evaluate.formats import text_files
 from flava.evaluate.formats.examples import found_at
@@ -88,16 +88,7 @@ class Release:
         Raises:
             DataError: the file is missing, is no MATLAB file or lacks the variable.
         """
-        from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
-
-        path = self.path(name)
-        try:
-            return loadmat(path, squeeze_me=True)[key]
-        except KeyError:
-            raise DataError(f"{path} has no variable '{key}'. {self.how_to_get}") from None
-        except (MatReadError, TypeError, *UNREADABLE) as error:
-            raise DataError(f"{path} is not a readable MATLAB file ({error}).") from None
+        return read_mat(self.path(name), key, self.how_to_get)
 
     def images(self, folder: str) -> ImageSource:
         """The pictures in `folder`, or in `folder`.zip or `folder`.tar beside the list files.

@@ -11,6 +11,7 @@ from flava.evaluate.formats.official import Listed, Release, listed_split
 from flava.evaluate.images import ImageSource, pictures
 from flava.evaluate.taskdata import LabelledTask
 
+TRAIN, TEST = "Training_01.txt", "Testing_01.txt"
 HOW_TO_GET = (
     "Unpack SUN397.tar.gz there and Partitions.zip into Partitions/, both of "
     "vision.princeton.edu/projects/2010/SUN."
@@ -39,8 +40,8 @@ def load(path: Path, data: TaskData) -> LabelledTask:
             yield where, line, label
 
     return LabelledTask(
-        train=listed_split(source, listed("Training_01.txt"), len(classes), "train"),
-        tests={"test": listed_split(source, listed("Testing_01.txt"), len(classes), "test")},
+        train=listed_split(source, listed(TRAIN), len(classes), TRAIN),
+        tests={"test": listed_split(source, listed(TEST), len(classes), TEST)},
         classes=[name.split("/", 2)[-1] for name in classes],
     )
 
@@ -48,4 +49,4 @@ def load(path: Path, data: TaskData) -> LabelledTask:
 def _lists(path: Path) -> Path:
     """The folder of the partition lists."""
     folders = (path / "Partitions", path / "SUN397" / "Partitions", path, path / "SUN397")
-    return next((f for f in folders if (f / "Training_01.txt").is_file()), folders[0])
+    return next((f for f in folders if (f / TRAIN).is_file()), folders[0])

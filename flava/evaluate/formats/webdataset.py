@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from flava.config import TaskData
+from flava.data.lines import whole_number
 from flava.errors import DataError
 from flava.evaluate.archives import Members, open_members
 from flava.evaluate.formats import text_files
@@ -30,7 +31,6 @@ HOW_TO_GET = (
 )
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 VALIDATION = ("val", "valid", "validation")
-MAX_DIGITS = 9  # of a class number
 TEMPLATES, PLACE = "zeroshot_classification_templates.txt", "{c}"
 
 
@@ -40,14 +40,19 @@ class Shards:
     def __init__(self, path: Path) -> None:
         self.path = path
         count = text_files.read_text(path / "nshards.txt", HOW_TO_GET).strip()
-        if not count.isdigit() or not int(count):
+        shards = whole_number(count)
+        if not shards:
             raise DataError(f"{path / 'nshards.txt'}: expected the number of tars, got '{count}'.")
         self.shards: dict[str, Members] = {}
-        for number in range(int(count)):
+        for number in range(shards):
             name = f"{number}.tar"
             if not (path / name).is_file():
                 raise DataError(f"{path / name} is missing; nshards.txt says {count}. {HOW_TO_GET}")
             self.shards[name] = open_members(path / name)
+        if more := sorted({file.name for file in path.glob("*.tar")} - self.shards.keys()):
+            raise DataError(
+                f"{path}: nshards.txt says {count}, but {more[0]} is there. {HOW_TO_GET}"
+            )
 
     def read(self, name: str) -> bytes:
         """Bytes of a picture.
@@ -157,11 +162,11 @@ def _split(path: Path, classes: Sequence[str]) -> Split:
     names: list[str] = []
     labels: list[int] = []
     for name, place, text in source.samples(".cls"):
-        label = text.strip()
-        good = label.isascii() and label.isdecimal() and len(label) <= MAX_DIGITS
-        require(good, f"{place} is no class number.")
+        label = whole_number(text.strip())
+        if label is None:
+            raise DataError(f"{place} is no class number.")
         names.append(name)
-        labels.append(int(label))
+        labels.append(label)
     labels_N = np.asarray(labels, np.int64)
     check_labels(labels_N, len(classes), str(path))
     return Split(labels_N, EncodedImages(source, names), np.arange(len(names)))
