@@ -16,7 +16,8 @@ settings = load_job(ReportSettings, job.settings)
 comparison = load_comparison(job)
 every_run = load_runs(job, comparison.records)
 runs = page.runs_of(every_run, column)
-HTML(page.heading(comparison, settings, column) + sections.banner(job, comparison))
+shown = page.shown_part(comparison, settings, column)
+HTML(page.heading(comparison, settings, column) + sections.banner(job, shown))
 
 # %% [markdown]
 # ## Configuration
@@ -33,7 +34,7 @@ HTML(changes + page.run_differences(every_run, settings, column, stands_in))
 HTML(page.scores(comparison, settings, column))
 
 # %%
-HTML(sections.footnotes(page.shown_part(comparison, settings, column)))
+HTML(sections.footnotes(shown))
 
 # %% [markdown]
 # ## Training losses

@@ -64,7 +64,7 @@ def shown_keys(settings: ReportSettings, name: str) -> list[str]:
     if base is None:
         return list(mine)
     other = entry(settings, base)
-    return [key for key in dict.fromkeys([*other, *mine]) if other.get(key) != mine.get(key)]
+    return [key for key in dict.fromkeys([*other, *mine]) if _differ(other, mine, key)]
 
 
 def configuration(settings: ReportSettings, name: str, pages: Collection[str]) -> str:
@@ -125,7 +125,7 @@ def run_differences(
         body = [
             [f"<code>{text(key)}</code>", *_pair("Settings", (base, other), (name, mine), key)]
             for key in dict.fromkeys([*mine, *other])
-            if mine.get(key) != other.get(key)
+            if _differ(other, mine, key)
         ]
         parts.append(paragraph("What this comes to in the resolved configuration of a run:"))
         parts.append(table(["key", f"<code>{text(base)}</code>", "this column"], body))
@@ -136,6 +136,11 @@ def run_differences(
     fold = "details open" if stands_in else "details"
     parts.append(f"<{fold}><summary>All {len(mine)} settings of a run</summary>{whole}</details>")
     return "".join(parts)
+
+
+def _differ(base: Mapping[str, Any], column: Mapping[str, Any], key: str) -> bool:
+    """Whether the two are shown as different: an empty setting is one that is not there."""
+    return shown_value(base.get(key)) != shown_value(column.get(key))
 
 
 def _pair(

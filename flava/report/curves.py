@@ -20,6 +20,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 DASHES = ("solid", "dashed", "dotted")
 SVG_DASHES = {"solid": "", "dashed": "5 3", "dotted": "1.5 2.5"}
 MAX_POINTS = 300
+CAPTIONS = {"global_contrastive": "contrastive"}  # local where the column gathers nothing
 
 
 def loss_curves(runs: Sequence[Run], comparison: Comparison) -> str:
@@ -34,12 +35,16 @@ def loss_curves(runs: Sequence[Run], comparison: Comparison) -> str:
     labels = {column.name: f"{column.number} {column.title}" for column in comparison.columns}
     keys = "".join(_key(labels[name], styles[name]) for name in columns)
     panels = "".join(
-        f"<figure><figcaption>{text(objective.replace('_', ' '))}</figcaption>"
+        f"<figure><figcaption>{text(_caption(objective))}</figcaption>"
         f"{_panel(lines, styles)}</figure>"
         for objective, lines in objectives.items()
     )
     shown = f'<ul class="keys">{keys}</ul><div class="curves">{panels}</div>' if keys else ""
     return shown + _without_losses(labels[run.column] for run in runs if run.imported)
+
+
+def _caption(objective: str) -> str:
+    return CAPTIONS.get(objective, objective.replace("_", " "))
 
 
 def earlier_curves(losses: Mapping[str, Mapping[str, Curve]], earlier: Mapping[str, Record]) -> str:

@@ -2,7 +2,9 @@
 
 `python -m flava.report.metrics --config <report.json> --output <folder>` writes `<column>.json` for
 each column, `averages.csv` (one line a column) and `record.json`. The numbers are those
-of the report's headline, in percent: domain and macro averages over the rows that every column ran.
+of the report's headline, in percent: domain and macro averages over the rows that every column ran,
+each with the number of these rows, `<average>_rows`: averages over other rows are not comparable.
+`rows` counts what the column has scores on.
 """
 
 from __future__ import annotations
@@ -37,15 +39,16 @@ def main() -> None:
 
 
 def averages(comparison: Comparison) -> dict[str, dict[str, float]]:
-    """Column -> average -> percent, and the count of its rows; an average that is missing is left
-    out."""
+    """Column -> average -> percent, with the count of its rows, and that of the rows with a score;
+    an average that is missing is left out."""
     rows = {key: partial_average(comparison, key) or full_average(comparison, key) for key in KEYS}
     found: dict[str, dict[str, float]] = {}
     for column in comparison.columns:
         cells = {key: row.cells[column.name].ours for key, row in rows.items()}
         values = {key: round(cell.mean, DECIMALS) for key, cell in cells.items() if cell}
         scored = sum(score is not None for score in comparison.scores(column.name).values())
-        found[column.name] = {**values, "rows": scored}
+        over = {f"{key}_rows": rows[key].k for key in values}
+        found[column.name] = {**values, **over, "rows": scored}
     return found
 
 

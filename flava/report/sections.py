@@ -86,11 +86,11 @@ def _spread(comparison: Comparison) -> str:
             "Each column is one published model, whatever the seeds: standard errors are the test "
             "sets', and small differences mean nothing."
         )
-    names = ", ".join(f"{column.number} {text(column.title)}" for column in imported)
+    numbers = ", ".join(str(column.number) for column in imported)
     return (
-        f"Standard errors are {over}. Not so of published weights ({names}), one model whatever "
-        "the seeds: their errors are the test sets', and that of a difference to one of them is "
-        "the other column's alone."
+        f"Standard errors are {over}. Published weights (column {numbers}) are one model, whatever "
+        "the seeds: theirs are the test sets', and that of a difference to them is the other "
+        "column's alone."
     )
 
 

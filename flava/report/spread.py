@@ -22,7 +22,7 @@ Pair = tuple[float, float]  # standard deviation over seeds, test-set error of o
 
 
 def spread_note(job: ReportJob, comparison: Comparison, scores: Sequence[Score]) -> str:
-    """A paragraph; empty for a study of fewer than three seeds.
+    """A paragraph; empty for a study of fewer than three seeds, or none of whose columns has all.
 
     Args:
         job: the study.
@@ -32,6 +32,8 @@ def spread_note(job: ReportJob, comparison: Comparison, scores: Sequence[Score])
     if len(comparison.seeds) < SEEDS:
         return ""
     averages, rows = spreads(job, comparison, scores)
+    if not rows:
+        return ""
     which = "columns that are trained here" if imported_columns(comparison) else "columns"
     shown = ", ".join(
         f"{name} {number(sd)} against {number(error)}" for name, (sd, error) in averages.items()
@@ -43,8 +45,8 @@ def spread_note(job: ReportJob, comparison: Comparison, scores: Sequence[Score])
         f"The spread that one seed does not show: standard deviation over the "
         f"{len(comparison.seeds)} seeds against the standard error of one seed's test set, "
         f"percentage points, root mean squares over the {which}: {shown or 'no average ran'}. "
-        f"Rows: {number(median(factors.values()), 1) if factors else 'no'} times the test set's "
-        f"error in the median{f'; {named}' if named else ''}.",
+        f"Rows: {number(median(factors.values()), 1)} times the test set's error in the "
+        f"median{f'; {named}' if named else ''}.",
         "small",
     )
 

@@ -97,9 +97,10 @@ def legend(comparison: Comparison) -> str:
         '<span class="none">not run</span>: the paper has a number, this study has none. '
         f"{DASH}: neither has; small {DASH}: the paper has none.",
         '<span class="best">Underlined</span>: the best of its row; <span class="best-public">bold'
-        "</span>: the best on public data, to which what this study trains belongs. Ours and the "
-        "paper's are marked apart, among all columns, shown here or not, by the rule of "
-        "the paper's caption, which knows no errors.",
+        "</span>: the best on public data, to which columns of your own belong that this study "
+        "trains; a model that is a stand-in counts as the paper's, whatever it was trained on. "
+        "Ours and the paper's are marked apart, among all columns, shown here or not, by the rule "
+        "of the paper's caption, which knows no errors.",
         "An average with a missing row is missing. Where only some rows ran, a second line "
         "averages the rows that every column with scores in the domain ran; the paper's number "
         "beside it is over the same rows.",

@@ -96,8 +96,8 @@ def test_a_difference_to_it_has_the_trained_columns_error_and_it_is_said(mixed: 
     found = direction(comparison, "flava_dino", "clip_400m")
     assert found.error_source == "seeds" and found.quantile is not None
     banner = sections.banner(mixed, comparison)
-    assert "Not so of published weights (14 CLIP), one model whatever the seeds" in banner
-    assert "that of a difference to one of them is the other column" in banner
+    assert "Published weights (column 14) are one model, whatever the seeds" in banner
+    assert "that of a difference to them is the other column" in banner
     assert "fewer than two seeds ran or the weights are published ones" in error_note(comparison)
 
 

@@ -44,6 +44,25 @@ def test_what_the_study_trains_is_ranked_on_public_data(tmp_path: Path) -> None:
     assert 'class="best-public"' in mine and 'class="best"' in theirs and "best" not in first
 
 
+def test_a_stand_in_is_ranked_as_the_model_it_stands_for_and_the_legend_says_so(
+    tmp_path: Path,
+) -> None:
+    """The released CLIP's data are not public: what takes its place is no best on public data."""
+    columns = {"flava_c": 4, "flava_mm": 7, "clip_400m": 14}
+    values = {"flava_c": 70.0, "flava_mm": 60.0, "clip_400m": 90.0}
+    lines = fake_scores(rows=("DTD",), columns=columns)
+    for line in lines:
+        line["value"] = values[line["column"]]
+    write_scores(tmp_path / "results.parquet", lines)
+    job = fake_job(tmp_path, columns=columns, stand_ins={"clip_400m": "CLIP on toy pairs"})
+    comparison = compared(job)
+    shown = [c for c in comparison.columns if c.name in columns]
+    table = results_table(comparison, shown)
+    first, _, stand_in = (cell.partition("paper")[0] for cell in row_of(table, "DTD"))
+    assert 'class="best-public"' in first and 'class="best"' in stand_in
+    assert "a model that is a stand-in counts as the paper's, whatever it was trained on" in table
+
+
 def test_not_run_is_what_the_paper_has_and_this_study_lacks(tmp_path: Path) -> None:
     """A column of one's own has no number in the paper: a dash, as the legend says."""
     values = {"flava_c": 70.0, "flava_mm": 60.0, "mine": 90.0, "theirs": 95.0}

@@ -60,6 +60,12 @@ def test_a_column_without_all_seeds_is_left_out(tmp_path: Path) -> None:
     assert rows["SNLI-VE"] == (pytest.approx(0.5), pytest.approx(1.25))
 
 
+def test_without_scores_there_is_none(tmp_path: Path) -> None:
+    write_scores(tmp_path / "results.parquet", [])
+    job = fake_job(tmp_path, (0, 1, 2), COLUMNS)
+    assert spread_note(job, compared(job), []) == ""
+
+
 @pytest.mark.parametrize("seeds", [(0,), (0, 1), (0, 1, 2)])
 def test_the_index_has_it_from_three_seeds_on(tmp_path: Path, seeds: tuple[int, ...]) -> None:
     job = write_study(tmp_path, seeds, COLUMNS, lines_of(seeds, tmp_path))
