@@ -120,13 +120,23 @@ def test_soft_answers():
 
 
 def test_several_scored_splits_are_averaged():
-    task = text_task()
-    half = {"a": sentences(50, 5), "b": sentences(50, 6)}
-    task = LabelledTask(task.train, half, task.classes)
-    (score,) = finetuned_tasks.evaluate(context("glue"), task, finetune_config(updates=20))
-    parts = [score.details["a accuracy"], score.details["b accuracy"]]
-    assert score.value == pytest.approx(np.mean(parts), abs=1e-3)
-    assert score.n_examples == 100
+    """Two splits of other sizes and shares: chance is their mean, their errors are independent."""
+    task, config = text_task(), finetune_config(updates=12)
+    mostly_positive = np.argsort(-sentences(60, 6).targets, kind="stable")[:40]
+    tests = {"a": sentences(80, 5), "b": sentences(60, 6).take(mostly_positive)}
+
+    def scored(tests):
+        each = LabelledTask(task.train, tests, task.classes)
+        return finetuned_tasks.evaluate(context("glue"), each, config)[0]
+
+    score, a, b = scored(tests), *(scored({name: split}) for name, split in tests.items())
+    assert [score.details[f"{name} accuracy"] for name in tests] == [a.value, b.value]
+    assert score.value == pytest.approx((a.value + b.value) / 2, abs=1e-3)
+    assert b.chance - a.chance > 5
+    assert score.chance == pytest.approx((a.chance + b.chance) / 2, abs=1e-3)
+    assert min(a.std_error, b.std_error) > 0
+    assert score.std_error == pytest.approx(np.hypot(a.std_error, b.std_error) / 2, abs=1e-3)
+    assert score.n_examples == 120
 
 
 def test_best_validation_checkpoint_is_kept(monkeypatch):
@@ -350,16 +360,6 @@ def test_pixels_are_the_same_with_and_without_the_cache(monkeypatch):
     assert decoded.array is None
     rows = np.array([3, 0, 1])
     assert torch.equal(cached.batch(rows), decoded.batch(rows))
-
-
-def test_images_are_never_in_both_parts():
-    split = Split(
-        np.zeros(60, np.int64), ArrayImages(np.zeros((20, 4, 4, 3), np.uint8)),
-        np.repeat(np.arange(20), 3), [("x", None)] * 60,
-    )  # fmt: skip
-    train, held = finetuned_tasks.hold_out(split, 0.2, 0)
-    assert len(held) == 12
-    assert not set(split.image_N[train]) & set(split.image_N[held])
 
 
 def test_divergence_stops_with_task_and_update():
