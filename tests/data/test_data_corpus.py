@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +52,10 @@ def test_missing_shard(copy: Path) -> None:
         PairCorpus(copy / "pairs", "wordpiece")
 
 
-def test_truncated_shard(copy: Path) -> None:
+@pytest.mark.parametrize("change", [lambda whole: whole[:-700], lambda whole: whole + b"x"])
+def test_shard_of_another_size(copy: Path, change: Callable[[bytes], bytes]) -> None:
     shard = copy / "images" / "shards" / "000000.tar"
-    shard.write_bytes(shard.read_bytes()[:-700])
+    shard.write_bytes(change(shard.read_bytes()))
     with pytest.raises(DataError, match=r"000000\.tar has \d+ bytes; the manifest says \d+"):
         ImageCorpus(copy / "images")
 

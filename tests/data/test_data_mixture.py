@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
+import data_helpers
 import numpy as np
 import pytest
 import torch
@@ -208,6 +209,9 @@ def test_images_and_texts(corpus: Path) -> None:
     for row, length in zip(texts.text_BL, lengths, strict=True):
         assert row[length - 1] == tokenizer.sep_id
         assert row[length - 2] != tokenizer.sep_id
+    short = run_config(corpus, objectives={"texts": ["mlm"]}, pretrain={"text_batch_length": 8})
+    cut = MixtureLoader(short).batch(0).text_BL  # pieces of lines fill their samples
+    assert cut is not None and cut.shape[1] == 8
 
 
 def test_an_epoch_of_texts_has_every_token_once(corpus: Path) -> None:
@@ -229,12 +233,15 @@ def test_an_epoch_of_texts_has_every_token_once(corpus: Path) -> None:
 def test_kinds_of_the_pairs_corpus(corpus: Path) -> None:
     objectives = {"pair_images": ["mim"], "pair_texts": ["mlm"]}
     sampling = {"pair_images": 0.5, "pair_texts": 0.5}
-    loader = MixtureLoader(run_config(corpus, objectives=objectives, sampling=sampling))
+    options = {"pair_text_length": 8}
+    run = run_config(corpus, objectives=objectives, sampling=sampling, pretrain=options)
+    loader = MixtureLoader(run)
     images, texts = first(loader, "pair_images"), first(loader, "pair_texts")
     assert images.image_tokens_BP is not None
     assert images.text_BL is None
     assert texts.text_labels_BL is not None
     assert texts.pixels_BCHW is None
+    assert texts.text_BL is not None and texts.text_BL.shape[1] == 8
     assert loader.report()["samples"] == {"pair_images": 36, "pair_texts": 72}
 
 
@@ -269,6 +276,20 @@ def test_corrupt_images_are_replaced_and_reported(corpus: Path, tmp_path: Path) 
     assert loader.report()["images"]["pairs"]["corrupt_images"] == 1
     halves = [MixtureLoader(run, rank, 2) for rank in range(2)]
     assert rows(*(half.batch(2) for half in halves)) == rows(loader.batch(2))
+    alone = MixtureLoader(
+        run_config(
+            corpus, objectives={"pair_images": ["mim"]}, corpora=corpora,
+            pretrain={"bad_image_fraction": 0.03},
+        )
+    )  # fmt: skip
+    tokens = np.load(corpus / "pairs_tokens.npy")
+    numbers = list[int]()
+    for update in range(8):
+        batch = alone.batch(update)
+        assert batch.image_tokens_BP is not None
+        numbers += [int(key[-7:-4]) for key in batch.keys]
+        assert batch.image_tokens_BP.tolist() == tokens[numbers[-16:]].tolist()
+    assert 3 not in numbers and numbers.count(4) > numbers.count(5)  # it takes the place of 3
     strict = MixtureLoader(run_config(corpus, **changes, pretrain={"bad_image_fraction": 0.01}))
     with pytest.raises(DataError, match=r"more than the declared share of 0\.01"):
         for update in range(20):
@@ -286,6 +307,28 @@ def test_itm_without_another_caption(corpus: Path, tmp_path: Path) -> None:
         MixtureLoader(run).batch(0)
 
 
+def test_no_itm_negative_is_an_equal_caption(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three images with one caption: the fourth's is the only one that does not match them."""
+    monkeypatch.setattr(data_helpers, "sentence", lambda i: "star" if i > 5 else "red circle")
+    write_raw(tmp_path / "raw")
+    job = prepare_job(corpus, "pairs", [pairs_source(tmp_path / "raw", limit=4)])
+    prepare(job.model_copy(update={"output": str(tmp_path / "pairs")}))
+    run = run_config(
+        corpus, objectives={"pairs": ["itm"]}, corpora={"pairs": str(tmp_path / "pairs")},
+        masking={"itm_negative_probability": 1.0},
+    )  # fmt: skip
+    batch, pairs = MixtureLoader(run).batch(0), PairCorpus(tmp_path / "pairs", "wordpiece")
+    assert batch.itm_labels_B is not None and not batch.itm_labels_B.any()
+    assert batch.text_BL is not None and batch.text_attention_BL is not None
+    for key, text, attention in zip(
+        batch.keys, batch.text_BL, batch.text_attention_BL, strict=True
+    ):
+        own = pairs.caption(int(key.rpartition("#")[2])).tolist()
+        assert text[attention].tolist()[1:-1] != own
+
+
 def pairs_source_of_one(folder: Path) -> SourceConfig:
     write_raw(folder / "raw")
     return pairs_source(folder / "raw", limit=1)
@@ -300,6 +343,16 @@ def pairs_source_of_one(folder: Path) -> SourceConfig:
         ({"image_tokens": {}}, ConfigError, "image_tokens lacks 'pairs', needed by pairs"),
         ({"masking": {"image_patches": 75}}, ConfigError, "more than the 4x4"),
         ({"tokenizer": "bpe"}, DataError, "prepared with another tokenizer"),
+        (
+            {"tokenizer": "bpe", "objectives": {"pairs": ["itm"]}},
+            DataError,
+            "pairs was prepared with another tokenizer",
+        ),
+        (
+            {"tokenizer": "bpe", "objectives": {"texts": ["mlm"]}},
+            DataError,
+            "texts was prepared with another tokenizer",
+        ),
         (
             {"flava": {"image_size": 32, "patch_size": 8, "vocab_size": 50}},
             ConfigError,

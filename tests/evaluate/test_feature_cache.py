@@ -17,7 +17,7 @@ from flava.evaluate.feature_cache import FeatureCache
 from flava.evaluate.formats.rendered_sst2 import DrawnTexts
 from flava.evaluate.images import ArrayImages, EncodedImages, ImageSource
 from flava.evaluate.taskdata import LabelledTask, RetrievalTask, Split, ZeroShotTask
-from tests.evaluate.fakes import FakeBackbone, colour_png, context, write_zip
+from tests.evaluate.fakes import FakeBackbone, FakeTokenizer, colour_png, context, write_zip
 
 
 class Counted(FakeBackbone):
@@ -139,6 +139,17 @@ def test_retrieval_and_its_captions_use_it_too(cache):
     assert first[1] == again[1] == retrieve(FeatureCache.of(None, cache.folder), captions)[1]
     assert retrieve(cache, [*captions[:-1], "another one"])[0] == (0, 10)
     assert retrieve(FeatureCache(cache.folder, "another model"), captions)[0] == (6, 9)
+
+
+def test_another_padding_or_torch_reads_texts_anew(cache, monkeypatch):
+    model = Counted()
+    for place, name, value in (
+        (FakeTokenizer, "pad_id", 0), (FakeTokenizer, "pad_id", 9), (torch, "__version__", "0"),
+    ):  # fmt: skip
+        monkeypatch.setattr(place, name, value)
+        for _ in range(2):
+            cache.text_features(model.text_features, ["a dog", "cat"], FakeTokenizer(), 8, "it")
+    assert model.read == 3 * 2
 
 
 def test_zero_shot_prompts_use_it_too(cache):

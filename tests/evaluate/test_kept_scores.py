@@ -46,7 +46,9 @@ def found(world: Path, tmp_path: Path) -> EvaluateJob:  # noqa: F811
     """A job of three tasks, two of which are done, on a model of its own."""
     save_model(build("flava", FLAVA), tmp_path / "model")
     made = job(world, tmp_path / "scores.json", only=TASKS)
-    made = made.model_copy(update={"model": str(tmp_path / "model")})
+    tokenizer = shutil.copy(made.tokenizer_path, tmp_path / "tokenizer.json")
+    own = {"model": str(tmp_path / "model"), "tokenizer_path": str(tokenizer)}
+    made = made.model_copy(update=own)
     kill(made, tmp_path, 3)
     assert left(made) == ["colours.scores.json", "flickr30k.scores.json"]
     return made
@@ -114,6 +116,11 @@ def other_model_config(found: EvaluateJob) -> None:
     path.write_text(path.read_text() + "\n")
 
 
+def other_tokenizer(found: EvaluateJob) -> None:
+    path = Path(found.tokenizer_path)
+    path.write_text(path.read_text() + "\n")
+
+
 def torn(found: EvaluateJob) -> None:
     for name in left(found):
         (Path(found.checkpoints) / name).write_text('{"made_of":')
@@ -124,7 +131,9 @@ def without_scores(found: EvaluateJob) -> None:
         write_json(Path(found.checkpoints) / name, {"made_of": "0"})
 
 
-@pytest.mark.parametrize("change", [other_model, other_model_config, torn, without_scores])
+@pytest.mark.parametrize(
+    "change", [other_model, other_model_config, other_tokenizer, torn, without_scores]
+)
 def test_scores_of_other_models_and_damaged_ones_are_made_anew(
     found: EvaluateJob, scored: list[str], change
 ) -> None:

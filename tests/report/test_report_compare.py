@@ -155,6 +155,8 @@ def test_rows_of_one_task_do_not_count_as_independent(tmp_path):
             r"unknown domain 'language'.* Allowed: .* Evaluate that run again",
         ),
         ({"stand_in": "something else"}, "two different"),
+        ({"metric": "f1"}, "two different"),
+        ({"chance": 3.0}, "two different"),
         ({"seed": 0, "column": "mim"}, r"comes twice .*\. Collect again\."),
     ],
 )

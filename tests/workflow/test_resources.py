@@ -19,7 +19,7 @@ from flava.params import Tree
 from workflow.launching import ALWAYS_TIMED_OUT, Launching
 from workflow.modules import BEGIN_ANEW, JOIN_RANKS, LAUNCHED, MODULES, ONE_PROCESS
 from workflow.plan import Plan
-from workflow.resources import Request, launch_settings, resolve
+from workflow.resources import Request, launch_settings, minutes, resolve
 
 
 def names_called(root: Path, module: str) -> Iterator[str]:
@@ -69,6 +69,21 @@ def test_sharding_of_the_defaults_is_for_steps_whose_ranks_meet(rule: str) -> No
 def test_one_process_gets_the_gpus_that_its_rule_asks_for() -> None:
     found = asked({"rules": {"evaluate": {"gpus_per_node": 2, "threads": 8}}}, "evaluate")
     assert (found.ranks, found.gpus, found.threads) == (1, 2, 8)
+
+
+def test_the_clusters_rules_win_over_the_study_and_that_over_the_defaults() -> None:
+    cluster = {
+        "kind": "slurm",
+        "defaults": {"mem": "1G", "threads": 1},
+        "rules": {"pretrain": {"mem": "64G"}},
+    }
+    tree = {"cluster": cluster, "resources": {"pretrain": {"mem": "8G", "threads": 4}}}
+    found = resolve("pretrain", None, launch_settings(tree, "test"))
+    assert (found.mem, found.threads) == ("64G", 4)
+
+
+def test_a_time_limit_in_seconds_is_rounded_up() -> None:
+    assert [minutes(time) for time in ("1:00:30", "2-01:05:00", "soon")] == [61, 2945, 0]
 
 
 @pytest.mark.parametrize(
