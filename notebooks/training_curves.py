@@ -20,8 +20,8 @@ HTML(sections.banner(job, comparison))
 # %% [markdown]
 # ## Losses of the columns
 #
-# One panel a loss, one line a run; each point is the mean since the one before. The page of a
-# column has its lines alone.
+# One panel a loss, one line a run; each point is the mean since the one before. The page of
+# each column has its own lines alone.
 
 # %%
 HTML(curves.loss_curves(runs, comparison))

@@ -127,8 +127,11 @@ def run_differences(
             for key in dict.fromkeys([*mine, *other])
             if _differ(other, mine, key)
         ]
-        parts.append(paragraph("What this comes to in the resolved configuration of a run:"))
-        parts.append(table(["key", f"<code>{text(base)}</code>", "this column"], body))
+        if body:
+            parts.append(paragraph("What this comes to in the resolved configuration of a run:"))
+            parts.append(table(["key", f"<code>{text(base)}</code>", "this column"], body))
+        else:
+            parts.append(paragraph("The resolved configurations of both runs are the same."))
     body = [[f"<code>{text(key)}</code>", _cell("Settings", name, key, mine)] for key in mine]
     whole = table(["key", "value"], body)
     if stands_in:

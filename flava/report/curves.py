@@ -71,7 +71,9 @@ def earlier_curves(losses: Mapping[str, Mapping[str, Curve]], earlier: Mapping[s
 
 def _without_losses(labels: Iterable[str]) -> str:
     return "".join(
-        paragraph(f"{text(label)}: published weights, which have no losses here.")
+        paragraph(
+            f"{text(label[:1].upper() + label[1:])}: published weights, which have no losses here."
+        )
         for label in dict.fromkeys(labels)
     )
 

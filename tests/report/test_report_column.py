@@ -61,6 +61,9 @@ def test_no_difference_between_nothing_and_nothing(job: ReportJob) -> None:
         for line in re.findall(r"<tr><th scope=.row.*?</tr>", table)
     ]
     assert shown and all(base != column for base, column in shown)
+    like = [replace(run, column="flava_mm") if run == first else run for run in runs]
+    content = run_differences([first, *like], settings, "flava_mm", stands_in=False)
+    assert "configurations of both runs are the same" in content and "this column" not in content
 
 
 def test_the_panel_of_contrastive_losses_holds_local_ones_too(job: ReportJob) -> None:

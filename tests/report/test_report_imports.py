@@ -98,7 +98,7 @@ def test_a_published_image_tokenizer_is_no_training_and_has_no_log(tmp_path: Pat
     assert "7 s of making image tokens with published weights" in cost
     assert '<th scope="col">training or image tokens</th>' in cost
     curves = earlier_curves({}, before)
-    assert "image tokenizer: published weights, which have no losses here" in curves
+    assert "Image tokenizer: published weights, which have no losses here" in curves
     assert "Nothing earlier" not in curves and "Nothing earlier" in earlier_curves({}, {})
     write_json(at, record("codebook", 0, 7.0))
     cost = sections.cost(runs, load_earlier(job))

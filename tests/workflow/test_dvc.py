@@ -142,11 +142,8 @@ def test_metrics_and_plots_show_results(repository: Repository, tmp_path: Path) 
         (clip["vision"] + clip["nlp"] + clip["multimodal"]) / 3, abs=1e-3
     )
     mim = files["results/smoke/metrics/mim.json"]["data"]
-    assert set(mim) == {
-        "vision",
-        "vision_rows",
-        "rows",
-    }  # no text encoder: its averages are missing, not 0
+    # No text encoder: its averages are missing, not 0.
+    assert set(mim) == {"vision", "vision_rows", "rows"}
     repository.done("dvc", "plots", "show", "--out", str(tmp_path))
     page = (tmp_path / "index.html").read_text()
     assert str(clip["macro"]) in page
