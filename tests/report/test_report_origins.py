@@ -114,6 +114,17 @@ def test_what_a_run_started_from_counts_too(released: ReportJob, tmp_path: Path)
         load_comparison(released)
 
 
+def test_training_that_a_run_started_from_unnamed_counts_too(
+    released: ReportJob, tmp_path: Path
+) -> None:
+    earlier = tmp_path / "codebook" / "record.json"
+    earlier.parent.mkdir()
+    earlier.write_text(json.dumps(record("codebook", 0, 1.0)))
+    job = released.model_copy(update={"earlier": {"image tokenizer": str(earlier)}})
+    with pytest.raises(DataError, match=r"uncommitted changes in .*codebook/record.json"):
+        load_comparison(job)
+
+
 def test_a_run_that_continued_another_commit_is_not_released(
     released: ReportJob, tmp_path: Path
 ) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
 from flava.errors import ConfigError, DataError
-from workflow import trace
+from workflow import restore, trace
 from workflow.choice import Choice, chosen, read_choice, write_choice
 from workflow.pipeline import check, pipeline, render
 from workflow.plan import Plan
@@ -157,6 +158,39 @@ def test_a_damaged_list_of_files_is_named(recorded: Path) -> None:
     listing.write_bytes(b"[]")
     with pytest.raises(DataError, match=r"a list of files, is missing or damaged"):
         verify(recorded, Path("cache"))
+
+
+DRY_RUN = """\
+Building DAG of jobs...
+Job stats:
+job             count
+------------  -------
+toy_world           1
+total               2
+
+[Sun Nov 29 16:00:34 2026]
+Job 2: toy world: generate its files
+Reason: Missing output files: data/toy/raw/manifest.json
+[Sun Nov 29 16:00:34 2026]
+Job 16: init dino-s0
+Reason: Missing output files: results/toy/inits/dino-s0/log.csv
+Reasons:
+    (check individual jobs above for details)
+"""
+
+
+def test_restored_files_that_snakemake_would_make_anew_are_refused(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["restore", "--no-pull"])
+    monkeypatch.setattr(restore, "cache_folder", lambda: Path("cache"))
+    done = subprocess.CompletedProcess([], 0, stdout="", stderr=DRY_RUN)
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: done)
+    jobs = "2 jobs on what was restored: toy world: generate its files, init dino-s0\\."
+    with pytest.raises(DataError, match=jobs):
+        restore.main()
+    done.stderr = "Building DAG of jobs...\nNothing to be done\n"
+    restore.main()
 
 
 def test_first_stage_sees_the_file_of_a_base(in_copy: Path) -> None:

@@ -16,6 +16,7 @@ from tests.workflow.fake_scheduler import (
     left,
     running,
 )
+from workflow.launch import artifact
 from workflow.launch.errors import LaunchError
 from workflow.launch.states import GONE, SILENT, JobState
 from workflow.launch.step import Report, report_path
@@ -273,6 +274,30 @@ def test_budgets_end_a_living_job(tmp_path: Path) -> None:
     with pytest.raises(LaunchError, match=r"used 20.00 GPU-hours; the budget is 13"):
         case.run()
     assert scheduler.cancelled == ["1"]
+
+
+def test_a_job_that_used_up_the_gpu_hours_is_not_submitted_again(tmp_path: Path) -> None:
+    lost = JobState("NODE_FAIL", seconds={0: 3600})
+    scheduler = FakeScheduler(scripts=[[RUNNING, lost], [RUNNING]])
+    request = Request(gpus_per_node=4, ranks=4)
+    with pytest.raises(LaunchError, match=r"used 4\.00 GPU-hours; the budget is 2"):
+        Case(tmp_path, scheduler, Budgets(gpu_hours=2.0), request).run()
+    assert list(scheduler.names) == ["1"] and scheduler.cancelled == []
+
+
+def test_seconds_that_slurm_forgets_stay_counted(tmp_path: Path) -> None:
+    scheduler = FakeScheduler()
+    case = Case(tmp_path, scheduler)
+    scheduler.scripts = [[running(0, 50), running(0, 0), case.finish()]]
+    case.run()
+    assert case.ticket()["attempts"][0]["seconds"] == {"0": 50}
+
+
+def test_an_empty_output_is_no_success(tmp_path: Path) -> None:
+    case = Case(tmp_path, FakeScheduler())
+    output = tmp_path / "images.npz"
+    output.touch()
+    assert artifact.missing([str(output)], str(case.config)) == f"{output} is empty"
 
 
 def test_lost_job_is_followed_by_a_new_one(tmp_path: Path) -> None:
