@@ -186,7 +186,7 @@ def test_digests_of_a_large_corpus_take_little_more_than_themselves(tokenizer, m
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(digests) > 80_000
-    assert peak < 14 * len(digests)  # bytes; some are gathered twice
+    assert peak < 16 * len(digests)  # bytes; some are gathered twice
 
 
 def test_digests_that_are_contained_are_those_of_isin():

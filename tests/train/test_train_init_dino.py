@@ -363,7 +363,7 @@ def test_bad_sizes_are_refused(dino_tree: Tree, recipe: Tree, message: str) -> N
 
 
 def test_a_batch_that_the_ranks_do_not_divide_is_refused(dino_tree: Tree) -> None:
-    with pytest.raises(ConfigError, match=r"micro-batches of 8 samples .* over 3 ranks"):
+    with pytest.raises(ConfigError, match=r"batch_size 8 cannot be split over 3 ranks"):
         DinoRecipe(load_job(DinoJob, write_config(dino_tree)), Ranks(0, 3, torch.device("cpu")))
 
 
