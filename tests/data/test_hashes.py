@@ -59,6 +59,11 @@ def test_a_copy_is_near_and_others_are_not(change):
     assert alike.diagonal().min() > 0.95
 
 
+def test_brightness_is_no_part_of_a_correlation():
+    pixels = small([photo(3)]) // 2
+    assert np.allclose(standardised(pixels + 100), standardised(pixels), atol=1e-6)
+
+
 def test_bits_are_the_low_frequencies_above_their_median():
     pixels = small([photo(3)])
     grey = pixels[0].astype(np.float64) @ [0.299, 0.587, 0.114]

@@ -131,14 +131,19 @@ def test_a_bag_of_words_knows_which_words_both_texts_have():
 
 
 def test_words_alone_solve_a_task_that_words_decide():
-    texts = [(f"{'good' if i % 2 else 'bad'} film", None) for i in range(80)]
+    """Lambda is chosen on training examples that the fits have not seen."""
+    texts = [(f"{'good' if i % 2 else 'bad'} film {i}", None) for i in range(80)]
     task = LabelledTask(
         split(texts, [i % 2 for i in range(80)]),
         {"test": split(texts[:20], [i % 2 for i in range(20)])},
         ["bad", "good"],
     )
     bag = BagOfWords.of(FakeTokenizer(), task.train)
-    assert regress(context("glue"), task, bag).value == 100
+    described = []
+    describe = lambda part: (described.append(set(part.texts)), bag(part))[1]  # noqa: E731
+    assert regress(context("glue"), task, describe).value == 100
+    fitted, held, _ = described
+    assert (len(fitted), len(held)) == (64, 16) and not fitted & held
 
 
 def test_pixels_answer_questions_by_the_image_alone():

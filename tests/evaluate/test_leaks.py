@@ -17,7 +17,10 @@ from flava.data.prepare import prepare
 from flava.data.tokenizer import make_tokenizers
 from flava.errors import DataError
 from flava.evaluate import leaks
+from flava.evaluate.images import ArrayImages
 from flava.evaluate.leak_result import load_leaks
+from flava.evaluate.scored import scored_images, scored_texts
+from flava.evaluate.taskdata import LabelledTask, Split
 from flava.jobs import EvaluateTask, HashJob, LeaksJob, PrepareJob, TokenizerJob
 from flava.report.leaks import leaks_section
 from tests.data.test_hashes import COPIES, photo
@@ -134,6 +137,25 @@ def test_planted_images_are_found_and_no_other(done):
         for name, i in PLANTED.items()
     }
     assert all(each["correlation"] > 0.95 for each in found["examples"])
+
+
+def test_a_near_hash_counts_only_where_the_pixels_are_alike(done, job):
+    found = [each["correlation"] for each in done["images"][0]["examples"]]
+    strict = LeakConfig(min_correlation=float(np.mean(found)))
+    (again,) = leaks.find_leaks(job.model_copy(update={"settings": strict})).images
+    assert (again.near, again.matched) == (4, sum(np.array(found) >= strict.min_correlation))
+    assert 0 < again.matched < 4
+
+
+def test_both_texts_and_all_scored_splits_are_searched():
+    images = ArrayImages(np.zeros((3, 4, 4, 3), np.uint8))
+    first, second = (
+        Split(np.zeros(1, np.int64), images, np.array([row]), [("the premise", hypothesis)])
+        for row, hypothesis in ((0, "one"), (2, "another"))
+    )
+    data = LabelledTask(first, {"matched": first, "mismatched": second}, ["no"])
+    assert scored_texts(data) == ["the premise", "one", "another"]
+    assert [part.rows.tolist() for part in scored_images(data)] == [[0], [2]]
 
 
 def test_texts_are_found_whatever_their_case_and_marks(done):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -72,9 +73,20 @@ def test_the_last_fit_has_train_and_validation_and_is_the_one_scored(monkeypatch
     assert wrong.value == pytest.approx(100 - score.value)
 
 
+def test_lambda_is_chosen_by_the_row_s_metric(monkeypatch):
+    data, name = vision_task(validation=True), "mean_per_class"
+    metric = Mock(wraps=vision.METRICS[name])
+    monkeypatch.setitem(vision.METRICS, name, metric)
+    (score,) = vision.evaluate(context("linear_probe", name), data, ProbeConfig(steps=12))
+    scored = [call.args[1] for call in metric.call_args_list]
+    on_held = sum(np.array_equal(labels, data.validation.targets) for labels in scored)
+    assert on_held == score.details["penalties tried"] > 1
+
+
 def test_of_several_training_sets_the_mean_is_the_score():
     """Each fold as if it were all of train; the errors of the folds are not independent."""
     data = vision_task(180)
+    data.train.targets[::3] ^= 1  # so that validation differs
     random = np.random.default_rng(1)
     folds = tuple(np.sort(random.permutation(60)[:n]) for n in (10, 12, 30))
     config, where = ProbeConfig(steps=12), context("linear_probe")
@@ -86,6 +98,9 @@ def test_of_several_training_sets_the_mean_is_the_score():
     assert len({each.value for each in alone}) > 1
     assert score.value == pytest.approx(np.mean([each.value for each in alone]), abs=1e-3)
     assert score.details["lambda"] == [each.details["lambda"] for each in alone]
+    held = [each.details["validation"] for each in alone]
+    assert len(set(held)) > 1
+    assert score.details["validation"] == pytest.approx(np.mean(held), abs=1e-3)
     tried = [each.details["penalties tried"] for each in alone]
     assert score.details["penalties tried"] == sum(tried)
     assert score.n_train == 10 and score.n_examples == alone[0].n_examples

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from flava.errors import ConfigError, TrainingError
 from flava.evaluate import retrieval
+from flava.evaluate.bootstrap import bootstrap_std
 from flava.evaluate.images import ArrayImages
 from flava.evaluate.taskdata import RetrievalTask
 from tests.evaluate.fakes import FakeBackbone, context
@@ -128,6 +129,10 @@ def test_scores_of_an_oracle():
     assert image.details["IR R@1"] == pytest.approx(100 * 10 / 12, abs=1e-3)
     assert text.chance == pytest.approx(100 / 12, abs=1e-3)
     assert image.chance == pytest.approx(500 / 12, abs=1e-3)
+    assert text.details["TR median rank"] == text.details["IR median rank"] == 1
+    hits = np.repeat(np.arange(12) > 0, 5)  # the captions of image 0 miss together
+    error = bootstrap_std(lambda rows: np.mean(hits[rows]), 60, fake.resamples, task.image_M)
+    assert image.std_error == pytest.approx(100 * error, abs=1e-3)
 
 
 def test_broken_embeddings_are_refused():

@@ -13,7 +13,7 @@ from flava.evaluate.images import ArrayImages
 from flava.evaluate.taskdata import Split, ZeroShotTask
 from tests.evaluate.fakes import FakeBackbone, context
 
-CLASSES = ["cat", "green {dog}", "bird"]
+CLASSES = ["cat", "green {dog}", "bird", "tree", "car", "house", "red ball", "boat"]
 TEMPLATES = ["a photo of {}", "{}", "one {} here"]
 
 
@@ -30,7 +30,9 @@ class Long(FakeBackbone):
 def task(n: int = 30) -> ZeroShotTask:
     random = np.random.default_rng(0)
     images = ArrayImages(random.integers(0, 256, (n, 16, 16, 3), np.uint8))
-    return ZeroShotTask(Split(random.integers(0, 3, n), images, np.arange(n)), CLASSES, TEMPLATES)
+    return ZeroShotTask(
+        Split(random.integers(0, len(CLASSES), n), images, np.arange(n)), CLASSES, TEMPLATES
+    )
 
 
 def reference(model, tokenizer) -> np.ndarray:
@@ -61,8 +63,10 @@ def test_score_is_that_of_the_nearest_class():
     with torch.no_grad():
         pixels = normalise(data.test.images.pixels(np.arange(30), 16))
         images = model.image_features(pixels).double().numpy()
-    nearest = (images @ reference(model, fake.tokenizer).T).argmax(axis=1)
+    order = np.argsort(-(images @ reference(model, fake.tokenizer).T), axis=1)
+    right = order == data.test.targets[:, None]
     (score,) = zero_shot.evaluate(fake, data)
-    assert score.value == pytest.approx(100 * np.mean(nearest == data.test.targets), abs=1e-3)
-    assert score.details["classes"] == score.details["templates"] == 3
-    assert score.details["top-5"] == 100
+    assert score.value == pytest.approx(100 * np.mean(right[:, 0]), abs=1e-3)
+    assert (score.details["classes"], score.details["templates"]) == (8, 3)
+    assert score.details["top-5"] == pytest.approx(100 * right[:, :5].any(axis=1).mean(), abs=1e-3)
+    assert right[:, 4].any() and score.details["uniform chance"] == 12.5

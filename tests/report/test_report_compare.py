@@ -11,7 +11,12 @@ from flava.errors import DataError
 from flava.report.compare import compare
 from flava.report.printed_tables import load_table_c1
 from flava.report.scores import load_scores
-from flava.report.summary import MACRO_TABLE_C1, full_average, partial_average
+from flava.report.summary import (
+    MACRO_TABLE_C1,
+    average_estimate,
+    full_average,
+    partial_average,
+)
 from flava.report.tables import results_table
 from tests.report.fake_study import (
     NUMBERS,
@@ -141,6 +146,24 @@ def test_rows_of_one_task_do_not_count_as_independent(tmp_path):
     several = comparison_of(tmp_path, fake_scores(rows=("COLA", "RTE", "STS-B", "SST-2")))
     nlp = partial_average(several, "nlp")
     assert nlp.cells["flava_c"].ours.std_error == pytest.approx(1.25 / 2)
+
+
+def test_domains_weigh_alike_in_the_error_of_the_macro_average(tmp_path):
+    """Three tasks of NLP weigh a ninth each, one of vision and one of both a third."""
+    columns, rows = {"flava_c": 4}, ("COLA", "RTE", "SST-2", "DTD", "SNLI-VE")
+    lines = fake_scores(rows=rows, columns=columns)
+    macro = partial_average(comparison_of(tmp_path, lines, columns=columns), "macro")
+    expected = 1.25 * math.sqrt(3 / 9**2 + 2 / 3**2)
+    assert macro.cells["flava_c"].ours.std_error == pytest.approx(expected)
+
+
+def test_rows_of_other_seeds_have_no_error_over_seeds(tmp_path):
+    seeds, rows = (0, 1, 2), ("COLA", "RTE")
+    lines = fake_scores(rows=rows, seeds=seeds)
+    lines = [line for line in lines if (line["row"], line["seed"]) != ("RTE", 2)]
+    ours = average_estimate(comparison_of(tmp_path, lines, seeds), "flava_c", {"nlp": rows})
+    assert set(ours.by_seed) == {0, 1}
+    assert (ours.std_error, ours.error_source) == (None, "none")
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,7 @@ def test_one_seed_decides_nothing(tmp_path):
     found = directions(tmp_path, lines)["flava_mm", "flava_c", "nlp"]
     assert (found.word, found.error_source, found.quantile) == ("undecided", "test set", None)
     assert found.ours == pytest.approx(98.0)
+    assert found.std_error == pytest.approx(1.25)  # of two columns, each 1.25 / sqrt(2)
     assert (len(found.rows), found.n_rows_paper) == (2, 8)
     assert found.paper_all == pytest.approx(74.22 - 64.80)
     assert found.paper_same == pytest.approx((38.97 + 51.99 - 17.58 - 51.99) / 2)

@@ -22,6 +22,7 @@ from flava.report.figure import (
     figure_4,
     figure_columns,
     figure_table,
+    panel,
     ratios,
     relative,
 )
@@ -91,6 +92,21 @@ def test_panels_are_grouped_as_in_print(tmp_path: Path) -> None:
         assert f"better on {better} of {count} in the paper" in caption
 
 
+def test_a_panel_counts_ours_and_ends_with_the_papers_best(tmp_path: Path) -> None:
+    lines = fake_scores(columns=COLUMNS)
+    for line in lines:  # as made, both columns score the same
+        if line["column"] == "flava_dino":
+            line["value"] += 1 if line["row"] in {"ImageNet", "DTD", "SST-2"} else -1
+    found = ratios(comparison_of(tmp_path, lines), figure_columns(str(PAPER)))
+    papers = {row.lower().replace("flowers102", "flowers"): v for row, v in table_4().items()}
+    here = {"vision": "2 of 7", "nlp": "1 of 4", "multimodal": "0 of 5"}
+    for domain, counts in here.items():
+        rows, caption = panel(found, domain)
+        assert caption.endswith(f"in the paper, {counts} here")
+        values = [papers[item.row.lower()] for item in rows]
+        assert values == sorted(values) and values[0] < values[-1]
+
+
 def test_ours_is_the_ratio_of_the_means_with_seeds_paired(tmp_path: Path) -> None:
     """CLIP's scores scatter: the mean of the seeds' ratios would be 75, beside 60 and 40."""
     scores = {"flava_dino": (60.0, 70.0, 50.0), "clip_400m": (60.0, 40.0, 20.0)}
@@ -108,6 +124,18 @@ def test_ours_is_the_ratio_of_the_means_with_seeds_paired(tmp_path: Path) -> Non
     assert ours.std_error == pytest.approx(
         100 * np.sqrt(aa / 40**2 - 2 * 60 * ab / 40**3 + 60**2 * bb / 40**4)
     )
+
+
+def test_one_seed_has_the_error_of_both_test_sets(tmp_path: Path) -> None:
+    lines = fake_scores(rows=("DTD",), columns=COLUMNS)
+    ours = {"flava_dino": (60.0, 1.0), "clip_400m": (40.0, 2.0)}
+    for line in lines:
+        if line["column"] in ours:
+            line["value"], line["std_error"] = ours[line["column"]]
+    found = ratios(comparison_of(tmp_path, lines), figure_columns(str(PAPER)))
+    (estimate,) = [item.ours for item in found if item.ours]
+    assert (estimate.mean, estimate.error_source) == (pytest.approx(50), "test set")
+    assert estimate.std_error == pytest.approx(100 / 40 * np.hypot(1.0, 60 / 40 * 2.0))
 
 
 def test_bars_of_ours_have_their_errors_and_end_at_the_limit(tmp_path: Path) -> None:

@@ -51,6 +51,23 @@ def test_it_is_root_mean_squares_over_columns(tmp_path: Path) -> None:
     assert "Rows: 0.4 times the test set's error in the median; SNLI-VE 2.7 times." in note
 
 
+def test_errors_are_pooled_as_spreads_are_and_near_rows_are_not_named(tmp_path: Path) -> None:
+    seeds = (0, 1, 2)
+    lines = fake_scores(rows=("DTD", "RTE"), columns=COLUMNS, seeds=seeds)
+    for line in lines:
+        if line["row"] == "DTD":
+            line["std_error"] = {"flava_c": 1.0, "flava_mm": 2.0}[line["column"]]
+        else:
+            line["value"] += 1.375 * line["seed"]
+    write_scores(tmp_path / "results.parquet", lines)
+    job = fake_job(tmp_path, seeds, COLUMNS)
+    comparison, scores = compared(job), load_scores(job.results, job.study)
+    _, rows = spreads(job, comparison, scores)
+    assert rows["DTD"][1] == pytest.approx(np.sqrt((1 + 4) / 2))
+    assert rows["RTE"] == (pytest.approx(1.5 * 1.25), pytest.approx(1.25))
+    assert "RTE" not in spread_note(job, comparison, scores)
+
+
 def test_a_column_without_all_seeds_is_left_out(tmp_path: Path) -> None:
     seeds = (0, 1, 2)
     lines = [x for x in lines_of(seeds) if (x["column"], x["seed"]) != ("flava_mm", 2)]
