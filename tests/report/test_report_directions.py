@@ -201,6 +201,7 @@ def test_what_the_text_does_not_claim_is_shown_and_not_counted(tmp_path):
     shown = directions_table(comparison, list(found.values()))
     assert shown.count(">not claimed</span>") == 2 and shown.count("claimed: ") == 2
     assert "claimed: lower" in shown and "claimed: higher" in shown
+    assert "2 claimed differences looked at" in note(comparison, list(found.values()))
     (index,) = claims_overview(comparison, list(found.values())).split("<tr>")[2:]
     counts = [re.sub("<[^>]*>", "", cell).partition(">")[2] for cell in index.split("<td")[1:]]
     assert counts[:4] == ["1", "1", "0", "1 of 2"]

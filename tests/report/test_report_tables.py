@@ -13,6 +13,7 @@ from flava.errors import ConfigError, DataError
 from flava.io import sha256_file
 from flava.jobs import ReportSettings, load_job
 from flava.records import DataUse
+from flava.report.audit.printed import Printed
 from flava.report.average_tables import average_table, load_lines
 from flava.report.column import configuration, info_of, run_differences
 from flava.report.compare import load_comparison
@@ -23,7 +24,7 @@ from flava.report.notebook import Rendering, render_all
 from flava.report.printed_tables import load_published, read_table
 from flava.report.runs import Source, load_runs, load_sources
 from flava.report.settings import sampling_table, settings_table
-from flava.report.signs import signs_table
+from flava.report.signs import column_signs, signs_table, study_signs
 from flava.report.summary import full_average
 from flava.report.tables import results_table
 from flava.studies import load_study
@@ -129,6 +130,27 @@ def test_table_3_names_the_numbers_under_another_heading(tmp_path: Path) -> None
     assert float(shown[0].replace("\N{MINUS SIGN}", "-")) == pytest.approx(ours - right, abs=0.011)
 
 
+def test_differences_of_a_column_that_stands_in_are_grey(tmp_path: Path) -> None:
+    lines = fake_scores(rows=ROWS, columns=COLUMNS, stand_in=False)
+    write_scores(tmp_path / "results.parquet", lines)
+    job = fake_job(tmp_path, columns=COLUMNS, stand_ins={"flava_c": "another model"})
+    content = average_table(compared(job, "table_4"), load_lines(PAPER, "table_3"))
+    grey = [row.count('"delta stand-in"') for row in content.split("<tr>")[2:]]
+    coloured = [len(re.findall('"delta (?:up|down)"', row)) for row in content.split("<tr>")[2:]]
+    assert grey[2] == 4 and sum(grey) == 4 and coloured[2] == 0 and coloured[3] == 4
+
+
+def test_prints_disagree_from_two_of_their_steps_on(tmp_path: Path) -> None:
+    comparison = all_rows(tmp_path, "table_c1")
+    line, *others = load_lines(PAPER, "table_d1")
+    paper = full_average(comparison, "vision").cells[str(line.column)].paper
+    assert paper is not None
+    for steps in (1, 2):
+        printed = {"vision": Printed(paper + steps * 0.01, 0.01)}
+        changed = replace(line, values={**line.values, **printed})
+        assert (DAGGER in average_table(comparison, [changed, *others])) == (steps == 2)
+
+
 def test_table_d1_has_the_difference_over_seeds(tmp_path: Path) -> None:
     content = average_table(
         all_rows(tmp_path, "table_c1", (0, 1, 2)), load_lines(PAPER, "table_d1")
@@ -195,6 +217,19 @@ def test_table_1_computes_what_our_columns_are(tmp_path: Path) -> None:
     assert line_of(content, "2 MLM")[3:] == [no, no, no, "MLM", no, no, no, yes]
     assert line_of(content, "10 FLAVA")[3:] == [yes, yes, "MMM", "MLM+MIM", yes, yes, yes, yes]
     assert "20,000 pairs" in line_of(content, "10 FLAVA")[2]
+
+
+def test_table_1_is_of_a_columns_first_run_and_of_what_a_source_first_counts(
+    tmp_path: Path,
+) -> None:
+    job = write_study(tmp_path, (0, 1), columns={"flava_c": 4})
+    comparison, settings = load_comparison(job), load_job(ReportSettings, job.settings)
+    first, last = load_runs(job, {})
+    ours = study_signs(comparison, settings, (first, replace(last, corpora={})))["flava_c"]
+    assert ours["size"].shown == "20,000 pairs, 20,000 images, 20,000 texts"
+    both = [Source("pairs", {"counts": {"images": 5, "pairs": 20}}, "m.json")]
+    column = settings.columns["flava_c"]
+    assert column_signs(comparison, "flava_c", column, first, both)["size"].shown == "20 pairs"
 
 
 def test_table_2_is_of_the_manifests() -> None:
