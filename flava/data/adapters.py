@@ -43,6 +43,9 @@ PAIRS = {
     "captions_jsonl": PairsAdapter(
         "flava.data.source_pairs:jsonl_images", "flava.data.source_pairs:captions_jsonl"
     ),
+    "emoji_annotations": PairsAdapter(
+        "flava.data.source_pairs:emoji_images", "flava.data.source_pairs:emoji_annotations"
+    ),
     "coco_captions": PairsAdapter(FOLDER_OF, "flava.data.source_coco:coco_captions", True),
     "visual_genome": PairsAdapter(FOLDER_OF, "flava.data.source_coco:visual_genome", True),
     "localized_narratives": PairsAdapter(

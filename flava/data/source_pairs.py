@@ -1,4 +1,4 @@
-"""Adapters of image-text sources: Karpathy JSON, Flickr8k token files, JSON lines."""
+"""Adapters of image-text sources: Karpathy JSON, Flickr8k token files, JSON lines, emoji."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def images_beside(source: SourceConfig) -> Archive:
     return Archive(first_existing(folder, IMAGE_PLACES, "image zip or folder"))
 
 
-karpathy_images = flickr8k_images = jsonl_images = images_beside
+karpathy_images = flickr8k_images = jsonl_images = emoji_images = images_beside
 
 
 def karpathy(source: SourceConfig) -> Iterator[Captioned]:
@@ -121,3 +121,20 @@ def captions_jsonl(source: SourceConfig) -> Iterator[Captioned]:
         file, captions = text_field(entry, "file", where), list_field(entry, "captions", where)
         texts = (as_text(each, f"{where}: captions[{i}]") for i, each in enumerate(captions))
         yield Captioned(file, file, list(texts))
+
+
+def emoji_annotations(source: SourceConfig) -> Iterator[Captioned]:
+    """JSON lines {"file", "name", "keywords"} beside the pictures, e.g. Noto's; no splits.
+
+    Name and keywords are those of the Unicode CLDR's annotations: the name is one caption, the
+    keywords, joined by commas, another.
+
+    Raises:
+        DataError: the file is missing or a line is malformed (file and line are named).
+    """
+    path = expand(source.path)
+    for where, entry in json_lines(path):
+        file, name = (text_field(entry, key, where) for key in ("file", "name"))
+        keywords = list_field(entry, "keywords", where)
+        words = [as_text(each, f"{where}: keywords[{i}]") for i, each in enumerate(keywords)]
+        yield Captioned(file, file, [name, ", ".join(words)] if words else [name])

@@ -151,6 +151,34 @@ def test_captions_jsonl(tmp_path: Path) -> None:
         list(read_pairs(source("captions_jsonl", file)))
 
 
+def test_emoji_annotations(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("png/emoji_u1f600.png", png(1))
+    file = tmp_path / "annotations.jsonl"
+    line = '{"file": "emoji_u1f600.png", "name": "grinning face", "keywords": '
+    for keywords, captions in (
+        ('["face", "grin"]', ["grinning face", "face, grin"]),
+        ("[]", ["grinning face"]),
+    ):
+        file.write_text(line + keywords + "}\n")
+        item = next(read_pairs(source("emoji_annotations", file)))
+        assert (item.key, item.captions) == ("emoji_u1f600.png", captions)
+        assert item.image_bytes == png(1)
+    for keywords, message in (
+        ('"grin"', "line 1: a list 'keywords' is missing"),
+        ("[null]", r"line 1: keywords\[0\] is missing or no text"),
+    ):
+        file.write_text(line + keywords + "}\n")
+        with pytest.raises(DataError, match=message):
+            list(read_pairs(source("emoji_annotations", file)))
+
+
+def test_emoji_real(real_data: Path) -> None:
+    items = list(read_captions(source("emoji_annotations", "$FLAVA_DATA/emoji/annotations.jsonl")))
+    assert len(items) == 1150
+    assert items[0] == ["hash sign", "hash, hashtag, lb, number, pound, sign"]
+
+
 def test_unset_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FLAVA_DATA", raising=False)
     with pytest.raises(DataError, match=r"FLAVA_DATA, which is not set.*export FLAVA_DATA="):
