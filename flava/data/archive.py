@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import lzma
+import os
 import tarfile
 import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from flava.data.walk import files_below, one_file
 from flava.errors import DataError, MissingFileError
@@ -152,17 +154,46 @@ def tar_members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         raise tarfile.ReadError("it has no end mark: cut off between two members")
 
 
-def refuse_link(member: tarfile.TarInfo, where: Path | str) -> None:
-    """Refuses a symbolic link in a tar: left out, its picture would be missing without a word.
+def tar_files(tar: tarfile.TarFile, where: Path | str) -> Iterator[tuple[str, tarfile.TarInfo]]:
+    """Name of each file of an uncompressed tar, and the member that has its bytes.
+
+    That is another member for a hard link. The bytes lie at `offset_data` in the tar, whole.
 
     Raises:
-        DataError: it is one.
+        DataError: a member is a symbolic link: left out, its picture would be missing without a
+            word. The message begins with `where`.
+        tarfile.ReadError: as `tar_members`; or a file is sparse, or a link to none before it.
     """
-    if member.issym():
-        raise DataError(
-            f"{where}: '{member.name}' is a symbolic link, which is not followed within a tar. "
-            "Unpack the tar into a folder of its own: there links are followed."
-        )
+    files: dict[str, tarfile.TarInfo] = {}
+    for member in tar_members(tar):
+        if member.issym():
+            raise DataError(
+                f"{where}: '{member.name}' is a symbolic link, which is not followed within a tar. "
+                "Unpack the tar into a folder of its own: there links are followed."
+            )
+        if not (member.isreg() or member.islnk()):
+            continue
+        name, target = (text.removeprefix("./") for text in (member.name, member.linkname))
+        stored = files.get(target) if member.islnk() else member
+        if stored is None:
+            raise tarfile.ReadError(f"'{name}' is a link to '{target}', not before it")
+        if stored.issparse():
+            raise tarfile.ReadError(f"'{name}' is sparse")
+        files[name] = stored
+        yield name, stored
+
+
+def read_span(file: IO[bytes], offset: int, size: int) -> bytes:
+    """Bytes at a place of an opened file, whose own position stays; safe among threads.
+
+    Raises:
+        OSError: they cannot be read.
+        EOFError: the file ends before they do.
+    """
+    data = os.pread(file.fileno(), size, offset)
+    if len(data) != size:
+        raise EOFError("unexpected end of data")
+    return data
 
 
 def first_existing(folder: Path, names: Sequence[str], what: str) -> Path:

@@ -25,7 +25,7 @@ from flava.config import SourceConfig
 from flava.data.archive import image_extension
 from flava.data.shards import FORMAT, ShardWriter
 from flava.data.shortfall import LISTED, check, count, expectation, table
-from flava.data.sources import ImageText, read_images, read_pairs, read_texts
+from flava.data.sources import ImageText, count_images, read_images, read_pairs, read_texts
 from flava.data.tokenizer import Tokenizer, load_tokenizer
 from flava.errors import ConfigError, DataError, run_cli, unknown_name
 from flava.io import atomic_directory, sha256_file, without_leftovers, write_json
@@ -160,21 +160,21 @@ def prepare_images(job: PrepareJob, directory: Path) -> list[dict[str, Any]]:
             if _is_image(item.image_bytes, totals):
                 _count_image(totals, item.image_bytes)
                 shards.add(f"{source.name}/{item.key}", item.image_bytes, {"label": item.label})
-        _check_images(source, totals)
+        bad = totals.skipped["files that are no image"]
+        _check_images(source, totals.counts["images"], f"images and {bad:,} files that are none")
         rows.append(totals.row(source))
     shards.close()
     return rows
 
 
-def _check_images(source: SourceConfig, totals: Totals) -> None:
+def _check_images(source: SourceConfig, found: int, what: str) -> None:
     """Refuses a set that is there in part: it would be trained on for weeks."""
-    expected, found = source.expected_images, totals.counts["images"]
+    expected = source.expected_images
     if expected is not None and found != min(expected, source.limit or expected):
-        bad = totals.skipped["files that are no image"]
         raise DataError(
-            f"Source '{source.name}' has {found:,} images in {source.path} and {bad:,} files that "
-            f"are no image, but the study expects {expected:,} (expected_images). Unpack or get "
-            f"the rest: python -m flava.data.sources --how '{source.name}'"
+            f"Source '{source.name}' has {found:,} {what} in {source.path}, but the study expects "
+            f"{expected:,} (expected_images). Unpack or get the whole set, and nothing beside it: "
+            f"python -m flava.data.sources --how '{source.name}'"
         )
 
 
@@ -247,6 +247,15 @@ def _try_sources(job: PrepareJob) -> None:
             )
 
 
+def _count_sources(job: PrepareJob) -> None:
+    """Refuses wrong numbers by what is listed: copying shows them hours later."""
+    if any(source.max_shortfall is not None for source in job.sources):
+        check(job.sources, count(job.sources))
+    for source in job.sources:
+        if source.expected_images is not None:
+            _check_images(source, count_images(source), "images")
+
+
 PREPARE = {"pairs": prepare_pairs, "images": prepare_images, "texts": prepare_texts}
 COUNTED = {"pairs": "pairs", "images": "images", "texts": "documents"}
 
@@ -263,8 +272,7 @@ def prepare(job: PrepareJob) -> None:
         raise ConfigError(unknown_name("kind", job.kind, list(PREPARE), "prepare"))
     started = time.time()
     _try_sources(job)
-    if any(source.max_shortfall is not None for source in job.sources):
-        check(job.sources, count(job.sources))
+    _count_sources(job)
     with without_leftovers(job.output), atomic_directory(job.output) as directory:
         rows = PREPARE[job.kind](job, directory)
         for row in rows:

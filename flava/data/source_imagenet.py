@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from flava.config import SourceConfig
-from flava.data.archive import (
-    IMAGE_SUFFIXES,
-    MAX_FILE_BYTES,
-    Archive,
-    refuse_link,
-    tar_members,
-)
+from flava.data.archive import IMAGE_SUFFIXES, MAX_FILE_BYTES, Archive, read_span, tar_files
 from flava.data.lines import numbered_lines, whole_number
 from flava.data.matlab import read_mat
 from flava.data.paths import expand
-from flava.data.source_images import image_folder
-from flava.data.sources import Image
+from flava.data.source_images import image_folder, is_hidden
+from flava.data.sources import Listed
 from flava.errors import DataError
 
 TRUTH = "ILSVRC2012_validation_ground_truth.txt"
@@ -27,7 +22,7 @@ GET_AGAIN = "Download it again."
 DEVKIT = ("", "data", "ILSVRC2012_devkit_t12/data")
 
 
-def imagenet(source: SourceConfig) -> Iterator[Image]:
+def imagenet(source: SourceConfig) -> Iterator[Listed]:
     """Images of ILSVRC 2012 with their synset (wnid) as label; split train or val.
 
     train: ILSVRC2012_img_train.tar (a tar of one tar a class), train/<wnid>.tar, or
@@ -41,103 +36,128 @@ def imagenet(source: SourceConfig) -> Iterator[Image]:
     path, split = expand(source.path), source.split
     if split not in ("train", "val"):
         raise DataError(f"ImageNet has no split '{split}' with labels. Allowed: train, val.")
-    if (path / split).is_dir() and any((path / split).glob("n*/")):
-        _refuse_both(path / split)
+    if has_class_folders(path, split):
         return image_folder(source)
     return _train(path) if split == "train" else _val(path)
 
 
-def _refuse_both(folder: Path) -> None:
+def has_class_folders(path: Path, split: str) -> bool:
+    """Whether a split is unpacked to <split>/<wnid>/.
+
+    Raises:
+        DataError: tars of classes lie beside the folders.
+    """
+    folder = path / split
+    if not any(folder.glob("n*/")):
+        return False
     tar = next(folder.glob("n*.tar"), None)
     if tar is not None:
         raise DataError(
             f"{folder} holds class folders and class tars, {tar.name} among them: was it unpacked "
             "in part? Unpack all of them and move the tars away, or remove the folders."
         )
+    return True
 
 
-def _train(path: Path) -> Iterator[Image]:
-    outer = path / "ILSVRC2012_img_train.tar"
-    inner = sorted((path / "train").glob("n*.tar"))
-    if not outer.is_file() and not inner:
+def official_tars(path: Path, split: str) -> list[Path]:
+    """The official archive of a split, else of train the tars that it holds; may be none."""
+    whole = path / f"ILSVRC2012_img_{split}.tar"
+    if whole.is_file():
+        return [whole]
+    return sorted((path / "train").glob("n*.tar")) if split == "train" else []
+
+
+def tar_images(tar: Path, file: IO[bytes]) -> Iterator[tuple[str, int, int]]:
+    """Name, offset and size of each image in an opened tar of `official_tars`, in its order.
+
+    Only headers are read. Names are <wnid>/<file> of training images, <file> of validation images.
+
+    Raises:
+        DataError: the archive is damaged, or holds a symbolic link or too large a file.
+    """
+    wnid = tar.stem if tar.name.startswith("n") else None
+    return _images(str(tar), file, 0, wnid)
+
+
+def _images(
+    where: str, file: IO[bytes], start: int, wnid: str | None
+) -> Iterator[tuple[str, int, int]]:
+    """`start` is where the tar, of one class or of several tars, lies in the outermost file."""
+    try:
+        with tarfile.open(None, "r:", file) as tar:
+            for path, stored in tar_files(tar, where):
+                name, offset = path.rsplit("/", 1)[-1], start + stored.offset_data
+                if wnid is None and name.endswith(".tar"):
+                    inner = tar.extractfile(stored)
+                    assert inner is not None
+                    yield from _images(f"{where}, {name}", inner, offset, name[: -len(".tar")])
+                elif name.lower().endswith(IMAGE_SUFFIXES) and not is_hidden(name):
+                    if stored.size > MAX_FILE_BYTES:
+                        raise DataError(f"{where}: '{path}' has {stored.size} bytes: too many.")
+                    yield name if wnid is None else f"{wnid}/{name}", offset, stored.size
+    except (tarfile.TarError, OSError) as error:
+        raise DataError(f"{where} is not a readable tar archive ({error}). {GET_AGAIN}") from None
+
+
+def _read(tar: Path, file: IO[bytes], name: str, offset: int, size: int) -> bytes:
+    try:
+        return read_span(file, offset, size)
+    except (OSError, EOFError) as error:
+        raise DataError(f"{tar}: '{name}' cannot be read ({error}). {GET_AGAIN}") from None
+
+
+def _packed(tars: list[Path]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Images of tars, and what reads each of them before the next comes."""
+    for tar in tars:
+        with tar.open("rb") as file:
+            for name, offset, size in tar_images(tar, file):
+                yield name, partial(_read, tar, file, name, offset, size)
+
+
+def _train(path: Path) -> Iterator[Listed]:
+    tars = official_tars(path, "train")
+    if not tars:
         raise DataError(
-            f"{path} has neither train/<wnid>/, train/<wnid>.tar nor {outer.name}. "
+            f"{path} has neither train/<wnid>/, train/<wnid>.tar nor ILSVRC2012_img_train.tar. "
             "See: python -m flava.data.sources --how ImageNet-1k"
         )
-    if outer.is_file():
-        for name, file in _tar_files(outer):
-            yield from _class_tar(name.removesuffix(".tar"), file, f"{outer}, {name}")
-        return
-    for tar in inner:
-        with tar.open("rb") as opened:
-            yield from _class_tar(tar.stem, opened, str(tar))
+    for name, read in _packed(tars):
+        wnid, _, file = name.rpartition("/")
+        if not wnid:
+            raise DataError(f"{tars[0]}: '{file}' lies in none of its class tars. {GET_AGAIN}")
+        yield Listed(f"train/{name}", wnid, read)
 
 
-def _class_tar(wnid: str, file: IO[bytes], where: str) -> Iterator[Image]:
-    for name, image in _tar_files(where, file):
-        if name.lower().endswith(IMAGE_SUFFIXES):
-            yield Image(f"train/{wnid}/{name}", _read(image, where, name), wnid)
-
-
-def _read(file: IO[bytes], where: Path | str, name: str) -> bytes:
-    try:
-        return file.read()
-    except (tarfile.TarError, OSError) as error:
-        raise DataError(f"{where}: '{name}' cannot be read ({error}). {GET_AGAIN}") from None
-
-
-def _tar_files(path: Path | str, file: IO[bytes] | None = None) -> Iterator[tuple[str, IO[bytes]]]:
-    """Files of a tar, hard links too, by the last part of their name, in its order.
-
-    `file` is the opened tar where `path` only says which.
-    """
-    try:
-        with tarfile.open(path if file is None else None, "r:", file) as tar:
-            for member in tar_members(tar):
-                refuse_link(member, path)
-                stored = _stored(tar, member)
-                opened = tar.extractfile(stored) if stored.isreg() else None
-                if opened is None:
-                    continue
-                if not member.name.endswith(".tar") and stored.size > MAX_FILE_BYTES:
-                    raise DataError(f"{path}: '{member.name}' has {stored.size} bytes: too many.")
-                yield member.name.rsplit("/", 1)[-1], opened
-    except (tarfile.TarError, OSError, KeyError) as error:
-        raise DataError(f"{path} is not a readable tar archive ({error}). {GET_AGAIN}") from None
-
-
-def _stored(tar: tarfile.TarFile, member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """The member that has the bytes: another one for a hard link."""
-    if not member.islnk():
-        return member
-    found = tar.getmember(member.linkname)
-    if not found.isreg():
-        raise tarfile.ReadError(f"'{member.name}' is a link to '{found.name}', which is no file")
-    return found
-
-
-def _val(path: Path) -> Iterator[Image]:
+def _val(path: Path) -> Iterator[Listed]:
     wnids = validation_labels(path)
     count = 0
-    for name, data in _val_files(path):
-        number = whole_number(name.removesuffix(".JPEG").rsplit("_", 1)[-1]) or 0
-        if not 0 < number <= len(wnids):
-            raise DataError(f"{path}: '{name}' is none of the {len(wnids)} validation images.")
+    for name, read in _val_files(path):
+        yield Listed(f"val/{name}", validation_label(name, wnids, path), read)
         count += 1
-        yield Image(f"val/{name}", data, wnids[number - 1])
     if count != len(wnids):
         raise DataError(f"{path}: {count} validation images, but {len(wnids)} labels in {TRUTH}.")
 
 
-def _val_files(path: Path) -> Iterator[tuple[str, bytes]]:
-    tar = path / "ILSVRC2012_img_val.tar"
-    if tar.is_file():
-        for name, file in _tar_files(tar):
-            yield name, _read(file, tar, name)
+def _val_files(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    tars = official_tars(path, "val")
+    if tars:
+        yield from _packed(tars)
         return
     archive = Archive(path / "val")
     for name in archive.images():
-        yield name, archive.read(name)
+        yield name, partial(archive.read, name)
+
+
+def validation_label(name: str, wnids: Sequence[str], where: Path) -> str:
+    """Synset of the validation image of a file name, out of `validation_labels`.
+
+    Raises:
+        DataError: the name has no number, or one beyond the labels; begins with `where`.
+    """
+    number = whole_number(PurePosixPath(name).stem.rpartition("_")[2]) or 0
+    if not 0 < number <= len(wnids):
+        raise DataError(f"{where}: '{name}' is none of the {len(wnids)} validation images.")
+    return wnids[number - 1]
 
 
 def validation_labels(path: Path) -> list[str]:

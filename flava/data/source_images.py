@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from flava.config import SourceConfig
 from flava.data.archive import Archive
 from flava.data.paths import expand
-from flava.data.sources import Image
+from flava.data.sources import Listed
 from flava.errors import DataError
 
 
-def image_folder(source: SourceConfig) -> Iterator[Image]:
+def image_folder(source: SourceConfig) -> Iterator[Listed]:
     """Files <split>/<class>/<file> or <split>/<file> of a folder or zip, sorted by name.
 
     Raises:
@@ -29,7 +30,7 @@ def image_folder(source: SourceConfig) -> Iterator[Image]:
         )
     for name in names:
         parts = name.split("/")
-        yield Image(name, archive.read(name), parts[1] if len(parts) > 2 else None)
+        yield Listed(name, parts[1] if len(parts) > 2 else None, partial(archive.read, name))
 
 
 def is_hidden(name: str) -> bool:

@@ -51,6 +51,15 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """An image before it is read: its key and class, and `read`, called before the next comes."""
+
+    key: str
+    label: str | None
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
 class Captioned:
     """Captions of an image, before the image is read.
 
@@ -177,10 +186,20 @@ def read_captions(source: SourceConfig) -> Iterator[list[str]]:
 
 def read_images(source: SourceConfig) -> Iterator[Image]:
     """Images of an image source, at most `source.limit`. Raises as `read_pairs`."""
+    for item in _listed_images(source):
+        yield Image(item.key, item.read(), item.label)
+
+
+def count_images(source: SourceConfig) -> int:
+    """Number of images that `read_images` would give; none is read. Raises as it does."""
+    return sum(1 for _ in _listed_images(source))
+
+
+def _listed_images(source: SourceConfig) -> Iterator[Listed]:
     check_source("images", source)
-    for image in islice(resolve_name(IMAGES[source.adapter])(source), source.limit):
-        check_encodable(image.key, f"Source '{source.name}'")
-        yield image
+    for item in islice(resolve_name(IMAGES[source.adapter])(source), source.limit):
+        check_encodable(item.key, f"Source '{source.name}'")
+        yield item
 
 
 def read_texts(source: SourceConfig) -> Iterator[str]:

@@ -31,14 +31,18 @@ MAX_PIXELS = 178_956_970
 class ImageSource:
     """Picture files below a folder or in a zip or plain tar; read by name, never extracted.
 
+    Args:
+        path: the folder, zip or tar.
+        members: its files, where they are not simply all that `open_members` finds.
+
     Raises:
         DataError: the path is missing, is no folder, zip or plain tar, or has no picture, or one
             whose name is not UTF-8.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, members: Members | None = None) -> None:
         self.path = path
-        self._members = open_members(path)
+        self._members = members or open_members(path)
         self.names = [n for n in self._members.names if _is_picture(n)]
         if not self.names:
             raise DataError(f"{path} holds no picture files ({', '.join(sorted(SUFFIXES))}).")

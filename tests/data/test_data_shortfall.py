@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from data_helpers import prepare_job, sentence, source
+from data_helpers import png, prepare_job, sentence, source
 from pmd_files import Link, write_img2dataset
 
 from flava.config import CaptionFilterConfig, DataConfig, SourceConfig
@@ -123,12 +124,22 @@ def test_other_than_the_expected_images_are_refused(raw: Path, tmp_path: Path) -
     given = source("image_folder", raw / "images" / "images.zip", name="ImageNet-1k")
     for wrong in (29, 31):
         other = given.model_copy(update={"expected_images": wrong})
-        message = rf"'ImageNet-1k' has 30 images in .*images\.zip .* expects {wrong} \(expected_im"
+        message = rf"'ImageNet-1k' has 30 images in .*images\.zip,.* expects {wrong} \(expected_im"
         with pytest.raises(DataError, match=message):
             prepare(prepare_job(tmp_path, "images", [other]))
         assert not (tmp_path / "images").exists()
     for changes in ({"expected_images": 30}, {"expected_images": 50, "limit": 20}):
         prepare(prepare_job(tmp_path, "images", [given.model_copy(update=changes)]))
+
+
+def test_files_that_are_no_image_are_none_of_the_expected(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("train/a/1.png", png(1))
+        archive.writestr("train/a/2.png", b"no image")
+    given = source("image_folder", tmp_path / "a.zip", expected_images=2)
+    with pytest.raises(DataError, match=r"has 1 images and 1 files that are none in .* expects 2"):
+        prepare(prepare_job(tmp_path, "images", [given]))
+    assert not (tmp_path / "images").exists()
 
 
 def test_expected_images_are_a_key_of_images() -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from data_helpers import png, source
+from data_helpers import png, prepare_job, source
 from pmd_files import add_member, write_images
 from scipy.io import savemat
 
+from flava.data.prepare import prepare
 from flava.data.sources import Image, read_images
 from flava.errors import DataError
 
@@ -65,6 +67,25 @@ def test_train(tmp_path: Path, layout: str) -> None:
     assert images == [
         Image(f"train/{name}", png(seed), name.split("/")[0]) for seed, name in enumerate(TRAIN)
     ]
+
+
+@pytest.mark.parametrize("layout", ["folders", "zip", "tar", "class tars"])
+def test_expected_images_are_counted_before_anything_is_written(
+    tmp_path: Path, layout: str
+) -> None:
+    """Where the output should lie nothing can be written: the count is wrong before that shows."""
+    write_train(tmp_path, "folders" if layout == "zip" else layout)
+    given = source("imagenet", tmp_path)
+    if layout == "zip":
+        shutil.make_archive(str(tmp_path / "images"), "zip", tmp_path, "train")
+        given = source("image_folder", tmp_path / "images.zip")
+    (tmp_path / "file").touch()
+    for wrong in (2, 4):
+        last = given.model_copy(update={"expected_images": wrong, "name": "last"})
+        with pytest.raises(DataError, match=rf"'last' has 3 images in .* expects {wrong} \("):
+            prepare(prepare_job(tmp_path / "file", "images", [given, last]))
+    right = given.model_copy(update={"expected_images": 3})
+    prepare(prepare_job(tmp_path / "out", "images", [right]))
 
 
 def test_a_train_folder_that_was_unpacked_in_part(tmp_path: Path) -> None:

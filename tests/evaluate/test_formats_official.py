@@ -13,9 +13,8 @@ import pytest
 from flava.data.toy.layouts_a import write_mat
 from flava.data.transforms import decode_image
 from flava.errors import DataError
-from flava.evaluate.formats.prompts import imagenet_wnids
 from tests.evaluate.fakes import load_official as load
-from tests.evaluate.fakes import noise_png, web_dataset, write, write_zip
+from tests.evaluate.fakes import noise_png, web_dataset, write
 
 FOLDERS = {
     "food101": ("food-101", "images.zip"), "dtd": ("dtd", "images.zip"),
@@ -96,34 +95,6 @@ def test_stl10_s_planes_are_column_by_column_and_its_folds_are_read(tmp_path):
     for split, row in ((task.train, 2), (task.tests["test"], 2)):
         pixels = split.images.pixels(np.array([row]), 96)[0]
         assert (pixels == image.transpose(1, 2, 0)).all()
-
-
-@pytest.mark.parametrize("flat", [False, True], ids=["class folders", "development kit"])
-def test_imagenet_s_two_validation_layouts(tmp_path, flat):
-    wnids = imagenet_wnids()
-    train = {f"{w}/{w}_1.JPEG": noise_png(i, 2) for i, w in enumerate(wnids)}
-    write_zip(tmp_path / "train.zip", train)
-    shown = [wnids[5], wnids[900], wnids[5]]
-    if flat:
-        pictures = {f"ILSVRC2012_val_{i:08d}.JPEG": noise_png(i) for i in (1, 2, 3)}
-        ids = {w: number for number, w in enumerate(reversed(wnids), start=1)}
-        synsets = np.array([[(ids[w], w) for w in wnids]],
-                           [("ILSVRC2012_ID", object), ("WNID", object)])  # fmt: skip
-        write_mat(tmp_path / "data" / "meta.mat", {"synsets": synsets})
-        truth = "".join(f"{ids[w]}\n" for w in shown)
-        write(tmp_path / "data" / "ILSVRC2012_validation_ground_truth.txt", truth)
-    else:
-        pictures = {f"{w}/{i}.JPEG": noise_png(i) for i, w in enumerate(shown)}
-    write_zip(tmp_path / "val.zip", pictures)
-    task = load("imagenet", tmp_path)
-    assert task.counts == {"train": 1000, "test": 3} and task.classes == wnids
-    assert (np.sort(task.train.targets) == np.arange(1000)).all()
-    assert sorted(task.tests["test"].targets) == [5, 5, 900]
-    prompts = tmp_path / "prompts"
-    write(prompts / "classnames.json", str([f"thing {i}" for i in range(1000)]).replace("'", '"'))
-    write(prompts / "templates.json", '["a {}"]')
-    scored = load("imagenet", tmp_path, "zero_shot", prompts=str(prompts))
-    assert (scored.test.targets == task.tests["test"].targets).all()
 
 
 def test_web_datasets(tmp_path):

@@ -242,9 +242,11 @@ IMAGENET_BAD = {
     "folder of no wnid": ({"train/cat/1.png": b""}, r"'cat/1.png' lies in no folder named by one"),
     "class absent": ({"train/n01440764/1.png": b"", "val/n01440764/1.png": b""},
         r"no picture of n01443537. Get ILSVRC 2012"),
-    "class tars": ({"train/n01440764.tar": b""},
-        r"n01440764\.tar is not unpacked\. Pretraining reads .* the evaluation does not\. Get"),
-    "tar of tars": ({"ILSVRC2012_img_train.tar": b""}, r"img_train\.tar is not unpacked\. Pretr"),
+    "both": ({"train/n01440764.tar": b"", "train/n01440764/1.png": b""},
+        r"train holds class folders and class tars, n01440764\.tar among them"),
+    "class tar of nothing": ({"train/n01440764.tar": b""},
+        r"n01440764\.tar is not a readable tar archive \(empty file\)\. Download it again"),
+    "tar of nothing": ({"ILSVRC2012_img_train.tar": b""}, r"img_train\.tar is not a readable tar"),
     "no train": ({"val/n01440764/1.png": b""}, r"train is missing. Get ILSVRC 2012"),
 }  # fmt: skip
 

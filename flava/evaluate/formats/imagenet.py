@@ -1,32 +1,40 @@
-"""`imagenet`: ILSVRC 2012 unpacked; the 50,000 validation images are the scored split."""
+"""`imagenet`: ILSVRC 2012, packed or not; the 50,000 validation images are the scored split."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from flava.config import TaskData
-from flava.data.lines import whole_number
-from flava.data.source_imagenet import validation_labels
+from flava.data.source_imagenet import (
+    has_class_folders,
+    official_tars,
+    tar_images,
+    validation_label,
+    validation_labels,
+)
 from flava.errors import DataError
+from flava.evaluate.archives import TarFiles
 from flava.evaluate.formats.official import Listed, Release, members_split
 from flava.evaluate.formats.prompts import imagenet_wnids, read_prompts
 from flava.evaluate.images import ImageSource
 from flava.evaluate.taskdata import LabelledTask, Split, ZeroShotTask, require
 
 HOW_TO_GET = (
-    "Get ILSVRC 2012 from image-net.org: unpack ILSVRC2012_img_train.tar and the tars in it to "
-    "train/<wnid>/, ILSVRC2012_img_val.tar to val/, and the development kit there."
+    "Get ILSVRC 2012 from image-net.org: ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar as "
+    "they are, or unpacked to train/<wnid>/ and val/; unpack the development kit there."
 )
 
 
 def load(path: Path, data: TaskData) -> LabelledTask:
-    """train/<wnid>/*.JPEG, and val/<wnid>/*.JPEG or val/*.JPEG with the development kit.
+    """The layouts that pretraining reads (`flava.data.source_imagenet.imagenet`), and zips.
 
-    Classes are the 1,000 wnids in sorted order, the order of their published names.
+    Packed or not, the pictures and their order are the same. Classes are the 1,000 wnids in sorted
+    order, the order of their published names.
 
     Raises:
-        DataError: a folder or the ground truth is missing, a folder is none of the 1,000 wnids, or
-            a split lacks a class.
+        DataError: a split or the ground truth is missing, an archive is damaged, a class is none
+            of the 1,000 wnids, or the training images lack one.
     """
     release, labels = Release(path, HOW_TO_GET), _labels()
     source = _pictures(release, "train")
@@ -61,20 +69,19 @@ def _labels() -> dict[str, int]:
 
 
 def _pictures(release: Release, split: str) -> ImageSource:
-    """The pictures of a split; where only ILSVRC's tars are there, the error says so."""
-    try:
+    """The pictures of a split in its official archive, else unpacked."""
+    root = release.root
+    tars = [] if has_class_folders(root, split) else official_tars(root, split)
+    if not tars:
         return release.images(split)
-    except DataError:
-        packed = [
-            *(release.root / split).glob("n*.tar"),
-            *release.root.glob(f"ILSVRC2012_img_{split}.tar"),
-        ]
-        if not packed:
-            raise
-        raise DataError(
-            f"{packed[0]} is not unpacked. Pretraining reads ImageNet's tars as they are, the "
-            f"evaluation does not. {HOW_TO_GET}"
-        ) from None
+    return ImageSource(tars[0] if len(tars) == 1 else root / split, TarFiles(_places(tars)))
+
+
+def _places(tars: list[Path]) -> Iterator[tuple[str, Path, int, int]]:
+    for tar in tars:
+        with tar.open("rb") as file:
+            for name, offset, size in tar_images(tar, file):
+                yield name, tar, offset, size
 
 
 def _validation(release: Release, labels: dict[str, int]) -> Split:
@@ -83,12 +90,8 @@ def _validation(release: Release, labels: dict[str, int]) -> Split:
         listed = [_in_class_folder(name, labels, str(source.path)) for name in source.names]
         return members_split(source, listed)
     truth = validation_labels(release.root)
-    listed = []
-    for name in source.names:
-        number = whole_number(PurePosixPath(name).stem.rpartition("_")[2]) or 0
-        if not 0 < number <= len(truth):
-            raise DataError(f"{source.path}: '{name}' is none of {len(truth)} validation images.")
-        listed.append((name, name, labels[truth[number - 1]]))
+    wnids = (validation_label(name, truth, source.path) for name in source.names)
+    listed = [(name, name, labels[wnid]) for name, wnid in zip(source.names, wnids, strict=True)]
     if len(listed) != len(truth):
         raise DataError(
             f"{source.path}: {len(listed)} images, but {len(truth)} labels. {HOW_TO_GET}"
