@@ -35,9 +35,6 @@ def images_beside(source: SourceConfig) -> Archive:
     return Archive(first_existing(folder, IMAGE_PLACES, "image zip or folder"))
 
 
-karpathy_images = flickr8k_images = jsonl_images = emoji_images = images_beside
-
-
 def karpathy(source: SourceConfig) -> Iterator[Captioned]:
     """Karpathy's dataset_*.json (Flickr8k, Flickr30K, COCO): the images of `source.split`.
 
