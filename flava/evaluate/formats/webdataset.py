@@ -39,7 +39,8 @@ class Shards:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        count = text_files.read_text(path / "nshards.txt", HOW_TO_GET).strip()
+        counts = text_files.lines(path / "nshards.txt", HOW_TO_GET)
+        count = "\n".join(line for _, line in counts).strip()
         shards = whole_number(count)
         if not shards:
             raise DataError(f"{path / 'nshards.txt'}: expected the number of tars, got '{count}'.")
