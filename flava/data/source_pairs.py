@@ -10,6 +10,7 @@ from typing import Any
 from flava.config import SourceConfig
 from flava.data.archive import Archive, first_existing
 from flava.data.lines import (
+    CHECK_SOURCE,
     as_text,
     json_lines,
     list_field,
@@ -58,12 +59,16 @@ def karpathy(source: SourceConfig) -> Iterator[Captioned]:
 
 
 def karpathy_file(path: Path) -> Path:
-    """`path`, or the one dataset_*.json in that folder."""
+    """`path`, or the one dataset_*.json in that folder, or else dataset*.json.
+
+    Raises:
+        DataError: the folder has none, or several.
+    """
     if not path.is_dir():
         return path
-    files = sorted(path.glob("dataset_*.json"))
+    files = sorted(path.glob("dataset_*.json")) or sorted(path.glob("dataset*.json"))
     if len(files) != 1:
-        raise DataError(f"{path} holds {len(files)} files dataset_*.json; name one as 'path'.")
+        raise DataError(f"{path} holds {len(files)} files dataset*.json; name one as 'path'.")
     return files[0]
 
 
@@ -95,10 +100,14 @@ def flickr8k_tokens(source: SourceConfig) -> Iterator[Captioned]:
         yield Captioned(name, name, captions[name])
 
 
-def flickr8k_captions(path: Path) -> dict[str, list[str]]:
-    """Captions by image of a token file with lines `<image>#<number><TAB><caption>`."""
+def flickr8k_captions(path: Path, how_to_get: str = CHECK_SOURCE) -> dict[str, list[str]]:
+    """Captions by image of a token file with lines `<image>#<number><TAB><caption>`.
+
+    Raises:
+        DataError: it is missing (`how_to_get` says what to do) or a line is malformed.
+    """
     captions: dict[str, list[str]] = defaultdict(list)
-    for number, line in numbered_lines(path):
+    for number, line in numbered_lines(path, how_to_get):
         name, tab, caption = line.partition("\t")
         image, mark, _ = name.rpartition("#")
         if not tab or not mark:
