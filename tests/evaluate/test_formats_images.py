@@ -201,7 +201,7 @@ def test_karpathy(tmp_path):
         ([entry("0.png", "train")], "no image with split 'test'"),
         ([entry("9.png")], "image '9.png' is not there"),
         ([entry("0.png", captions=[" "])], "image '0.png' has no caption"),
-        ([{"split": "test", "filename": "0.png"}], r"images\[0\]: key 'sentences' is missing"),
+        ([{"split": "test", "filename": "0.png"}], r"images\[0\]: a list 'sentences' is missing"),
         ([{"split": 3}], r"images\[0\]: key 'split' has the wrong type"),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from flava.config import TaskData
-from flava.data.lines import read_json
+from flava.data.lines import list_field, read_json
 from flava.data.source_pairs import flickr8k_captions, karpathy_file
 from flava.evaluate.formats.examples import found_at
 from flava.evaluate.formats.text_files import field_of, lines
@@ -30,14 +30,14 @@ def load_karpathy(path: Path, data: TaskData) -> RetrievalTask:
         DataError: the file or an image is missing, or an entry lacks a key or occurs twice.
     """
     file, split = karpathy_file(path), data.split or "test"
-    entries = field_of(read_json(file, KARPATHY_URL), "images", str(file), list)
+    entries = list_field(read_json(file, KARPATHY_URL), "images", file)
     captions: dict[str, list[str]] = {}
     places: dict[str, str] = {}
     for number, entry in enumerate(entries):
         where = f"{file}, images[{number}]"
         if field_of(entry, "split", where) != split:
             continue
-        sentences = field_of(entry, "sentences", where, list)
+        sentences = list_field(entry, "sentences", where)
         name = field_of(entry, "filename", where)
         require(name not in captions, f"{where}: image '{name}' occurs twice. Get the file anew.")
         captions[name] = [str(field_of(sentence, "raw", where)) for sentence in sentences]

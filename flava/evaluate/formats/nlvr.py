@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flava.config import TaskData
-from flava.data.lines import json_lines
+from flava.data.lines import json_lines, list_field
 from flava.errors import DataError
 from flava.evaluate.formats.examples import ImageTexts, found_at
 from flava.evaluate.formats.official import Listed, members_split
@@ -73,7 +73,7 @@ def _read(path: Path, parts: list[str], source: ImageSource) -> Split:
 def _read_counts(path: Path, parts: list[str], source: ImageSource) -> Split:
     listed: list[Listed] = []
     for image, row, where in _rows(path, parts):
-        boxes = field_of(row, "structured_rep", where, list)
+        boxes = list_field(row, "structured_rep", where)
         lists = all(isinstance(box, list) for box in boxes)
         require(lists, f"{where}: 'structured_rep' is no list of boxes with their objects.")
         label = min(max(sum(len(box) for box in boxes), FEWEST), MOST) - FEWEST

@@ -18,7 +18,7 @@ def lines(path: Path, how_to_get: str) -> Iterator[tuple[int, str]]:
     return ((number, line) for number, line in all_lines(path, how_to_get) if line)
 
 
-def field_of(value: Any, key: str, where: str, kind: type | tuple[type, ...] = str) -> Any:
+def field_of(value: Any, key: str, where: str, kind: type = str) -> Any:
     """`value[key]`, checked for presence and type.
 
     Raises:
