@@ -355,14 +355,9 @@ def parse(cls: type[JobT], value: object, where: str) -> JobT:
     try:
         return cls.model_validate_json(json.dumps(value))
     except ValidationError as error:
-        raise ConfigError(explain(error, cls, where)) from None
+        from flava.explain import describe
 
-
-def explain(error: ValidationError, cls: type[Strict], where: str) -> str:
-    """One paragraph on a validation error."""
-    from flava.explain import describe
-
-    return describe(error, cls, where)
+        raise ConfigError(describe(error, cls, where)) from None
 
 
 def load_job(cls: type[JobT], path: Path | str) -> JobT:

@@ -9,12 +9,9 @@ from flava.bases import with_bases
 from flava.config import (
     CARD,
     OBJECTIVES_OF_KIND,
-    BeitInit,
     ColumnConfig,
     ContrastiveConfig,
-    DinoInit,
     FinetuneConfig,
-    MlmInit,
     ProbeConfig,
     ReleasedClip,
     ReleasedFlava,
@@ -22,6 +19,7 @@ from flava.config import (
     TaskConfig,
     TaskData,
 )
+from flava.config.inits import Init
 from flava.data.adapters import check_sources
 from flava.errors import ConfigError, unknown_name
 from flava.evaluate.adapters import check_adapter
@@ -185,7 +183,7 @@ class Study:
         for part, kind in column.init:
             if kind == "none":
                 continue
-            source: MlmInit | BeitInit | DinoInit = getattr(self.config.inits, kind)
+            source: Init = getattr(self.config.inits, kind)
             folder = f"results/{self.config.name}/inits/{kind}-s{seed}/model"
             found[part] = {
                 "kind": kind,

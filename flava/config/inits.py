@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -211,37 +211,33 @@ class DinoInitConfig(LoopConfig):
         return self
 
 
-class MlmInit(Strict):
+class Init(Strict):
+    """Where an encoder's initial weights come from: a recipe or published ones."""
+
+    recipe: LoopConfig | None = Field(None, description="train them in the workflow")
+    weights: WeightsConfig | None = Field(None, description="take published ones")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        return self.require_one("recipe", "weights")
+
+
+class MlmInit(Init):
     """Where column settings `text: mlm` come from."""
 
     recipe: MlmInitConfig | None = Field(None, description="train them in the workflow")
-    weights: WeightsConfig | None = Field(None, description="take published ones")
-
-    @model_validator(mode="after")
-    def _one(self) -> MlmInit:
-        return self.require_one("recipe", "weights")
 
 
-class BeitInit(Strict):
+class BeitInit(Init):
     """Where column settings `image: beit` come from."""
 
     recipe: BeitInitConfig | None = Field(None, description="train them in the workflow")
-    weights: WeightsConfig | None = Field(None, description="take published ones")
-
-    @model_validator(mode="after")
-    def _one(self) -> BeitInit:
-        return self.require_one("recipe", "weights")
 
 
-class DinoInit(Strict):
+class DinoInit(Init):
     """Where column settings `image: dino` come from."""
 
     recipe: DinoInitConfig | None = Field(None, description="train them in the workflow")
-    weights: WeightsConfig | None = Field(None, description="take published ones")
-
-    @model_validator(mode="after")
-    def _one(self) -> DinoInit:
-        return self.require_one("recipe", "weights")
 
 
 class InitsConfig(Strict):

@@ -29,23 +29,16 @@ class PairsAdapter:
     exact: bool = False
 
 
+BESIDE = "flava.data.source_pairs:images_beside"
 FOLDER_OF = "flava.data.source_coco:image_folder_of"
 LINKED = "flava.data.source_links:linked_images"
 DOWNLOADED = "flava.data.source_links:downloaded_images"
 
 PAIRS = {
-    "karpathy": PairsAdapter(
-        "flava.data.source_pairs:karpathy_images", "flava.data.source_pairs:karpathy"
-    ),
-    "flickr8k_tokens": PairsAdapter(
-        "flava.data.source_pairs:flickr8k_images", "flava.data.source_pairs:flickr8k_tokens"
-    ),
-    "captions_jsonl": PairsAdapter(
-        "flava.data.source_pairs:jsonl_images", "flava.data.source_pairs:captions_jsonl"
-    ),
-    "emoji_annotations": PairsAdapter(
-        "flava.data.source_pairs:emoji_images", "flava.data.source_pairs:emoji_annotations"
-    ),
+    "karpathy": PairsAdapter(BESIDE, "flava.data.source_pairs:karpathy"),
+    "flickr8k_tokens": PairsAdapter(BESIDE, "flava.data.source_pairs:flickr8k_tokens"),
+    "captions_jsonl": PairsAdapter(BESIDE, "flava.data.source_pairs:captions_jsonl"),
+    "emoji_annotations": PairsAdapter(BESIDE, "flava.data.source_pairs:emoji_annotations"),
     "coco_captions": PairsAdapter(FOLDER_OF, "flava.data.source_coco:coco_captions", True),
     "visual_genome": PairsAdapter(FOLDER_OF, "flava.data.source_coco:visual_genome", True),
     "localized_narratives": PairsAdapter(

@@ -149,13 +149,7 @@ def main() -> None:
     job = load_job(HashJob, arguments.config)
     found = hash_corpus(job, arguments.threads)
     with atomic_path(job.output) as path, path.open("wb") as file:
-        np.savez(
-            file,
-            hashes=found.hashes,
-            states=found.states,
-            texts=found.texts,
-            manifest=found.manifest,
-        )
+        np.savez(file, **vars(found))
     flat, bad = (int((found.states == state).sum()) for state in (FLAT, UNREADABLE))
     print(f"{len(found.hashes)} images ({flat} flat, {bad} unreadable), {len(found.texts)} texts")
 

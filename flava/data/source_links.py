@@ -85,18 +85,14 @@ def sbu(source: SourceConfig) -> Iterator[Captioned]:
         urls, captions = (list_field(value, name, file) for name in ("image_urls", "captions"))
     else:
         stem = file.parent / "SBU_captioned_photo_dataset"
-        urls, captions = (_text_lines(Path(f"{stem}_{name}.txt")) for name in ("urls", "captions"))
+        texts = (Path(f"{stem}_{name}.txt") for name in ("urls", "captions"))
+        urls, captions = ([line for _, line in all_lines(text)] for text in texts)
         file = Path(f"{stem}_urls.txt")
     if len(urls) != len(captions):
         raise DataError(f"{file}: {len(urls)} URLs, {len(captions)} captions. Download it again.")
     for number, (url, caption) in enumerate(zip(urls, captions, strict=True)):
         found = (as_text(each, f"{file}, entry {number}") for each in (url, caption))
         yield _link(number, *found)
-
-
-def _text_lines(path: Path) -> list[str]:
-    """All lines, blank ones too: two files are joined by line number."""
-    return [line for _, line in all_lines(path)]
 
 
 def cc3m_tsv(source: SourceConfig) -> Iterator[Captioned]:

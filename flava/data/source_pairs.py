@@ -10,6 +10,7 @@ from typing import Any
 from flava.config import SourceConfig
 from flava.data.archive import Archive, first_existing
 from flava.data.lines import (
+    CHECK_SOURCE,
     as_text,
     json_lines,
     list_field,
@@ -35,9 +36,6 @@ def images_beside(source: SourceConfig) -> Archive:
     return Archive(first_existing(folder, IMAGE_PLACES, "image zip or folder"))
 
 
-karpathy_images = flickr8k_images = jsonl_images = emoji_images = images_beside
-
-
 def karpathy(source: SourceConfig) -> Iterator[Captioned]:
     """Karpathy's dataset_*.json (Flickr8k, Flickr30K, COCO): the images of `source.split`.
 
@@ -61,12 +59,16 @@ def karpathy(source: SourceConfig) -> Iterator[Captioned]:
 
 
 def karpathy_file(path: Path) -> Path:
-    """`path`, or the one dataset_*.json in that folder."""
+    """`path`, or the one dataset_*.json in that folder, or else dataset*.json.
+
+    Raises:
+        DataError: the folder has none, or several.
+    """
     if not path.is_dir():
         return path
-    files = sorted(path.glob("dataset_*.json"))
+    files = sorted(path.glob("dataset_*.json")) or sorted(path.glob("dataset*.json"))
     if len(files) != 1:
-        raise DataError(f"{path} holds {len(files)} files dataset_*.json; name one as 'path'.")
+        raise DataError(f"{path} holds {len(files)} files dataset*.json; name one as 'path'.")
     return files[0]
 
 
@@ -98,10 +100,14 @@ def flickr8k_tokens(source: SourceConfig) -> Iterator[Captioned]:
         yield Captioned(name, name, captions[name])
 
 
-def flickr8k_captions(path: Path) -> dict[str, list[str]]:
-    """Captions by image of a token file with lines `<image>#<number><TAB><caption>`."""
+def flickr8k_captions(path: Path, how_to_get: str = CHECK_SOURCE) -> dict[str, list[str]]:
+    """Captions by image of a token file with lines `<image>#<number><TAB><caption>`.
+
+    Raises:
+        DataError: it is missing (`how_to_get` says what to do) or a line is malformed.
+    """
     captions: dict[str, list[str]] = defaultdict(list)
-    for number, line in numbered_lines(path):
+    for number, line in numbered_lines(path, how_to_get):
         name, tab, caption = line.partition("\t")
         image, mark, _ = name.rpartition("#")
         if not tab or not mark:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flava.config import SourceConfig
+from flava.data.archive import first_existing
 from flava.data.lines import all_lines
 from flava.data.paths import expand
 from flava.errors import DataError
@@ -44,7 +45,8 @@ def wikitext(source: SourceConfig) -> Iterator[str]:
     """
     path = expand(source.path)
     if path.is_dir():
-        path = _first(path, f"{source.split}.txt", f"wiki.{source.split}.tokens")
+        names = (f"{source.split}.txt", f"wiki.{source.split}.tokens")
+        path = first_existing(path, names, "text file")
     article: list[str] = []
     for _, line in all_lines(path):
         if _HEADING.match(line) and article:
@@ -64,7 +66,8 @@ def ag_news_csv(source: SourceConfig) -> Iterator[str]:
         DataError: a row has not three fields (file and line are named).
     """
     path = expand(source.path)
-    path = _first(path, f"{source.split}.csv") if path.is_dir() else path
+    if path.is_dir():
+        path = first_existing(path, [f"{source.split}.csv"], "text file")
     reader = csv.reader((f"{line}\n" for _, line in all_lines(path)), strict=True)
     try:
         for row in reader:
@@ -103,9 +106,3 @@ def _files(path: Path, pattern: str) -> list[Path]:
     if not files:
         raise DataError(f"{path} has no {pattern} file.")
     return files
-
-
-def _first(folder: Path, *names: str) -> Path:
-    from flava.data.archive import first_existing
-
-    return first_existing(folder, names, "text file")

@@ -15,6 +15,7 @@ from flava.report.headline import average_head, headline, headline_rows
 from flava.report.html import DASH, number, paragraph, signed, span, table, text
 from flava.report.marked import (
     average_name,
+    delta_span,
     difference_name,
     error_span,
     fewer_span,
@@ -22,8 +23,8 @@ from flava.report.marked import (
     own,
 )
 from flava.report.printed_tables import load_models, read_table
-from flava.report.published import DOMAINS, MACRO
-from flava.report.summary import AverageCell, full_average, partial_average
+from flava.report.published import MACRO
+from flava.report.summary import AverageCell, domains_of, full_average, partial_average
 from flava.report.tables import DOMAIN_TITLES, NOT_RUN, error_note
 
 KEYS = ("vision", "nlp", "multimodal", MACRO)  # in the order of print
@@ -122,18 +123,10 @@ def _cell(comparison: Comparison, line: Line, key: str, cell: AverageCell) -> st
     if _wrong(comparison, line, key, cell):
         shown += "\N{DOUBLE DAGGER}"
     paper = span("paper", shown)
-    if cell.delta is not None:
-        paper += " " + span(f"delta {_css(comparison, line, key, cell.delta)}", signed(cell.delta))
+    if cell.delta is not None and line.column:
+        rows = [row.name for row in comparison.rows if row.domain in domains_of(key)]
+        paper += " " + delta_span(cell.delta, comparison.other_than_paper(line.column, rows))
     return ours + span("of", paper)
-
-
-def _css(comparison: Comparison, line: Line, key: str, delta: float) -> str:
-    column = next(item for item in comparison.columns if item.name == line.column)
-    domains = DOMAINS if key == MACRO else (key,)
-    rows = [row for row in comparison.rows if row.domain in domains]
-    if column.stand_in or any(row.other_data for row in rows):
-        return "stand-in"
-    return "up" if delta > 0 else "down"
 
 
 def _wrong(comparison: Comparison, line: Line, key: str, cell: AverageCell) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flava.errors import DataError
@@ -127,6 +127,12 @@ class Comparison:
         """Row -> our mean over seeds."""
         cells = {row.name: self.cells[row.name, column].ours for row in self.rows}
         return {row: estimate.mean if estimate else None for row, estimate in cells.items()}
+
+    def other_than_paper(self, column: str, rows: Collection[str]) -> bool:
+        """Whether the column's model, or what one of the rows is scored on, is not the paper's:
+        differences to the paper are grey."""
+        models = (info.stand_in for info in self.columns if info.name == column)
+        return any(models) or any(row.other_data for row in self.rows if row.name in rows)
 
     def ran(self) -> tuple[ColumnInfo, ...]:
         """Columns with at least one score."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flava.report.compare import ColumnInfo, Comparison
-from flava.report.html import DASH, number, paragraph, signed, span, table, text
-from flava.report.marked import average_name, error_span, fewer_span, own
+from flava.report.html import DASH, number, paragraph, span, table
+from flava.report.marked import average_name, delta_span, error_span, fewer_span, own
 from flava.report.published import DOMAINS, MACRO
 from flava.report.summary import AverageCell, AverageRow, full_average, partial_average
-from flava.report.tables import DOMAIN_TITLES, MACRO_NOTES, NOT_RUN, error_note
+from flava.report.tables import DOMAIN_TITLES, MACRO_NOTES, NOT_RUN, column_title, error_note
 
 
 def headline_rows(comparison: Comparison) -> list[AverageRow]:
@@ -37,10 +37,7 @@ def headline(
     body = []
     for column in comparison.ran():
         cells = [_cell(row, column, comparison, name) for row in rows]
-        title = f"{column.number} {text(column.title)}"
-        if column.stand_in:
-            title += span("of wrap", f"stand-in: {text(column.stand_in)}")
-        body.append([title, *cells])
+        body.append([column_title(column), *cells])
     body += [list(line) for line in more]
     note = (
         "Percent. Under each score: the paper's average over the same rows and the difference to "
@@ -77,11 +74,8 @@ def _cell(row: AverageRow, column: ColumnInfo, comparison: Comparison, name: str
         none = span("paper", f"<span class=word>paper </span>{DASH}", cell.why_no_paper)
         return ours + (span("of", none) if cell.ours else "")
     names = {name for part in row.rows.values() for name in part}
-    standing = any(item.other_data for item in comparison.rows if item.name in names)
-    grey = standing or column.stand_in is not None
     mark = "\N{DOUBLE DAGGER}" if cell.unfounded else ""
     paper = span("paper", f"<span class=word>paper </span>{number(cell.paper)}{mark}")
     if cell.delta is not None:
-        css = "stand-in" if grey else "up" if cell.delta > 0 else "down"
-        paper += " " + span(f"delta {css}", signed(cell.delta))
+        paper += " " + delta_span(cell.delta, comparison.other_than_paper(column.name, names))
     return ours + span("of", paper)

@@ -112,16 +112,10 @@ def _cell(
     if cell.ours is None:
         return span("ours none", NOT_RUN, cell.why_no_ours) + paper
     if value is not None:
-        paper += " " + delta_span(cell.ours.mean - value, _grey(comparison, model.column, row))
+        grey = comparison.other_than_paper(model.column, [row])
+        paper += " " + delta_span(cell.ours.mean - value, grey)
     ours = ours_span(cell.ours, TITLE, model.column, row)
     return ours + fewer_span(cell.ours.n_seeds, len(comparison.seeds)) + paper
-
-
-def _grey(comparison: Comparison, column: str, row: str) -> bool:
-    """Whether the column's model or the row's test set is another than the paper's."""
-    return any(c.stand_in for c in comparison.columns if c.name == column) or any(
-        r.other_data for r in comparison.rows if r.name == row
-    )
 
 
 def _note(comparison: Comparison) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from flava.jobs import ReportJob
 from flava.processes import Hardware
@@ -129,15 +129,18 @@ def _own_test_sets(comparison: Comparison) -> str:
 
 def _splits(comparison: Comparison) -> str:
     """The rows of real sets whose split is not, or not surely, the paper's; empty without any."""
-    found: dict[str, list[str]] = {}
-    for row in comparison.rows_ran():
-        if row.other_split:
-            found.setdefault(row.other_split, []).append(row.name)
-    items = "".join(
-        f"<li>{text(', '.join(names))}: {text(label)}</li>" for label, names in found.items()
-    )
+    found = [(row.other_split, row.name) for row in comparison.rows_ran() if row.other_split]
     note = "Not, or not surely, the paper's split:"
-    return f'{paragraph(note)}<ul class="named">{items}</ul>' if items else ""
+    return paragraph(note) + _by_label(found) if found else ""
+
+
+def _by_label(rows: Iterable[tuple[str | None, str]]) -> str:
+    """A line a label, with all rows that have it."""
+    found: dict[str | None, list[str]] = {}
+    for label, name in rows:
+        found.setdefault(label, []).append(name)
+    lines = (f"{text(', '.join(names))}: {text(label)}" for label, names in found.items())
+    return f'<ul class="named">{"".join(f"<li>{line}</li>" for line in lines)}</ul>'
 
 
 def _models(comparison: Comparison) -> str:
@@ -154,19 +157,13 @@ def _models(comparison: Comparison) -> str:
 def stand_in_list(comparison: Comparison) -> str:
     """The same in short, a line a test set; unfolded, so that it is printed too."""
     rows = comparison.rows_ran()
-    standing: dict[str | None, list[str]] = {}
-    for row in stand_in_rows(rows):
-        standing.setdefault(row.stand_in, []).append(row.name)
+    standing = [(row.stand_in, row.name) for row in stand_in_rows(rows)]
     if not standing:
         return _models(comparison) + paragraph(_own_test_sets(comparison)) + _splits(comparison)
-    count = sum(len(names) for names in standing.values())
-    items = "".join(
-        f"<li>{text(', '.join(names))}: {text(label)}</li>" for label, names in standing.items()
-    )
-    title = f"{count} of the {quantity(len(rows), 'row')} that ran: what takes the place of the "
+    title = f"{len(standing)} of the {quantity(len(rows), 'row')} that ran: what takes the place of"
     return _models(comparison) + (
-        f"<details open><summary>{title}paper's test set</summary>"
-        f'<ul class="named">{items}</ul></details>{_splits(comparison)}'
+        f"<details open><summary>{title} the paper's test set</summary>"
+        f"{_by_label(standing)}</details>{_splits(comparison)}"
     )
 
 

@@ -13,7 +13,7 @@ from flava.report.html import DASH, SORTABLE, paragraph, span, table, text
 from flava.report.marked import own
 from flava.report.printed_tables import read_table
 from flava.report.runs import Run
-from flava.report.tables import NOT_RUN
+from flava.report.tables import NOT_RUN, column_title
 
 ABSENT = "not in this study"
 SAME = "as in the paper"
@@ -107,9 +107,7 @@ def sampling_table(settings: ReportSettings, comparison: Comparison, runs: Seque
             published = column.in_study and (known or not column.stand_in)
             why = NOT_PRETRAINED if published else NOT_RUN
             shares[0] = span("none", why, column.why_not)
-        title = f"{column.number} {text(column.title)}"
-        if column.stand_in:
-            title += span("of wrap", f"stand-in: {text(column.stand_in)}")
+        title = column_title(column)
         if found and not known:
             title += span("of wrap", PLANNED, column.why_not)
         body.append([title, *shares])

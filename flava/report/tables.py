@@ -273,6 +273,12 @@ def _average(
     return f'<tr class="{css}" data-domain="{domain}"><th scope="row">{head}</th>{cells}</tr>'
 
 
+def column_title(column: ColumnInfo) -> str:
+    """Number and title; below them what stands in for its model."""
+    stand_in = span("of wrap", f"stand-in: {text(column.stand_in)}") if column.stand_in else ""
+    return f"{column.number} {text(column.title)}{stand_in}"
+
+
 def _column_css(column: ColumnInfo) -> str:
     return "ran" if column.in_study else "not-run"
 

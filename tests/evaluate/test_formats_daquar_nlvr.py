@@ -101,7 +101,7 @@ def test_bad_nlvr_lines_are_refused(nlvr, row, message):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"identifier": "3-0"}, "line 1: key 'structured_rep' is missing"),
+        ({"identifier": "3-0"}, "line 1: a list 'structured_rep' is missing"),
         ({"identifier": "3-0", "structured_rep": [[], 4]}, "line 1: 'structured_rep' is no list"),
         ({"identifier": "9-0", "structured_rep": [[]]}, "line 1: .*dev-9-0-0' is not there"),
     ],

@@ -201,7 +201,7 @@ def test_karpathy(tmp_path):
         ([entry("0.png", "train")], "no image with split 'test'"),
         ([entry("9.png")], "image '9.png' is not there"),
         ([entry("0.png", captions=[" "])], "image '0.png' has no caption"),
-        ([{"split": "test", "filename": "0.png"}], r"images\[0\]: key 'sentences' is missing"),
+        ([{"split": "test", "filename": "0.png"}], r"images\[0\]: a list 'sentences' is missing"),
         ([{"split": 3}], r"images\[0\]: key 'split' has the wrong type"),
     ],
 )
@@ -226,7 +226,7 @@ def test_bad_flickr8k_tokens(tmp_path):
     write_zip(tmp_path / "Images.zip", {"0.png": noise_png(0)})
     write(tmp_path / "Flickr_8k.testImages.txt", "0.png\n")
     write(tmp_path / "Flickr8k.token.txt", "0.png#0\tone\n0.png two\n")
-    with pytest.raises(DataError, match=r"Flickr8k.token.txt, line 2: expected <image>#<number>"):
+    with pytest.raises(DataError, match=r"Flickr8k.token.txt, line 2: expected '<image>#<number>"):
         load("flickr30k", "retrieval", "flickr8k_tokens", tmp_path)
 
 

@@ -178,7 +178,7 @@ BAD = [
     ("ucf101", "UCF-101-midframes.zip", None, "UCF-101 is missing. Unpack UCF101.rar"),
     ("clevr", "CLEVR_v1.0/scenes/CLEVR_val_scenes.json", None, "scenes.json is missing. Unpack CL"),
     ("clevr", "CLEVR_v1.0/scenes/CLEVR_val_scenes.json", "{\n,", "line 2: not valid JSON"),
-    ("clevr", "CLEVR_v1.0/scenes/CLEVR_val_scenes.json", '{"scenes": [{}]}', r"scenes\[0\]: key"),
+    ("clevr", "CLEVR_v1.0/scenes/CLEVR_val_scenes.json", '{"scenes": [{}]}', r": a list .objects"),
     ("clevr", "CLEVR_v1.0/scenes/CLEVR_val_scenes.json", '{"scenes": []}', "has no examples"),
     ("clevr", "CLEVR_v1.0/scenes/CLEVR_val_scenes.json",
      '{"scenes": [{"image_filename": "a.png", "objects": []}]}', "0 objects never occur in train"),

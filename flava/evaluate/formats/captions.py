@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from flava.config import TaskData
-from flava.data.lines import read_json
-from flava.errors import DataError
+from flava.data.lines import list_field, read_json
+from flava.data.source_pairs import flickr8k_captions, karpathy_file
 from flava.evaluate.formats.examples import found_at
 from flava.evaluate.formats.text_files import field_of, lines
 from flava.evaluate.images import EncodedImages, ImageSource, image_source
@@ -29,15 +29,15 @@ def load_karpathy(path: Path, data: TaskData) -> RetrievalTask:
     Raises:
         DataError: the file or an image is missing, or an entry lacks a key or occurs twice.
     """
-    file, split = _dataset_file(path), data.split or "test"
-    entries = field_of(read_json(file, KARPATHY_URL), "images", str(file), list)
+    file, split = karpathy_file(path), data.split or "test"
+    entries = list_field(read_json(file, KARPATHY_URL), "images", file)
     captions: dict[str, list[str]] = {}
     places: dict[str, str] = {}
     for number, entry in enumerate(entries):
         where = f"{file}, images[{number}]"
         if field_of(entry, "split", where) != split:
             continue
-        sentences = field_of(entry, "sentences", where, list)
+        sentences = list_field(entry, "sentences", where)
         name = field_of(entry, "filename", where)
         require(name not in captions, f"{where}: image '{name}' occurs twice. Get the file anew.")
         captions[name] = [str(field_of(sentence, "raw", where)) for sentence in sentences]
@@ -55,16 +55,9 @@ def load_flickr8k(path: Path, data: TaskData) -> RetrievalTask:
     listed = path / "Flickr_8k.testImages.txt"
     numbered = [(number, line.strip()) for number, line in lines(listed, FLICKR_TEXT)]
     places = {name: f"{listed}, line {number}" for number, name in numbered if name}
-    captions: dict[str, list[str]] = {name: [] for name in places}
-    tokens = path / "Flickr8k.token.txt"
-    for number, line in lines(tokens, FLICKR_TEXT):
-        key, tab, caption = line.partition("\t")
-        name, mark, _ = key.partition("#")
-        if not tab or not mark:
-            raise DataError(f"{tokens}, line {number}: expected <image>#<number><tab><caption>.")
-        if name in captions:
-            captions[name].append(caption)
-    require(bool(captions), f"{listed} lists no image.")
+    require(bool(places), f"{listed} lists no image.")
+    captions_of = flickr8k_captions(path / "Flickr8k.token.txt", FLICKR_TEXT)
+    captions = {name: captions_of.get(name, []) for name in places}
     return _found(captions, places, image_source(path, data))
 
 
@@ -95,11 +88,3 @@ def caption_task(
         texts += kept
         image_of += [position] * len(kept)
     return RetrievalTask(images, texts, np.asarray(image_of, np.int64))
-
-
-def _dataset_file(path: Path) -> Path:
-    if not path.is_dir():
-        return path
-    found = sorted(path.glob("dataset*.json"))
-    require(len(found) == 1, f"{path} has {len(found)} files dataset*.json; name one as the path.")
-    return found[0]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from flava.config import TaskData
-from flava.data.lines import read_json
+from flava.data.lines import list_field, read_json
 from flava.errors import DataError
 from flava.evaluate.formats.official import Listed, Release, listed_split
 from flava.evaluate.formats.text_files import field_of
@@ -53,11 +52,10 @@ def load(path: Path, data: TaskData) -> LabelledTask:
 def _counts(release: Release, split: str) -> list[Listed]:
     """Where it stands, picture and number of objects of each scene."""
     path = release.root / "scenes" / f"CLEVR_{split}_scenes.json"
-    scenes: list[Any] = field_of(read_json(path, HOW_TO_GET), "scenes", str(path), list)
     found = []
-    for i, scene in enumerate(scenes):
+    for i, scene in enumerate(list_field(read_json(path, HOW_TO_GET), "scenes", path)):
         where = f"{path}, scenes[{i}]"
-        objects = field_of(scene, "objects", where, list)
+        objects = list_field(scene, "objects", where)
         found.append((where, field_of(scene, "image_filename", where), len(objects)))
     return found
 

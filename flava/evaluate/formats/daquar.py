@@ -7,7 +7,7 @@ from pathlib import Path
 from flava.config import TaskData
 from flava.evaluate.formats.examples import ImageTexts
 from flava.evaluate.formats.tables import table
-from flava.evaluate.formats.text_files import read_text
+from flava.evaluate.formats.text_files import lines
 from flava.evaluate.formats.vqa_answers import shared_answers
 from flava.evaluate.images import ImageSource, image_source
 from flava.evaluate.taskdata import LabelledTask, Split
@@ -25,8 +25,8 @@ def load(path: Path, data: TaskData) -> LabelledTask:
     Raises:
         DataError: a file or image is missing, or a line is malformed (file and line are named).
     """
-    answers = read_text(path / "answer_space.txt", HOW_TO_GET).split("\n")
-    answers = list(dict.fromkeys(answer.strip() for answer in answers if answer.strip()))
+    listed = (line.strip() for _, line in lines(path / "answer_space.txt", HOW_TO_GET))
+    answers = list(dict.fromkeys(answer for answer in listed if answer))
     source = image_source(path, data)
     return LabelledTask(
         train=_split(path / "data_train.csv", source, answers),

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from flava.config import TaskData
-from flava.data.lines import json_lines
+from flava.data.lines import json_lines, list_field
 from flava.errors import DataError
 from flava.evaluate.formats.examples import ImageTexts, found_at
+from flava.evaluate.formats.official import Listed, members_split
 from flava.evaluate.formats.text_files import field_of
-from flava.evaluate.images import EncodedImages, ImageSource, image_source
+from flava.evaluate.images import ImageSource, image_source
 from flava.evaluate.taskdata import LabelledTask, Split, require
 
 CLASSES = ["false", "true"]
@@ -72,16 +71,15 @@ def _read(path: Path, parts: list[str], source: ImageSource) -> Split:
 
 
 def _read_counts(path: Path, parts: list[str], source: ImageSource) -> Split:
-    names, counts = [], []
+    listed: list[Listed] = []
     for image, row, where in _rows(path, parts):
-        boxes = field_of(row, "structured_rep", where, list)
+        boxes = list_field(row, "structured_rep", where)
         lists = all(isinstance(box, list) for box in boxes)
         require(lists, f"{where}: 'structured_rep' is no list of boxes with their objects.")
-        names.append(found_at(source, image, where))
-        counts.append(sum(len(box) for box in boxes))
-    require(bool(names), f"{path}, split '{parts[0]}' has no examples. {HOW_TO_GET}")
-    labels_N = np.clip(np.asarray(counts, np.int64), FEWEST, MOST) - FEWEST
-    return Split(labels_N, EncodedImages(source, names), np.arange(len(names)))
+        label = min(max(sum(len(box) for box in boxes), FEWEST), MOST) - FEWEST
+        listed.append((where, found_at(source, image, where), label))
+    require(bool(listed), f"{path}, split '{parts[0]}' has no examples. {HOW_TO_GET}")
+    return members_split(source, listed)
 
 
 def _rows(path: Path, parts: list[str]) -> Iterator[tuple[str, dict[str, Any], str]]:

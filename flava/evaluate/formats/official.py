@@ -13,7 +13,7 @@ from flava.data.matlab import read_mat
 from flava.errors import DataError
 from flava.evaluate.formats import text_files
 from flava.evaluate.formats.examples import found_at
-from flava.evaluate.images import EncodedImages, ImageSource, pictures
+from flava.evaluate.images import EncodedImages, ImageSource, PictureSource, pictures
 from flava.evaluate.taskdata import LabelledTask, Split, check_labels
 
 Listed = tuple[str, str, int]  # where it is listed (file and line or entry), picture, label
@@ -109,17 +109,16 @@ def listed_split(source: ImageSource, listed: Iterable[Listed], n_classes: int, 
         DataError: nothing is listed, or a picture is absent or its label out of range; the message
             names the line.
     """
-    found, labels = [], []
+    found: list[Listed] = []
     for where, picture, label in listed:
         if not 0 <= label < n_classes:
             raise DataError(
                 f"{where}: label {label} is out of range; there are {n_classes} classes (from 0)."
             )
-        found.append(found_at(source, picture, where))
-        labels.append(label)
-    labels_N = np.asarray(labels, np.int64)
-    check_labels(labels_N, n_classes, f"{source.path}: split '{name}'")
-    return Split(labels_N, EncodedImages(source, found), np.arange(len(found)))
+        found.append((where, found_at(source, picture, where), label))
+    split = members_split(source, found)
+    check_labels(split.labels(), n_classes, f"{source.path}: split '{name}'")
+    return split
 
 
 def position(name: str, classes: Sequence[str], where: str) -> int:
@@ -178,7 +177,7 @@ def seeded_split(
     return LabelledTask(train=splits[0], tests={"test": splits[1]}, classes=list(members))
 
 
-def members_split(source: ImageSource, listed: Sequence[Listed]) -> Split:
+def members_split(source: PictureSource, listed: Sequence[Listed]) -> Split:
     """A split of members that are known to be in the source."""
     labels_N = np.asarray([label for _, _, label in listed], np.int64)
     images = EncodedImages(source, [member for _, member, _ in listed])

@@ -5,15 +5,14 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from flava.config import TaskData
 from flava.data.lines import read_json
 from flava.data.paths import expand
 from flava.errors import DataError
 from flava.evaluate.formats import image_folder
-from flava.evaluate.images import EncodedImages, ImageSource
-from flava.evaluate.taskdata import Split, ZeroShotTask, require
+from flava.evaluate.formats.official import members_split
+from flava.evaluate.images import ImageSource
+from flava.evaluate.taskdata import ZeroShotTask, require
 
 HOW_TO_GET = (
     "Set the task's 'prompts' to a folder with classnames.json (names in the order of the sorted "
@@ -34,8 +33,10 @@ def load_folder(path: Path, data: TaskData) -> ZeroShotTask:
     members = splits[image_folder.scored_split(splits, path)]
     folders = sorted({label for split in splits.values() for label in split})
     positions = _positions(folders, names, str(path))
-    files_of = [(name, positions[label]) for label in sorted(members) for name in members[label]]
-    return ZeroShotTask(_split(source, files_of), names, templates)
+    listed = [
+        (name, name, positions[label]) for label in sorted(members) for name in members[label]
+    ]
+    return ZeroShotTask(members_split(source, listed), names, templates)
 
 
 def load_imagenet_files(path: Path, data: TaskData) -> ZeroShotTask:
@@ -47,13 +48,13 @@ def load_imagenet_files(path: Path, data: TaskData) -> ZeroShotTask:
     names, templates = read_prompts(data)
     positions = _positions([], names, str(path))
     source = ImageSource(path)
-    files_of = []
+    listed = []
     for name in source.names:
         wnid = PurePosixPath(name).name.split("_")[0]
         if wnid not in positions:
             raise DataError(f"{path}: '{name}' does not begin with one of ImageNet's wnids.")
-        files_of.append((name, positions[wnid]))
-    return ZeroShotTask(_split(source, files_of), names, templates)
+        listed.append((name, name, positions[wnid]))
+    return ZeroShotTask(members_split(source, listed), names, templates)
 
 
 def read_prompts(data: TaskData) -> tuple[list[str], list[str]]:
@@ -103,9 +104,3 @@ def imagenet_wnids() -> list[str]:
     """The 1,000 WordNet ids of ILSVRC 2012, sorted: the order of its class names."""
     text = files("flava.evaluate.formats").joinpath("imagenet_wnids.txt").read_text("ascii")
     return text.split()
-
-
-def _split(source: ImageSource, files_of: list[tuple[str, int]]) -> Split:
-    images = EncodedImages(source, [name for name, _ in files_of])
-    labels_N = np.asarray([label for _, label in files_of], np.int64)
-    return Split(labels_N, images, np.arange(len(labels_N)))

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from flava.config import TaskData
 from flava.errors import DataError
-from flava.evaluate.formats.official import Listed, Release, listed_split, position
+from flava.evaluate.formats.official import (
+    Listed,
+    Release,
+    listed_split,
+    members_split,
+    position,
+)
 from flava.evaluate.formats.video import Videos
-from flava.evaluate.images import EncodedImages, ImageSource, pictures
+from flava.evaluate.images import ImageSource, pictures
 from flava.evaluate.taskdata import LabelledTask, Split, check_labels
 
 HOW_TO_GET = (
@@ -75,7 +79,6 @@ def _video_split(source: Videos, rows: Sequence[Listed], n_classes: int) -> Spli
     for where, file, _ in rows:
         if not (source.path / file).is_file():
             raise DataError(f"{where}: {source.path / file} is missing. {HOW_TO_GET}")
-    labels_N = np.asarray([label for _, _, label in rows], np.int64)
-    check_labels(labels_N, n_classes, str(source.path))
-    images = EncodedImages(source, [file for _, file, _ in rows])
-    return Split(labels_N, images, np.arange(len(labels_N)))
+    split = members_split(source, rows)
+    check_labels(split.labels(), n_classes, str(source.path))
+    return split

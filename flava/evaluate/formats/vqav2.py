@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flava.config import TaskData
-from flava.data.lines import read_json
+from flava.data.lines import list_field, read_json
 from flava.errors import DataError
 from flava.evaluate.formats.examples import ImageTexts
 from flava.evaluate.formats.text_files import field_of
@@ -65,15 +65,17 @@ def load(path: Path, data: TaskData) -> LabelledTask:
 def _read(path: Path, split: str) -> Questions:
     question_file = path / f"v2_OpenEnded_mscoco_{split}_questions.json"
     annotation_file = path / f"v2_mscoco_{split}_annotations.json"
+    listed = list_field(read_json(annotation_file, HOW_TO_GET), "annotations", annotation_file)
     annotations: dict[int, tuple[str, dict[str, Any]]] = {}
-    for number, entry in enumerate(_list(annotation_file, "annotations")):
+    for number, entry in enumerate(listed):
         where = f"{annotation_file}, annotations[{number}]"
         identity = field_of(entry, "question_id", where, int)
         _once(identity, annotations, where)
         annotations[identity] = where, entry
     found = Questions(str(question_file))
     seen: set[int] = set()
-    for number, entry in enumerate(_list(question_file, "questions")):
+    listed = list_field(read_json(question_file, HOW_TO_GET), "questions", question_file)
+    for number, entry in enumerate(listed):
         where = f"{question_file}, questions[{number}]"
         identity = field_of(entry, "question_id", where, int)
         _once(identity, seen, where)
@@ -92,7 +94,7 @@ def _add(
     annotation_where: str,
     annotation: dict[str, Any],
 ) -> None:
-    given = field_of(annotation, "answers", annotation_where, list)
+    given = list_field(annotation, "answers", annotation_where)
     answers = [field_of(answer, "answer", annotation_where) for answer in given]
     if len(answers) != ANNOTATORS:
         raise DataError(f"{annotation_where}: {len(answers)} answers, expected {ANNOTATORS}.")
@@ -113,11 +115,6 @@ def _add(
 def _once(identity: int, seen: Container[int], where: str) -> None:
     if identity in seen:
         raise DataError(f"{where}: question {identity} occurs twice. Get the file anew.")
-
-
-def _list(path: Path, key: str) -> list[Any]:
-    found: list[Any] = field_of(read_json(path, HOW_TO_GET), key, str(path), list)
-    return found
 
 
 def _split(source: ImageSource, questions: Questions, answers: list[str], scored: bool) -> Split:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from flava.config import TaskData
 from flava.data.lines import whole_number
 from flava.errors import DataError
 from flava.evaluate.archives import Members, open_members
 from flava.evaluate.formats import text_files
 from flava.evaluate.formats.captions import caption_task
+from flava.evaluate.formats.official import Listed, members_split
 from flava.evaluate.formats.prompts import check_templates, read_prompts
 from flava.evaluate.images import EncodedImages, checked_read
 from flava.evaluate.taskdata import (
@@ -39,7 +38,8 @@ class Shards:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        count = text_files.read_text(path / "nshards.txt", HOW_TO_GET).strip()
+        counts = text_files.lines(path / "nshards.txt", HOW_TO_GET)
+        count = "\n".join(line for _, line in counts).strip()
         shards = whole_number(count)
         if not shards:
             raise DataError(f"{path / 'nshards.txt'}: expected the number of tars, got '{count}'.")
@@ -159,17 +159,15 @@ def _lines(file: Path) -> list[tuple[int, str]]:
 
 def _split(path: Path, classes: Sequence[str]) -> Split:
     source = Shards(path)
-    names: list[str] = []
-    labels: list[int] = []
+    listed: list[Listed] = []
     for name, place, text in source.samples(".cls"):
         label = whole_number(text.strip())
         if label is None:
             raise DataError(f"{place} is no class number.")
-        names.append(name)
-        labels.append(label)
-    labels_N = np.asarray(labels, np.int64)
-    check_labels(labels_N, len(classes), str(path))
-    return Split(labels_N, EncodedImages(source, names), np.arange(len(names)))
+        listed.append((place, name, label))
+    split = members_split(source, listed)
+    check_labels(split.labels(), len(classes), str(path))
+    return split
 
 
 def _by_key(members: Members, suffix: str, where: Path) -> Iterator[dict[str, str]]:
