@@ -49,6 +49,19 @@ cache = FeatureCache(folder / "features", "model")
 def main():
     print(cache._kept({"images": "a"}, 4000, lambda: np.ones((4000, 300), np.float32)).shape)
 """
+RANK = """
+import os
+from flava.io import PROBE_BYTES
+from workflow.launch.step import Step
+os.environ |= {"SUBMITIT_EXECUTOR": "local", "SUBMITIT_LOCAL_JOB_ID": "7"}
+places = {"GLOBALRANK": 0, "LOCALRANK": 0, "NODEID": 0, "NTASKS": 1, "NNODES": 1}
+os.environ |= {f"SUBMITIT_LOCAL_{name}": str(value) for name, value in places.items()}
+with open(folder / "all.bin", "wb", buffering=0) as file:
+    while file.write(bytes(4096)) == 4096 and file.tell() < 2 * PROBE_BYTES:
+        pass
+def main():
+    Step("pretrian", str(folder / "config.json"), reports=str(folder / "job"))()
+"""
 END = """
 try:
     run_cli(main)
@@ -111,3 +124,13 @@ def main():
     done = on_a_small_disk(root, tmp_path, code)
     assert done.returncode == 3, done.stderr
     assert "record.json" in done.stderr and "Read-only file system. Work in a folder" in done.stderr
+
+
+def test_a_rank_that_cannot_tell_how_it_ended_ends_as_it_did(root: Path, tmp_path: Path) -> None:
+    """Its own error is the one that counts, not that of its report to the launcher."""
+    done = on_a_small_disk(root, tmp_path, RANK)
+    assert done.returncode == 2, done.stderr
+    warning, error = done.stderr.splitlines()
+    assert warning.startswith("warning: the launcher is not told how this rank ended (refused). ")
+    assert "job_0.json: No space left on device. Free space there" in warning
+    assert error.startswith("error: workflow.launch: unknown step 'pretrian'.")

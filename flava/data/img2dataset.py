@@ -10,7 +10,6 @@ laid over the download. Nothing is unpacked; names inside a tar are never used a
 from __future__ import annotations
 
 import hashlib
-import json
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flava.data.archive import IMAGE_SUFFIXES, check_name
-from flava.data.lines import BAD_JSON
+from flava.data.lines import as_text, parse_json, whole_number
 from flava.data.shard_members import FolderMembers, ImagePlaces, TarMembers
 from flava.errors import DataError, MissingFileError
 
@@ -61,10 +60,7 @@ class Img2Dataset:
             if not name.endswith(".json"):
                 continue
             where = f"{members.path}, {name}"
-            try:
-                value = json.loads(members.read(name))
-            except BAD_JSON as error:
-                raise DataError(f"{where} is not JSON ({error}).") from None
+            value = _json(members.read(name), where)
             if not isinstance(value, dict):
                 raise DataError(f"{where}: expected a JSON object, a row of img2dataset.")
             rows.append(
@@ -135,13 +131,13 @@ def shard_paths(path: Path) -> list[Path]:
     """The shards of a folder of img2dataset in order: <number>.tar, or folders <number>."""
     if not path.is_dir():
         return []
-    tars = [file for file in path.glob("*.tar") if file.stem.isdigit()]
+    tars = [file for file in path.glob("*.tar") if whole_number(file.stem) is not None]
     folders = [folder for folder in path.iterdir() if folder.is_dir() and _is_shard(folder)]
     return sorted(tars or folders, key=lambda shard: int(shard.stem))
 
 
 def _is_shard(folder: Path) -> bool:
-    return folder.name.isdigit() and len(folder.name) >= 5
+    return len(folder.name) >= 5 and whole_number(folder.name) is not None
 
 
 def url_hash(url: str) -> np.uint64:
@@ -157,14 +153,26 @@ def _parquet(path: Path) -> list[dict[str, str]]:
         names = pyarrow.parquet.read_schema(path).names
         wanted = [name for name in COLUMNS if name in names]
         rows = pyarrow.parquet.read_table(path, columns=wanted).to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path} is not a readable parquet table ({error}).") from None
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path} is not a readable parquet table ({error}). Download the shard again."
+        ) from None
     return [_row(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)]
+
+
+def _json(content: bytes, where: str) -> Any:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where} is not UTF-8 text ({error}). Download the shard again.") from None
+    return parse_json(text, where)
 
 
 def _row(value: Any, where: str) -> dict[str, str]:
     if not isinstance(value, dict) or not value.get("key") or not value.get("url"):
         raise DataError(f"{where}: not a row of img2dataset: 'url' or 'key' is missing.")
-    row = {name: str(value.get(name) or "") for name in COLUMNS}
+    known = {name: value[name] for name in COLUMNS if value.get(name) is not None}
+    row = dict.fromkeys(COLUMNS, "")
+    row |= {name: as_text(each, f"{where}: '{name}'") for name, each in known.items()}
     check_name(row["key"], where)
     return row

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -71,31 +71,35 @@ class Totals:
 
 
 class TokenWriter:
-    """Writes token lists of one tokenizer flat, with offsets; only the lengths stay in memory."""
+    """Writes token lists of one tokenizer flat, with offsets; a text takes no memory."""
 
     def __init__(self, directory: Path, name: str, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.dtype = np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<i4")
         self.directory, self.name = directory, name
-        self.lengths = array("q")
-        self._raw = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - closed by save
+        # Closed by save.
+        self._raw = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115
+        self._ends = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115
+        self._ends.write(bytes(8))
+        self._end = 0
 
     def add(self, ids: list[int]) -> None:
         """Appends one text."""
         self._raw.write(np.array(ids, self.dtype).tobytes())
-        self.lengths.append(len(ids))
+        self._end += len(ids)
+        self._ends.write(self._end.to_bytes(8, "little"))
 
     def save(self) -> None:
         """Writes tokens_<name>.npy (flat) and offsets_<name>.npy (int64, one more than texts)."""
-        offsets = np.zeros(len(self.lengths) + 1, np.int64)
-        np.cumsum(np.frombuffer(self.lengths, np.int64), out=offsets[1:])
-        np.save(self.directory / f"offsets_{self.name}.npy", offsets)
-        header = {"descr": self.dtype.str, "fortran_order": False, "shape": (int(offsets[-1]),)}
-        with (self.directory / f"tokens_{self.name}.npy").open("wb") as file:
+        self._copy("offsets", self._ends, np.dtype("<i8"), self._ends.tell() // 8)
+        self._copy("tokens", self._raw, self.dtype, self._end)
+
+    def _copy(self, what: str, raw: IO[bytes], dtype: np.dtype[Any], count: int) -> None:
+        header = {"descr": dtype.str, "fortran_order": False, "shape": (count,)}
+        with raw, (self.directory / f"{what}_{self.name}.npy").open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
-            self._raw.seek(0)
-            shutil.copyfileobj(self._raw, file)
-        self._raw.close()
+            raw.seek(0)
+            shutil.copyfileobj(raw, file)
 
 
 def prepare_pairs(job: PrepareJob, directory: Path) -> list[dict[str, Any]]:

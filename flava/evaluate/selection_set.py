@@ -9,10 +9,10 @@ adapter re-plans this step and no training whose arrays stay equal.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,9 @@ from flava.jobs import EvaluateTask, SelectionJob, load_job
 from flava.records import make_record
 
 Array = NDArray[Any]
-Arrays = Iterator[tuple[str, Array]]
+Named = tuple[str, int, Iterable[Array]]  # an array's name, its length, and its rows in blocks
+Arrays = Iterator[Named]
+ROWS = 256  # of pictures that are in memory at one time: ImageNet's are 7.5 GB
 
 
 def write_selection(job: SelectionJob) -> None:
@@ -47,18 +49,31 @@ def write_selection(job: SelectionJob) -> None:
     (output / "record.json").unlink(missing_ok=True)
     facts: dict[str, Any] = {}
     hashes = {}
-    for name, array in chain.from_iterable(_all_arrays(job, facts)):  # in memory one at a time
+    for name, count, blocks in chain.from_iterable(_all_arrays(job, facts)):
         path = output / f"{name}.npy"
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.save(file, array, allow_pickle=False)
-        del array
+            _save(file, count, blocks)
         hashes[name] = sha256_file(path)
     extra = {"arrays_sha256": hashes, "tasks": facts}
     write_json(output / "record.json", make_record("selection", job, started, extra=extra))
 
 
+def _save(file: IO[bytes], count: int, blocks: Iterable[Array]) -> None:
+    """Writes an array of `count` rows, the bytes that `numpy.save` would write of it as a whole."""
+    for number, block in enumerate(blocks):
+        if number == 0:
+            shape = (count, *block.shape[1:])
+            header = {"descr": block.dtype.str, "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+        file.write(np.ascontiguousarray(block).data)
+
+
+def _whole(name: str, array: Array) -> Named:
+    return name, len(array), [array]
+
+
 def _all_arrays(job: SelectionJob, facts: dict[str, Any]) -> list[Arrays]:
-    """Named arrays of each task, to be made one by one; all tasks are loaded and checked first."""
+    """Arrays of each task, to be made one by one; all tasks are loaded and checked first."""
     found = [_zero_shot(job, _zero_shot_task(job, job.zero_shot), facts)] if job.zero_shot else []
     for kind, spec in (("images", job.images), ("texts", job.texts)):
         if spec:
@@ -83,11 +98,12 @@ def _zero_shot(job: SelectionJob, task: ZeroShotTask, facts: dict[str, Any]) -> 
         "classes": len(task.classes),
         "templates": len(task.templates),
     }
-    yield "zero_shot_pixels", _pixels(test, job)
-    yield "zero_shot_labels", test.labels()
+    yield "zero_shot_pixels", len(test), _pixels(test, job)
+    yield _whole("zero_shot_labels", test.labels())
     prompts = [template.replace("{}", name) for name in task.classes for template in task.templates]
     for name, ids in _tokens(job, [(prompt, None) for prompt in prompts]):
-        yield f"prompts_{name}", ids.reshape(len(task.classes), len(task.templates), -1)
+        shape = (len(task.classes), len(task.templates), -1)
+        yield _whole(f"prompts_{name}", ids.reshape(shape))
 
 
 def _labelled_task(job: SelectionJob, kind: str, spec: EvaluateTask) -> LabelledTask:
@@ -107,21 +123,22 @@ def _labelled(job: SelectionJob, kind: str, task: LabelledTask, facts: dict[str,
     for half, whole in halves.items():
         split = whole.limited(job.limit)
         facts[kind][half] = len(split)
-        yield f"{kind}_{half}_labels", split.labels()
+        yield _whole(f"{kind}_{half}_labels", split.labels())
         if kind == "images":
-            yield f"{kind}_{half}_pixels", _pixels(split, job)
+            yield f"{kind}_{half}_pixels", len(split), _pixels(split, job)
         else:
             assert split.texts is not None
             for name, ids in _tokens(job, split.texts):
-                yield f"{kind}_{half}_{name}", ids
+                yield _whole(f"{kind}_{half}_{name}", ids)
 
 
-def _pixels(split: Split, job: SelectionJob) -> Array:
+def _pixels(split: Split, job: SelectionJob) -> Iterator[Array]:
     assert split.images is not None and split.image_N is not None
-    return split.images.pixels(split.image_N, job.image_size)
+    for start in range(0, len(split.image_N), ROWS):
+        yield split.images.pixels(split.image_N[start : start + ROWS], job.image_size)
 
 
-def _tokens(job: SelectionJob, texts: list[tuple[str, str | None]]) -> Arrays:
+def _tokens(job: SelectionJob, texts: list[tuple[str, str | None]]) -> Iterator[tuple[str, Array]]:
     for name, path in job.tokenizers.items():
         tokenizer = load_tokenizer(path)
         ids = [tokenizer.pair(a, b, job.max_text_length[name]) for a, b in texts]

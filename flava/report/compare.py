@@ -20,7 +20,8 @@ class Estimate:
     """Mean over seeds in percent; the error is over seeds, or the test set's for one model.
 
     `one_model` says that all seeds are of the same published weights: they differ by the seed of
-    their evaluation alone, and no spread of trainings is known.
+    their evaluation alone, and no spread of trainings is known. `why_no_error` says so where a
+    standard error could be expected.
     """
 
     mean: float
@@ -28,6 +29,7 @@ class Estimate:
     error_source: str
     by_seed: Mapping[int, float]
     one_model: bool = field(default=False, kw_only=True)
+    why_no_error: str | None = field(default=None, kw_only=True)
 
     @property
     def n_seeds(self) -> int:

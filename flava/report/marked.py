@@ -76,7 +76,8 @@ def describe(estimate: Estimate) -> str:
     """Plain text: where the error comes from, and the score of each seed."""
     seeds = ", ".join(f"seed {seed}: {number(v)}" for seed, v in sorted(estimate.by_seed.items()))
     if estimate.std_error is None:
-        return f"no standard error; {seeds}"
+        why = f": {estimate.why_no_error}" if estimate.why_no_error else ""
+        return "; ".join(each for each in (f"no standard error{why}", seeds) if each)
     source = estimate.error_source
     if estimate.one_model and estimate.n_seeds > 1:
         source += ": all seeds are of one published model"

@@ -10,7 +10,7 @@ from flava.errors import DataError
 from flava.evaluate.score_file import check_scores
 from flava.io import read_json, sha256_json
 from flava.jobs import ReportJob
-from flava.records import Record, parse_record
+from flava.records import Record, load_record, parse_record
 from flava.report.scores import Score
 
 Line = dict[str, Any]  # a score and whose it is, as an evaluation wrote it
@@ -97,6 +97,20 @@ def with_origins(records: dict[str, Record], more: Iterable[str] = ()) -> dict[s
 def _before(record: Record) -> Iterator[str]:
     """Files with the records of what was read: of steps, and of the preparation of corpora."""
     yield from record.parents
+    yield from _preparations(record)
+
+
+def preparations(records: Iterable[Record]) -> dict[str, Record]:
+    """Path -> record of the preparation of each corpus that was read.
+
+    Raises:
+        DataError: one of them is missing or damaged.
+    """
+    paths = dict.fromkeys(path for record in records for path in _preparations(record))
+    return {path: load_record(path) for path in paths}
+
+
+def _preparations(record: Record) -> Iterator[str]:
     for manifest in record.manifests:
         prepared = Path(manifest).with_name("record.json")
         # The toy world alone, which has no sources, leaves no record.

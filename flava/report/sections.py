@@ -186,7 +186,7 @@ def row_facts(row: RowInfo) -> dict[str, str]:
 
 
 def not_run(comparison: Comparison) -> str:
-    """Columns with their reasons, rows by domain, and single cells."""
+    """Columns with their reasons, rows by domain, single cells, and seeds of single rows."""
     parts = []
     columns = [column for column in comparison.columns if not column.in_study]
     if columns:
@@ -201,7 +201,7 @@ def not_run(comparison: Comparison) -> str:
             names = [text(row.name) for row in rows if row.domain == domain]
             items += f"<li>{title}: {', '.join(names)}.</li>" if names else ""
         parts.append(f"<ul>{items}</ul>")
-    parts += [paragraph(line) for line in _missing_cells(comparison)]
+    parts += [paragraph(line) for line in _missing_cells(comparison) + _missing_seeds(comparison)]
     columns_and_rows = (
         f"All {quantity(len(comparison.columns), 'column')} and all "
         f"{quantity(len(comparison.rows), 'row')} ran."
@@ -219,6 +219,27 @@ def _missing_cells(comparison: Comparison) -> list[str]:
             note = "; the paper has none either" if len(paper) == len(missing) else ""
             rows = ", ".join(text(name) for name in missing)
             lines.append(f"Column {column.number}, {text(column.title)}: no score on {rows}{note}.")
+    return lines
+
+
+def _missing_seeds(comparison: Comparison) -> list[str]:
+    """Columns of which single rows lack seeds that others have, and what follows."""
+    lines = []
+    for column in comparison.columns:
+        ours = {row.name: comparison.cells[row.name, column.name].ours for row in comparison.rows}
+        seeds = {name: set(found.by_seed) for name, found in ours.items() if found}
+        lacking = {
+            seed: [name for name, found in seeds.items() if seed not in found]
+            for seed in sorted(set().union(*seeds.values()))
+        }
+        lines += [
+            f"Column {column.number}, {text(column.title)}: no score of seed {seed} on "
+            f"{text(', '.join(names))}."
+            for seed, names in lacking.items()
+            if names
+        ]
+    if lines:
+        lines.append("An average has no standard error where its rows ran with different seeds.")
     return lines
 
 

@@ -19,6 +19,7 @@ from flava.report.directions import load_directions, support
 from flava.report.headline import headline
 from flava.report.html import duration, page, paragraph, quantity, text
 from flava.report.leaks import leaks_section
+from flava.report.origins import preparations
 from flava.report.overview import claims_overview, page_links
 from flava.report.runs import Run, load_earlier, load_runs, load_sources, named_records
 from flava.report.scores import load_scores
@@ -112,9 +113,14 @@ def machines(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
 
 
 def commits(runs: Sequence[Run], earlier: Mapping[str, Record]) -> str:
-    """Commits that the runs, what they start from and their evaluations were made at, dirty ones
-    marked, and those of processes that they continued."""
+    """Commits that the runs, what they start from, their evaluations and the corpora that all of
+    these read were made at, dirty ones marked, and those of processes that they continued.
+
+    Raises:
+        DataError: the record of a corpus is missing or damaged.
+    """
     records = [record for _, record in named_records(runs, earlier)]
+    records += preparations(records).values()
     found = dict.fromkeys((record.git_commit, record.git_dirty) for record in records)
     known = {commit for commit, _ in found}
     before = [name for record in records for name in record.earlier_commits if name not in known]

@@ -18,6 +18,7 @@ from flava.report.published import DOMAINS, MACRO
 MACRO_TABLE_C1 = "macro_table_c1"
 # Cells and printed averages are rounded to two decimals: together they may be off by 0.01.
 ROUNDING = 0.0101
+UNEVEN = "its rows ran with different seeds"
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,9 @@ def average_estimate(
 ) -> Estimate | None:
     """Mean of the domains' means over `rows`; missing if a row is.
 
-    The error is over seeds where every row ran with the same two or more seeds; else, and for a
-    published model, it is the test sets': tasks taken as independent, rows of one task as fully
-    correlated (an upper bound).
+    The error is over seeds where every row ran with the same two or more seeds; with the same one,
+    and for a published model, it is the test sets': tasks taken as independent, rows of one task as
+    fully correlated (an upper bound). Of rows with different seeds there is none.
     """
     estimates = {
         row: comparison.cells[row, column].ours for names in rows.values() for row in names
@@ -156,7 +157,8 @@ def average_estimate(
         return Estimate(value, error, "seeds", by_seed)
     error = _test_error(comparison, present, rows) if complete else None
     source = "none" if error is None else "test set"
-    return Estimate(value, error, source, by_seed, one_model=one_model)
+    why = None if complete else UNEVEN
+    return Estimate(value, error, source, by_seed, one_model=one_model, why_no_error=why)
 
 
 def _test_error(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from data_helpers import png, source
-from pmd_files import Link, add_member, write_img2dataset
+from pmd_files import Link, add_member, write_img2dataset, write_shard
 
 from flava.data import shard_members
 from flava.data.img2dataset import Img2Dataset
@@ -126,11 +126,38 @@ def test_bad_keys_are_refused(tmp_path: Path, key: str) -> None:
         list(read_pairs(source("img2dataset", tmp_path / "out")))
 
 
-@pytest.mark.parametrize("text", ["[1]", "[" * 100_000, "{"])
-def test_a_sidecar_that_is_no_row_is_named(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [b"[1]", b"[" * 100_000, b"{", b'{"url": "\xfc"}', b'{"key": "x", "url": ["http://a"]}'],
+)
+def test_a_sidecar_that_is_no_row_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "00000").mkdir()
-    (tmp_path / "00000" / "x.json").write_text(text)
+    (tmp_path / "00000" / "x.json").write_bytes(content)
     with pytest.raises(DataError, match=r"00000, x\.json"):
+        list(read_pairs(source("img2dataset", tmp_path)))
+
+
+def test_half_an_emoji_in_a_sidecar_is_replaced(tmp_path: Path) -> None:
+    """JSON allows it, and no tokenizer takes it."""
+    write_img2dataset(tmp_path, LINKS[:1], layout="folder", table=False)
+    sidecar = tmp_path / "00000" / "000000000.json"
+    sidecar.write_text(sidecar.read_text().replace("a red square", r"cut \ud83d"))
+    (pair,) = read_pairs(source("img2dataset", tmp_path))
+    assert pair.captions == ["cut \ufffd"]
+
+
+@pytest.mark.parametrize("layout", ["tar", "folder"])
+def test_only_digits_from_0_to_9_number_a_shard(tmp_path: Path, layout: str) -> None:
+    write_img2dataset(tmp_path, LINKS[:1], layout=layout)
+    write_shard(tmp_path / "0000\N{SUPERSCRIPT TWO}", {"a.txt": b"kept copy"}, layout)
+    assert len(list(read_pairs(source("img2dataset", tmp_path)))) == 1
+
+
+def test_a_table_with_damaged_text_is_named(tmp_path: Path) -> None:
+    write_img2dataset(tmp_path, LINKS)
+    table = tmp_path / "00000.parquet"
+    table.write_bytes(table.read_bytes().replace(b"a red square", b"a red \xff\xfeuare"))
+    with pytest.raises(DataError, match=r"00000\.parquet is not a readable parquet .* Download"):
         list(read_pairs(source("img2dataset", tmp_path)))
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from data_helpers import (
 )
 
 from flava.data.corpus import ImageCorpus, PairCorpus, TextCorpus
-from flava.data.prepare import prepare
+from flava.data.prepare import TokenWriter, prepare
 from flava.data.shards import read_manifest
 from flava.data.tokenizer import load_tokenizer
 from flava.errors import ConfigError, DataError
@@ -114,6 +115,23 @@ def test_texts_end_with_separator(raw: Path, corpus: Path, tmp_path: Path) -> No
     separator = load_tokenizer(corpus / "tokenizers" / "bpe.json").sep_id
     assert [lines[i][-1] == separator for i in range(3)] == [False, True, True]
     assert read_manifest(tmp_path / "texts")["counts"] == {"documents": 2, "lines": 3}
+
+
+def test_lines_take_no_memory(corpus: Path, tmp_path: Path) -> None:
+    """A text corpus has hundreds of millions; the arrays are those that NumPy would write."""
+    texts = [[n % 1000] * (n % 5) for n in range(100_000)]
+    writer = TokenWriter(tmp_path, "x", load_tokenizer(corpus / "tokenizers" / "wordpiece.json"))
+    tracemalloc.start()
+    for text in texts:
+        writer.add(text)
+    writer.save()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.save(tmp_path / "offsets.npy", np.cumsum([0, *map(len, texts)]))
+    np.save(tmp_path / "tokens.npy", np.concatenate(texts).astype("<u2"))
+    for name in ("offsets", "tokens"):
+        assert sha256_file(tmp_path / f"{name}_x.npy") == sha256_file(tmp_path / f"{name}.npy")
+    assert peak < 300_000
 
 
 def test_preparing_again_gives_equal_bytes(raw: Path, corpus: Path, tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ import pytest
 from flava.report.average_tables import average_table, load_lines, of_lines
 from flava.report.claim_file import load_claims
 from flava.report.claims import judge_all
-from flava.report.compare import Comparison
+from flava.report.compare import Comparison, only
 from flava.report.directions import directions_table
 from flava.report.figure import figure_columns, figure_table, ratios
 from flava.report.headline import headline
 from flava.report.methods import methods_table
 from flava.report.printed_tables import load_published
+from flava.report.sections import not_run
 from flava.report.tables import results_table
 from tests.report.fake_study import PAPER, compared, fake_job, fake_scores, write_scores
 
@@ -77,3 +78,19 @@ def test_table_5_and_figure_4_say_it(folder: Path) -> None:
     comparison, columns = comparison_of(folder, "table_4"), figure_columns(str(PAPER))
     found = seeds_of(figure_table(comparison, ratios(comparison, columns), columns))
     assert found["flava_dino - clip_400m"] == {"1/3"}
+
+
+def test_an_average_without_an_error_says_why(folder: Path) -> None:
+    """Column 4 lacks one row of one seed: its averages over that row have no standard error."""
+    comparison = comparison_of(folder, "table_c1")
+    page, why = results_table(comparison), "no standard error: its rows ran with different seeds"
+    averages = re.findall(r'data-cell="Table C.1.flava_c.([^"]* Avg[^"]*)" title="([^"]*)"', page)
+    assert {row for row, hint in averages if why in hint} == {
+        "Vision Avg.",
+        "Macro Avg.",
+        "Macro Avg. (NLP, vision)",
+    }
+    said = not_run(comparison)
+    assert ": no score of seed 1 on MNIST.</p>" in said
+    assert said.count("An average has no standard error where its rows ran with different") == 1
+    assert "of seed" not in not_run(only(comparison, ["flava_c_local", "clip_pmd", "clip_400m"]))

@@ -79,6 +79,28 @@ def test_code_and_hardware_are_of_what_runs_start_from_and_of_evaluations_too(tm
     assert hardware == "1 x H100; Fake CPU, 2 cores; Another CPU, 4 cores"
 
 
+def test_code_is_that_of_the_preparation_of_data_too(tmp_path):
+    """Of the runs' corpora, and of those that only what they start from has read."""
+    texts = tmp_path / "data/words/manifest.json"
+    write_json(texts, {"kind": "texts", "sources": []})
+    prepared = {"git_commit": "a" * 40, "git_dirty": True}
+    write_json(texts.with_name("record.json"), record("prepare", 0, 1.0) | prepared)
+    manifests = {str(texts): {"sha256": "0" * 64, "counts": {}}}
+    write_json(tmp_path / "mlm/record.json", record("init_mlm", 0, 9.0) | {"manifests": manifests})
+    earlier = {"init mlm-s0": str(tmp_path / "mlm/record.json")}
+    job = write_study(tmp_path, columns={"mim": 1}, earlier=earlier)
+    images = tmp_path / "data/images/record.json"
+    write_json(images, read_json(images) | {"git_commit": "b" * 40, "git_dirty": False})
+    write_index(job)
+    index = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    code = re.findall("<dt>Code</dt><dd>(.*?)</dd>", index)[0]
+    assert f"<code>{'a' * 12}</code> with uncommitted changes" in code
+    assert f"<code>{'b' * 12}</code>" in code
+    images.unlink()
+    with pytest.raises(DataError, match=r"data/images/record\.json is missing"):
+        write_index(job)
+
+
 def part(seconds: float, ranks: int, gpus: list[str], torch: str) -> dict[str, object]:
     """Work of earlier processes, as a record has it."""
     hardware = {"cpu": "Fake CPU", "cores": 2, "gpus": gpus}

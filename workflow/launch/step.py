@@ -21,6 +21,7 @@ from flava.errors import (
     ConfigError,
     DataError,
     FlavaError,
+    ForbiddenError,
     TrainingError,
     permitted,
     unknown_name,
@@ -107,7 +108,7 @@ class Step:
         except Exception as error:
             self._tell(path, "crashed", error)
             raise
-        write_json(path, Report(ended="well").model_dump())
+        _report(path, Report(ended="well"))
 
     def run(self) -> None:
         """Runs the step in this process.
@@ -149,11 +150,22 @@ class Step:
 
         return DelayedSubmission(self)
 
-    def _tell(self, path: Path, ended: str, error: Exception) -> None:
+    def _tell(
+        self, path: Path, ended: Literal["refused", "crashed", "not requeued"], error: Exception
+    ) -> None:
         last = traceback.format_exception_only(error)[-1].strip()
         message = str(error) if isinstance(error, FlavaError) else last
         code = error.exit_code if isinstance(error, FlavaError) else 1
-        write_json(path, {"ended": ended, "message": message, "exit_code": code})
+        _report(path, Report(ended=ended, message=message, exit_code=code))
+
+
+def _report(path: Path, report: Report) -> None:
+    """Writes it; where the disk takes it not, how the rank ended stands all the same."""
+    try:
+        write_json(path, report.model_dump())
+    except (OSError, ForbiddenError) as error:
+        told = f"warning: the launcher is not told how this rank ended ({report.ended}). {error}"
+        print(told, file=sys.stderr, flush=True)
 
 
 def rank_here() -> int:
