@@ -378,25 +378,3 @@ def test_page_of_a_stand_in_does_not_contradict_its_run(tmp_path: Path) -> None:
     assert says and "clip_released" in entry
     assert re.search("<details open[^>]*><summary>All .*objectives.pairs", run, re.DOTALL)
     assert "that of the paper's column" not in mim and "<details><summary>All" in mim
-
-
-@pytest.mark.parametrize(
-    ("name", "change", "says"),
-    [
-        ("models", ("table_3,1,mim", "table_3,9,mim"), "line '1' is of no column"),
-        ("table_3", ("57.46", "many"), "'many' is not a number"),
-        ("table_3", ("57.46,", "57.46,,,,"), "do not fit the heading"),
-    ],
-)
-def test_malformed_tables_are_refused(
-    tmp_path: Path, name: str, change: tuple[str, str], says: str
-) -> None:
-    for path in PAPER.glob("*.csv"):
-        (tmp_path / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
-    path = tmp_path / f"{name}.csv"
-    path.write_text(path.read_text(encoding="utf-8").replace(*change), encoding="utf-8")
-    with pytest.raises(DataError, match=says):
-        load_lines(tmp_path, "table_3")
-    path.unlink()
-    with pytest.raises(DataError, match="missing"):
-        load_lines(tmp_path, "table_3")
