@@ -14,7 +14,7 @@ from flava.data.lines import numbered_lines, whole_number
 from flava.data.matlab import read_mat
 from flava.data.paths import expand
 from flava.data.source_images import image_folder, is_hidden
-from flava.data.sources import Listed
+from flava.data.sources import ListedImage
 from flava.errors import DataError
 
 TRUTH = "ILSVRC2012_validation_ground_truth.txt"
@@ -22,7 +22,7 @@ GET_AGAIN = "Download it again."
 DEVKIT = ("", "data", "ILSVRC2012_devkit_t12/data")
 
 
-def imagenet(source: SourceConfig) -> Iterator[Listed]:
+def imagenet(source: SourceConfig) -> Iterator[ListedImage]:
     """Images of ILSVRC 2012 with their synset (wnid) as label; split train or val.
 
     train: ILSVRC2012_img_train.tar (a tar of one tar a class), train/<wnid>.tar, or
@@ -114,7 +114,7 @@ def _packed(tars: list[Path]) -> Iterator[tuple[str, Callable[[], bytes]]]:
                 yield name, partial(_read, tar, file, name, offset, size)
 
 
-def _train(path: Path) -> Iterator[Listed]:
+def _train(path: Path) -> Iterator[ListedImage]:
     tars = official_tars(path, "train")
     if not tars:
         raise DataError(
@@ -125,14 +125,14 @@ def _train(path: Path) -> Iterator[Listed]:
         wnid, _, file = name.rpartition("/")
         if not wnid:
             raise DataError(f"{tars[0]}: '{file}' lies in none of its class tars. {GET_AGAIN}")
-        yield Listed(f"train/{name}", wnid, read)
+        yield ListedImage(f"train/{name}", wnid, read)
 
 
-def _val(path: Path) -> Iterator[Listed]:
+def _val(path: Path) -> Iterator[ListedImage]:
     wnids = validation_labels(path)
     count = 0
     for name, read in _val_files(path):
-        yield Listed(f"val/{name}", validation_label(name, wnids, path), read)
+        yield ListedImage(f"val/{name}", validation_label(name, wnids, path), read)
         count += 1
     if count != len(wnids):
         raise DataError(f"{path}: {count} validation images, but {len(wnids)} labels in {TRUTH}.")

@@ -9,11 +9,11 @@ from pathlib import Path
 from flava.config import SourceConfig
 from flava.data.archive import Archive
 from flava.data.paths import expand
-from flava.data.sources import Listed
+from flava.data.sources import ListedImage
 from flava.errors import DataError
 
 
-def image_folder(source: SourceConfig) -> Iterator[Listed]:
+def image_folder(source: SourceConfig) -> Iterator[ListedImage]:
     """Files <split>/<class>/<file> or <split>/<file> of a folder or zip, sorted by name.
 
     Raises:
@@ -30,7 +30,7 @@ def image_folder(source: SourceConfig) -> Iterator[Listed]:
         )
     for name in names:
         parts = name.split("/")
-        yield Listed(name, parts[1] if len(parts) > 2 else None, partial(archive.read, name))
+        yield ListedImage(name, parts[1] if len(parts) > 2 else None, partial(archive.read, name))
 
 
 def is_hidden(name: str) -> bool:

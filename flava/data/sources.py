@@ -51,7 +51,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedImage:
     """An image before it is read: its key and class, and `read`, called before the next comes."""
 
     key: str
@@ -195,7 +195,7 @@ def count_images(source: SourceConfig) -> int:
     return sum(1 for _ in _listed_images(source))
 
 
-def _listed_images(source: SourceConfig) -> Iterator[Listed]:
+def _listed_images(source: SourceConfig) -> Iterator[ListedImage]:
     check_source("images", source)
     for item in islice(resolve_name(IMAGES[source.adapter])(source), source.limit):
         check_encodable(item.key, f"Source '{source.name}'")

@@ -34,7 +34,8 @@ def faults(slurm: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         runs = {
             "warned": driven("warned", "train", gpus | low, updates=50, held=True),
             "preempted": driven("preempted", "count", gpus | harsh, updates=50, held=True),
-            "limited": driven("limited", "train", {"time": "0:01"}, **stuck),
+            # SLURM warns up to 30 s early; ranks that have not started by then would be killed.
+            "limited": driven("limited", "train", {"time": "0:02"}, signal_seconds=40, **stuck),
             "deaf": driven("deaf", "count", {**ONE, "time": "0:01"}, **stuck, deaf=True),
             "lost": driven("lost", "count", ONE | spare, updates=50, held=True),
         }
@@ -78,7 +79,7 @@ def _released(run: Driven, starts: int) -> int:
 def test_warned_before_preemption_saves_and_continues(faults: dict[str, Driven]) -> None:
     run = faults["warned"]
     assert _released(run, 4) == 0, run.text
-    assert len(run.jobs()) == 1
+    assert len(run.jobs()) == 1, run.text
     # It has no checkpoint but the one that the warning asked for.
     assert 0 < int((run.folder / "checkpoint").read_text()) < 50
     assert {each["SLURM_RESTART_COUNT"] for each in run.starts()[2:]} == {"1"}
@@ -87,19 +88,19 @@ def test_warned_before_preemption_saves_and_continues(faults: dict[str, Driven])
 def test_preempted_without_grace_continues_from_its_checkpoint(faults: dict[str, Driven]) -> None:
     run = faults["preempted"]
     assert _released(run, 4) == 0, run.text
-    assert len(run.jobs()) == 1 and len(run.starts()) == 4
+    assert len(run.jobs()) == 1 and len(run.starts()) == 4, run.text
 
 
 def test_time_limit_with_a_warning_needs_one_job(faults: dict[str, Driven]) -> None:
     run = faults["limited"]
     assert run.end() == 0, run.text
-    assert len(run.jobs()) == 1 and len(run.starts()) >= 4
+    assert len(run.jobs()) == 1 and len(run.starts()) >= 4, run.text
 
 
 def test_time_limit_without_a_warning_needs_a_second_job(faults: dict[str, Driven]) -> None:
     run = faults["deaf"]
     assert run.end() == 0, run.text
-    assert len(run.jobs()) == 2
+    assert len(run.jobs()) == 2, run.text
     assert "It reached its time limit. Submitting it again, timeouts: 1" in run.text
 
 
