@@ -266,10 +266,10 @@ def main() -> None:
     parser.add_argument("--column", default="flava_mm", help="whose untrained model is `random`")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tasks", nargs="*", default=[], help="some of the column's tasks")
-    parser.add_argument("--output", type=Path, help="results/<study>/baselines.json by default")
+    parser.add_argument("--output", type=Path, help="results/<study>/baselines-s<seed>.json")
     given = parser.parse_args()
     study = load_study(Path("params"), given.study, given.budget)
-    output = given.output or Path("results") / study.config.name / "baselines.json"
+    output = given.output or Path("results") / study.config.name / f"baselines-s{given.seed}.json"
     write_baselines(study, given.column, given.seed, given.tasks, output)
 
 

@@ -1,6 +1,6 @@
 """Columns of a study beside its baselines, as the table that the docs show.
 
-python -m flava.report.baseline_table --study toy --columns flava_mm flava_no_init
+python -m flava.report.baseline_table --study toy --columns flava_mm flava_no_init --seeds 0 1 2
 
 Reads what `python -m flava.evaluate.baselines` and the columns' evaluations wrote.
 """
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from flava.errors import DataError, run_cli
 from flava.evaluate.scores import Score
 from flava.io import read_json
+from flava.report.compare import std_error_of_mean
 from flava.report.printed_tables import load_table_c1
 
 BASELINES = {"random": "untrained", "pixels": "pixels", "words": "words"}
@@ -25,7 +26,7 @@ Scores = Mapping[str, Score]  # by row
 
 
 def baseline_scores(paths: Iterable[Path]) -> dict[str, dict[str, Score]]:
-    """Baseline -> row -> score, of all files.
+    """Baseline -> row -> score, of all files of one seed.
 
     Raises:
         DataError: a file is missing or holds no baselines, or two hold the same one.
@@ -61,13 +62,43 @@ def column_scores(folder: Path) -> dict[str, Score]:
     return {score.row: score for score in found}
 
 
+def files_by_seed(paths: Iterable[Path]) -> dict[int, list[Path]]:
+    """Files of baselines by the seed that their record names.
+
+    Raises:
+        DataError: a file is missing, or no record tells its seed.
+    """
+    found: dict[int, list[Path]] = {}
+    for path in paths:
+        record = _part(path, "record")
+        if not isinstance(record, dict) or not isinstance(record.get("seed"), int):
+            raise DataError(f"{path} does not say of which seed it is. Make it again.")
+        found.setdefault(record["seed"], []).append(path)
+    return found
+
+
+def over_seeds(scores: Sequence[Scores]) -> dict[str, Score]:
+    """Row -> mean over seeds ± its standard error, of the rows that every seed has.
+
+    Of one seed they are its scores, and the error is the test set's.
+    """
+    if len(scores) == 1:
+        return dict(scores[0])
+    found = {}
+    for row in set.intersection(*(set(each) for each in scores)):
+        values = [each[row].value for each in scores]
+        changed = {"value": sum(values) / len(values), "std_error": std_error_of_mean(values)}
+        found[row] = scores[0][row].model_copy(update=changed)
+    return found
+
+
 def markdown(
     rows: Sequence[str], baselines: Mapping[str, Scores], columns: Mapping[str, Scores]
 ) -> str:
     """The table: one line a row that some column has.
 
     The last field is the first column's gain on the untrained model, in standard errors of the
-    difference (both by bootstrap over the test examples).
+    difference (of one seed by bootstrap over the test examples, else over seeds).
     """
     first = next(iter(columns.values()))
     head = ["row", "chance", *BASELINES.values(), *(f"`{name}`" for name in columns), "gain"]
@@ -118,13 +149,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Columns of a study beside its baselines.")
     parser.add_argument("--study", default="toy", help="folder of results/, with the budget's name")
     parser.add_argument("--columns", nargs="+", required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--baselines", nargs="+", type=Path, help="results/<study>/baselines.json")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="several: their means")
+    parser.add_argument(
+        "--baselines", nargs="+", type=Path, help="results/<study>/baselines-s<seed>.json of each"
+    )
     given = parser.parse_args()
     results = Path("results") / given.study
-    baselines = baseline_scores(given.baselines or [results / "baselines.json"])
+    files = files_by_seed(
+        given.baselines or [results / f"baselines-s{seed}.json" for seed in given.seeds]
+    )
+    by_seed = [baseline_scores(files.get(seed, [])) for seed in given.seeds]
+    baselines = {name: over_seeds([each[name] for each in by_seed]) for name in BASELINES}
     columns = {
-        name: column_scores(results / "runs" / f"{name}-s{given.seed}") for name in given.columns
+        name: over_seeds(
+            [column_scores(results / "runs" / f"{name}-s{seed}") for seed in given.seeds]
+        )
+        for name in given.columns
     }
     printed = load_table_c1("params/paper").row_names()
     others = {row for scores in columns.values() for row in scores} - set(printed)

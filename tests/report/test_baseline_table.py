@@ -8,7 +8,13 @@ import pytest
 
 from flava.errors import DataError
 from flava.io import write_json
-from flava.report.baseline_table import baseline_scores, column_scores, markdown
+from flava.report.baseline_table import (
+    baseline_scores,
+    column_scores,
+    files_by_seed,
+    main,
+    markdown,
+)
 
 
 def score(row: str, value: float, error: float = 3.0) -> dict[str, object]:
@@ -48,9 +54,34 @@ def test_a_task_of_two_files_is_refused(tmp_path: Path) -> None:
         baseline_scores(files)
 
 
+def test_means_over_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The printed names come from `params/`; a row that one seed lacks is left out."""
+    (tmp_path / "params").symlink_to(Path("params").resolve())
+    monkeypatch.chdir(tmp_path)
+    results = Path("results/mini")
+    for seed, untrained, trained in ((0, 10.0, 40.0), (1, 20.0, 44.0)):
+        tree = written("MNIST", "random", untrained) | {"record": {"seed": seed}}
+        write_json(results / f"baselines-s{seed}.json", tree)
+        scores = [score("MNIST", trained), *([score("DTD", 1.0)] if seed else [])]
+        run = results / f"runs/flava_mm-s{seed}"
+        write_json(run / "evaluate/vision.json", {"scores": scores})
+    arguments = ["baseline_table", "--study", "mini", "--columns", "flava_mm", "--seeds", "0", "1"]
+    monkeypatch.setattr("sys.argv", arguments)
+    main()
+    # Errors: half the difference of two; the gain: 27 / hypot(5, 2).
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "| MNIST | 10.0 | 15.0 ± 5.0 |  |  | 42.0 ± 2.0 | +5.0 |"
+    ]
+
+
 def test_missing_and_damaged_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no evaluations"):
         column_scores(tmp_path)
     write_json(tmp_path / "a.json", {"scores": []})
     with pytest.raises(DataError, match="has no 'tasks'"):
         baseline_scores([tmp_path / "a.json"])
+    write_json(tmp_path / "a.json", {"tasks": {}, "record": {"seed": None}})
+    with pytest.raises(DataError, match="does not say of which seed"):
+        files_by_seed([tmp_path / "a.json"])
