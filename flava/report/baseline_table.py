@@ -154,16 +154,15 @@ def main() -> None:
         "--baselines", nargs="+", type=Path, help="results/<study>/baselines-s<seed>.json of each"
     )
     given = parser.parse_args()
+    seeds = sorted(set(given.seeds))  # one that is named twice would make the errors smaller
     results = Path("results") / given.study
     files = files_by_seed(
-        given.baselines or [results / f"baselines-s{seed}.json" for seed in given.seeds]
+        given.baselines or [results / f"baselines-s{seed}.json" for seed in seeds]
     )
-    by_seed = [baseline_scores(files.get(seed, [])) for seed in given.seeds]
+    by_seed = [baseline_scores(files.get(seed, [])) for seed in seeds]
     baselines = {name: over_seeds([each[name] for each in by_seed]) for name in BASELINES}
     columns = {
-        name: over_seeds(
-            [column_scores(results / "runs" / f"{name}-s{seed}") for seed in given.seeds]
-        )
+        name: over_seeds([column_scores(results / "runs" / f"{name}-s{seed}") for seed in seeds])
         for name in given.columns
     }
     printed = load_table_c1("params/paper").row_names()

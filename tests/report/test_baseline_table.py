@@ -68,7 +68,7 @@ def test_means_over_seeds(
         run = results / f"runs/flava_mm-s{seed}"
         write_json(run / "evaluate/vision.json", {"scores": scores})
     arguments = ["baseline_table", "--study", "mini", "--columns", "flava_mm", "--seeds", "0", "1"]
-    monkeypatch.setattr("sys.argv", arguments)
+    monkeypatch.setattr("sys.argv", [*arguments, "1"])
     main()
     # Errors: half the difference of two; the gain: 27 / hypot(5, 2).
     assert capsys.readouterr().out.splitlines()[2:] == [
