@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tarfile
-import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from flava.data.shards import read_manifest
 from flava.data.tokenizer import load_tokenizer
 from flava.errors import ConfigError, DataError
 from flava.io import sha256_file
+from tests.memory import peak_bytes
 
 
 def karpathy(folder: Path, entries: list[tuple[str, bytes, list[str]]]) -> None:
@@ -120,13 +120,15 @@ def test_texts_end_with_separator(raw: Path, corpus: Path, tmp_path: Path) -> No
 def test_lines_take_no_memory(corpus: Path, tmp_path: Path) -> None:
     """A text corpus has hundreds of millions; the arrays are those that NumPy would write."""
     texts = [[n % 1000] * (n % 5) for n in range(100_000)]
-    writer = TokenWriter(tmp_path, "x", load_tokenizer(corpus / "tokenizers" / "wordpiece.json"))
-    tracemalloc.start()
-    for text in texts:
-        writer.add(text)
-    writer.save()
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    tokenizer = load_tokenizer(corpus / "tokenizers" / "wordpiece.json")
+
+    def write() -> None:
+        writer = TokenWriter(tmp_path, "x", tokenizer)
+        for text in texts:
+            writer.add(text)
+        writer.save()
+
+    peak = peak_bytes(write)
     np.save(tmp_path / "offsets.npy", np.cumsum([0, *map(len, texts)]))
     np.save(tmp_path / "tokens.npy", np.concatenate(texts).astype("<u2"))
     for name in ("offsets", "tokens"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +17,7 @@ from flava.data.packing import pack
 from flava.data.schedule import Order, Schedule, generator
 from flava.data.shards import load_array
 from flava.errors import ConfigError
+from tests.memory import peak_bytes
 
 
 def test_pair_updates_are_counted_exactly() -> None:
@@ -151,10 +151,8 @@ def test_packing_takes_no_memory_for_lines(tmp_path: Path) -> None:
     lines, capacity = 200_000, 510
     np.save(tmp_path / "offsets.npy", np.arange(lines + 1) * 45)
     offsets = load_array(tmp_path / "offsets.npy")
-    tracemalloc.start()
     ranges = pack(offsets, capacity)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    peak = peak_bytes(lambda: pack(offsets, capacity))
     assert len(ranges) == -(-lines // (capacity // 45))
     assert peak < 20 * len(ranges) < 2 * lines  # bytes; an offset alone has 8 a line
 

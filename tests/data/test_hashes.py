@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from flava.data.image_hash import hash_images, near_hashes, standardised
 from flava.data.text_hash import TextHash, contains
 from flava.data.tokenizer import build_tokenizer
 from flava.data.transforms import resize_square
+from tests.memory import peak_bytes
 
 
 def photo(seed: int, side: int = 160) -> Image.Image:
@@ -185,11 +185,8 @@ def test_digests_of_a_large_corpus_take_little_more_than_themselves(tokenizer, m
     random = np.random.default_rng(0)
     tokens = Tokens(random.integers(5, 60, (100_000, 6)).tolist())
     hasher = TextHash(tokenizer)
-    hasher.corpus(Tokens([[5, 6]]))  # what is imported late is no memory of the digests
-    tracemalloc.start()
     digests = hasher.corpus(tokens)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    peak = peak_bytes(lambda: hasher.corpus(tokens))
     assert len(digests) > 80_000
     assert peak < 16 * len(digests)  # bytes; some are gathered twice
 
@@ -199,10 +196,8 @@ def test_digests_that_are_contained_are_those_of_isin():
     digests = np.unique(random.integers(0, 2**63, 300_000, dtype=np.uint64))
     own = np.concatenate([digests[[0, 17, -1]], random.integers(0, 2**63, 500, dtype=np.uint64)])
     expected = np.isin(own, digests)
-    tracemalloc.start()
     found = contains(digests, own)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    peak = peak_bytes(lambda: contains(digests, own))
     assert np.array_equal(found, expected) and found.sum() == 3
     assert peak < len(digests)  # bytes
     assert not contains(digests[:0], own).any()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from flava.train.selection import (
 )
 from tests.evaluate.fakes import write
 from tests.evaluate.test_run import job, tasks, world  # noqa: F401 - a fixture
+from tests.memory import peak_bytes
 
 CPU = torch.device("cpu")
 ALONE = Ranks(0, 1, CPU)
@@ -84,10 +84,7 @@ def test_pictures_are_in_memory_a_few_at_a_time(
     job = selection_job(world, tmp_path / "blocks", image_size=160)
     write_selection(job.model_copy(update={"output": str(tmp_path / "whole")}))
     monkeypatch.setattr("flava.evaluate.selection_set.ROWS", 3)
-    tracemalloc.start()
-    write_selection(job)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    peak = peak_bytes(lambda: write_selection(job))
     paths = sorted((tmp_path / "blocks").glob("*_pixels.npy"))
     assert len(paths) == 3
     assert peak < min(path.stat().st_size for path in paths)
