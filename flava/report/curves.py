@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -34,17 +35,30 @@ def loss_curves(runs: Sequence[Run], comparison: Comparison) -> str:
             objectives.setdefault(objective, []).append((run.column, curve))
     labels = {column.name: f"{column.number} {column.title}" for column in comparison.columns}
     keys = "".join(_key(labels[name], styles[name]) for name in columns)
+    guesses = {"itm": itm_guesses(runs)}
     panels = "".join(
-        f"<figure><figcaption>{text(_caption(objective))}</figcaption>"
-        f"{_panel(lines, styles)}</figure>"
+        f"<figure><figcaption>{text(_caption(objective, guesses.get(objective, ())))}</figcaption>"
+        f"{_panel(lines, styles, guesses.get(objective, ()))}</figure>"
         for objective, lines in objectives.items()
     )
     shown = f'<ul class="keys">{keys}</ul><div class="curves">{panels}</div>' if keys else ""
     return shown + _without_losses(labels[run.column] for run in runs if run.imported)
 
 
-def _caption(objective: str) -> str:
-    return CAPTIONS.get(objective, objective.replace("_", " "))
+def itm_guesses(runs: Iterable[Run]) -> tuple[float, ...]:
+    """ITM losses of a head that knows the share p of replaced texts alone: p's entropy, in nats."""
+    shares = {
+        run.config["masking"]["itm_negative_probability"]
+        for run in runs
+        if any(name.endswith(".itm") for name in run.losses)
+    }
+    return tuple(sorted(-p * math.log(p) - (1 - p) * math.log(1 - p) for p in shares if 0 < p < 1))
+
+
+def _caption(objective: str, guesses: Sequence[float]) -> str:
+    caption = CAPTIONS.get(objective, objective.replace("_", " "))
+    levels = ", ".join(f"{guess:.3f}" for guess in guesses)
+    return caption + (f" (grey: without reading, {levels})" if levels else "")
 
 
 def earlier_curves(losses: Mapping[str, Mapping[str, Curve]], earlier: Mapping[str, Record]) -> str:
@@ -124,7 +138,11 @@ def inline_svg(figure: Figure) -> str:
     return svg.replace("'DejaVu Sans'", "system-ui, sans-serif")
 
 
-def _panel(lines: Sequence[tuple[str, Curve]], styles: Mapping[str, tuple[str, str]]) -> str:
+def _panel(
+    lines: Sequence[tuple[str, Curve]],
+    styles: Mapping[str, tuple[str, str]],
+    guesses: Sequence[float] = (),
+) -> str:
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -134,6 +152,8 @@ def _panel(lines: Sequence[tuple[str, Curve]], styles: Mapping[str, tuple[str, s
         figure = Figure(figsize=(4.2, 2.5), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
+        for guess in guesses:
+            axes.axhline(guess, color="#8b95a3", linewidth=3, alpha=0.5)
         for column, curve in lines:
             colour, dash = styles[column]
             points = thin(curve)

@@ -334,6 +334,6 @@ def test_the_command_line_prints_one_paragraph(tmp_path):
         "--config",
         str(tmp_path / "no.json"),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 3
     assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr

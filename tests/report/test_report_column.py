@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sklearn.metrics import log_loss
 
 from flava.jobs import ReportJob, ReportSettings, load_job
 from flava.report.column import configuration, run_differences
 from flava.report.compare import load_comparison
-from flava.report.curves import loss_curves
+from flava.report.curves import itm_guesses, loss_curves
 from flava.report.notebook import Rendering, render_all
 from flava.report.runs import load_runs
 from tests.report.fake_study import REPO, fake_scores, write_study
@@ -71,3 +72,17 @@ def test_the_panel_of_contrastive_losses_holds_local_ones_too(job: ReportJob) ->
     runs = load_runs(job, comparison.records)
     captions = re.findall("<figcaption>(.*?)</figcaption>", loss_curves(runs, comparison))
     assert "contrastive" in captions and not any("global" in each for each in captions)
+
+
+def test_the_panel_of_itm_has_the_loss_of_a_head_that_reads_nothing(job: ReportJob) -> None:
+    """One text in ten is replaced: its entropy, 0.325; and no line where ITM has no negatives."""
+    comparison = load_comparison(job)
+    runs = load_runs(job, comparison.records)
+    assert itm_guesses(runs) == (pytest.approx(log_loss([0] * 9 + [1], [0.1] * 10)),)
+    content = loss_curves(runs, comparison)
+    captions = re.findall("<figcaption>(.*?)</figcaption>", content)
+    assert [each for each in captions if "grey" in each] == ["itm (grey: without reading, 0.325)"]
+    assert content.count("#8b95a3; stroke-opacity: 0.5") == 1
+    never = {"masking": {"itm_negative_probability": 0.0}}
+    assert itm_guesses(replace(run, config={**run.config, **never}) for run in runs) == ()
+    assert itm_guesses(run for run in runs if run.column != "flava_mm") == ()
