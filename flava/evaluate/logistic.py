@@ -42,7 +42,7 @@ def fit(
     """The optimum for lambda = `penalty` > 0, from the best mix of `starts` or from zero.
 
     It ends with the step whose predicted decrease is at most 2 TOLERANCE of the objective; what is
-    then left is a part of that where the step was solved for directly (few weights), and else up to
+    then left is a part of that where the step was solved for exactly (few weights), and else up to
     some tens of times more, if the penalty is weak and classes overlap. `max_iterations` bounds the
     Newton steps.
     """

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from flava.errors import TrainingError
 from flava.evaluate.features import FeatureArray, device
@@ -114,6 +115,21 @@ class Problem:
     def rounded_inputs(self) -> Tensor:
         """The inputs in bfloat16."""
         return self.inputs_ND.bfloat16()
+
+    @cached_property
+    def input_products(self) -> Tensor:
+        """Products of the E = D + 1 inputs, the last of them 1: (N, E (E + 1) / 2), float64.
+
+        In the order of `torch.tril_indices(E, E)`.
+        """
+        inputs_NE = pad(self.inputs_ND.double(), (0, 1), value=1.0)
+        n, inputs = inputs_NE.shape
+        products_NT = inputs_NE.new_empty(n, inputs * (inputs + 1) // 2)
+        for number in range(inputs):
+            first, after = number * (number + 1) // 2, (number + 1) * (number + 2) // 2
+            upto_NF = inputs_NE[:, : number + 1]
+            torch.mul(upto_NF, inputs_NE[:, number, None], out=products_NT[:, first:after])
+        return products_NT
 
     def logits(self, weights_PE: Tensor, dtype: torch.dtype) -> Tensor:
         """Logits (N, P) of weights with the intercepts as last column (E = D + 1)."""

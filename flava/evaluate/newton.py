@@ -2,7 +2,7 @@
 
 A step is found by conjugate gradients, in float32 while that shows a curvature in all directions,
 then in float64; for float32, matrices are multiplied in bfloat16 where there are units for it. With
-few weights it is solved for directly once that takes many products, or once the minimum is near.
+few weights it is solved for directly once that takes many products.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
+from flava.evaluate.hessian import hessian
 from flava.evaluate.logistic_problem import Problem, chunks, other_probabilities
 from flava.evaluate.preconditioner import Curvature, Preconditioner
 
@@ -20,8 +20,8 @@ MAX_PRODUCTS = 1000  # of the Hessian, in one step
 SMALL = 1 << 22  # multiplications of a product that float64 makes about as quickly as float32
 DIRECT_WEIGHTS = 2560  # more make a Hessian of more than 52 MB
 # A step that takes more products than this share of the weights is found more quickly directly.
-DIRECT_SHARE, DIRECT_LEAST = 6, 30
-DIRECT_ROWS = 2048
+DIRECT_SHARE, DIRECT_LEAST = 20, 30
+ENOUGH_EXACT = 1e-3  # see Newton.step; of few weights, near the minimum
 LEAST_CURVATURE = 1e-12  # relative to the largest
 
 
@@ -104,11 +104,11 @@ class Newton:
         self.dtype = torch.float64 if examples * self.weights <= SMALL else torch.float32
         self.rounded = self.dtype == torch.float32 and multiplies_bfloat16(problem.inputs_ND.device)
         self.few = self.weights <= DIRECT_WEIGHTS
-        self.direct = False
+        self.direct = self.exact = False
 
     def near(self) -> None:
-        """The minimum is near: steps of few weights are solved for directly from now on."""
-        self.direct = self.few
+        """The minimum is near: steps of few weights are solved for exactly from now on."""
+        self.exact = self.few
 
     def step(self, at: Slope, enough: float) -> Tensor:
         """The step (P, E), float64.
@@ -121,7 +121,8 @@ class Newton:
             if step_PE is not None:
                 return step_PE
             self.few = self.direct = False
-        return self._conjugate_gradients(at, enough)
+        step_PE = self._conjugate_gradients(at, ENOUGH_EXACT if self.exact else enough)
+        return self.step(at, enough) if self.exact and self.direct else step_PE
 
     def _conjugate_gradients(self, at: Slope, enough: float) -> Tensor:
         problem, penalty = self.problem, self.penalty
@@ -157,25 +158,8 @@ class Newton:
 
 def direct_step(problem: Problem, penalty: float, at: Slope) -> Tensor | None:
     """The whole Hessian's step (P, E), float64; None where rounding leaves it indefinite."""
-    n_classes, inputs = at.gradient_PE.shape
-    hessian_WW = torch.zeros(n_classes * inputs, n_classes * inputs, dtype=torch.float64)
-    hessian_WW = hessian_WW.to(at.gradient_PE.device)
-    for rows in chunks(len(at.others_NP), DIRECT_ROWS):
-        inputs_BE = pad(problem.inputs_ND[rows].double(), (0, 1), value=1.0)
-        others_BP = at.others_NP[rows].double()
-        label_B1 = problem.labels_N[rows, None]
-        own_B1 = 1 - others_BP.sum(dim=1, keepdim=True)
-        all_BP = others_BP.scatter(1, label_B1, own_B1)
-        varied_BP = others_BP * (1 - others_BP)
-        varied_BP.scatter_(1, label_B1, own_B1 * (1 - own_B1))
-        weighted_BW = (all_BP[:, :, None] * inputs_BE[:, None, :]).flatten(1)
-        for number in range(n_classes):  # the lower triangle is enough
-            first, after = number * inputs, (number + 1) * inputs
-            own_BE, below_BV = weighted_BW[:, first:after], weighted_BW[:, after:]
-            hessian_WW[after:, first:after].addmm_(below_BV.T, own_BE, alpha=-1)
-            varied_BE = varied_BP[:, number, None] * inputs_BE
-            hessian_WW[first:after, first:after].addmm_(varied_BE.T, inputs_BE)
-    diagonal_PE = hessian_WW.diagonal().view(n_classes, inputs)
+    hessian_WW = hessian(problem, at.others_NP)
+    diagonal_PE = hessian_WW.diagonal().view_as(at.gradient_PE)
     # All intercepts may move together: a direction that nothing holds, along which no gradient is.
     floor = LEAST_CURVATURE * diagonal_PE.max()
     diagonal_PE[:, :-1] += penalty
