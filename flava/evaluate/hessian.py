@@ -24,8 +24,8 @@ def hessian(problem: Problem, others_NP: Tensor) -> Tensor:
         problem: training data, the constant input last of E.
         others_NP: probabilities, 0 in the column of the label, whose own is 1 minus their sum.
     """
-    (examples, width), inputs = problem.inputs_ND.shape, problem.inputs_ND.shape[1] + 1
-    few = examples * inputs * (inputs + 1) // 2 * 8 <= PRODUCT_BYTES
+    examples, width = problem.inputs_ND.shape
+    few = examples * (width + 1) * (width + 2) // 2 * 8 <= PRODUCT_BYTES
     return _of_products(problem, others_NP) if few else _of_blocks(problem, others_NP)
 
 

@@ -44,11 +44,12 @@ SettingsT = TypeVar("SettingsT", bound=Strict)
 
 def main() -> None:
     """Command line."""
-    run(load_job(EvaluateJob, config_argument(__doc__)))
+    evaluate(str(config_argument(__doc__)))
 
 
 def evaluate(config_path: str) -> None:
     """Runs the job of a resolved configuration file: what the launcher starts."""
+    gc.freeze()  # what is imported stays: the collections after the tasks need not look through it
     run(load_job(EvaluateJob, config_path))
 
 
