@@ -58,7 +58,9 @@ def itm_guesses(runs: Iterable[Run]) -> tuple[float, ...]:
 def _caption(objective: str, guesses: Sequence[float]) -> str:
     caption = CAPTIONS.get(objective, objective.replace("_", " "))
     levels = ", ".join(f"{guess:.3f}" for guess in guesses)
-    return caption + (f" (grey: without reading, {levels})" if levels else "")
+    if not levels:
+        return caption
+    return f"{caption} (grey: {levels}, a guess by the share of replaced texts)"
 
 
 def earlier_curves(losses: Mapping[str, Mapping[str, Curve]], earlier: Mapping[str, Record]) -> str:

@@ -81,7 +81,9 @@ def test_the_panel_of_itm_has_the_loss_of_a_head_that_reads_nothing(job: ReportJ
     assert itm_guesses(runs) == (pytest.approx(log_loss([0] * 9 + [1], [0.1] * 10)),)
     content = loss_curves(runs, comparison)
     captions = re.findall("<figcaption>(.*?)</figcaption>", content)
-    assert [each for each in captions if "grey" in each] == ["itm (grey: without reading, 0.325)"]
+    assert [each for each in captions if "grey" in each] == [
+        "itm (grey: 0.325, a guess by the share of replaced texts)"
+    ]
     assert content.count("#8b95a3; stroke-opacity: 0.5") == 1
     never = {"masking": {"itm_negative_probability": 0.0}}
     assert itm_guesses(replace(run, config={**run.config, **never}) for run in runs) == ()
