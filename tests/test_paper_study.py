@@ -142,7 +142,7 @@ def test_plans_without_data(root: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, *command, "--directory", str(tmp_path), "-s", str(tmp_path / "Snakefile")],
         cwd=tmp_path, env={**environment, "PYTHONPATH": str(root)}, capture_output=True, text=True,
-        timeout=120, check=False,
+        timeout=400, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert not (tmp_path / "data").exists()

@@ -63,7 +63,7 @@ def interrupted(
     """The job, which got the signal in its `update`-th update, and the exit code."""
     write_json(folder / "config.json", found.model_dump(mode="json"))
     command = [sys.executable, "-c", KILLED, str(folder / "config.json"), str(update), name]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
     assert not Path(found.output).exists(), done.stderr
     return found, done.returncode
 

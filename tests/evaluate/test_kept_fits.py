@@ -133,7 +133,7 @@ def killed(world: Path, tmp_path: Path) -> EvaluateJob:  # noqa: F811
     found = job(world, tmp_path / "scores.json", only=["colours"])
     write_json(tmp_path / "config.json", found.model_dump(mode="json"))
     command = [sys.executable, "-c", KILLED, str(tmp_path / "config.json"), "5"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert (Path(found.checkpoints) / "colours" / "sweep-0.npz").is_file()
     return found

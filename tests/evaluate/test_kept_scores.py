@@ -57,7 +57,7 @@ def found(world: Path, tmp_path: Path) -> EvaluateJob:  # noqa: F811
 def kill(found: EvaluateJob, folder: Path, number: int) -> None:
     write_json(folder / "config.json", found.model_dump(mode="json"))
     command = [sys.executable, "-c", KILLED, str(folder / "config.json"), str(number)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
     assert done.returncode == -signal.SIGKILL and not Path(found.output).exists(), done.stderr
 
 

@@ -137,7 +137,7 @@ def outputs(world: Path) -> dict[str, Path]:
     config = world / "job.config.json"
     write_json(config, job(world, paths["flava"]).model_dump(mode="json"))
     command = [sys.executable, "-m", "flava.evaluate.run", "--config", str(config)]
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=400)
     run(job(world, paths["clip"], "clip"))
     return paths
 
@@ -334,6 +334,6 @@ def test_the_command_line_prints_one_paragraph(tmp_path):
         "--config",
         str(tmp_path / "no.json"),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
     assert done.returncode == 3
     assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr

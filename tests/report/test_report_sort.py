@@ -39,7 +39,7 @@ def sorted_rows(tmp_path: Path, body: str, clicks: list[tuple[int, int]]):
     path.write_text(page("t", body).replace("</body>", script), encoding="utf-8")
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=True)
     return [tuple(each) for each in json.loads(re.search(r"FOUND(.*)END", done.stdout)[1])]
 
 

@@ -133,7 +133,7 @@ class Cluster:
     def run(self, *command: str) -> str:
         """Output of a SLURM command."""
         done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=60
+            command, env=self.environment, capture_output=True, text=True, timeout=200
         )
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
@@ -141,7 +141,7 @@ class Cluster:
 
     def ok(self, *command: str) -> bool:
         """Whether a command succeeds."""
-        done = subprocess.run(command, env=self.environment, capture_output=True, timeout=60)
+        done = subprocess.run(command, env=self.environment, capture_output=True, timeout=200)
         return done.returncode == 0
 
     def idle(self) -> bool:
@@ -232,7 +232,7 @@ class Cluster:
             input=script.encode(),
             check=True,
             capture_output=True,
-            timeout=120,
+            timeout=400,
         )
         self.spawn(
             "mariadbd",

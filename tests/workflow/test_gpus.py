@@ -70,7 +70,7 @@ def jobs(root: Path, folder: Path, visible: str) -> Iterator[Jobs]:
         for name in ("a", "b", "c"):
             found.end(name)
         for process in found.started:
-            process.communicate(timeout=60)
+            process.communicate(timeout=200)
 
 
 def test_jobs_side_by_side_have_gpus_of_their_own(root: Path, tmp_path: Path) -> None:

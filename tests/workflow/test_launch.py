@@ -169,7 +169,7 @@ def test_a_plans_steps_know_their_code_and_inputs(root: Path, tmp_path: Path) ->
 
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "workflow.launch", *arguments]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=400)
 
 
 def test_command_line_error_is_one_paragraph(root: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_step_of_seconds_runs_the_plans_code_alone(root: Path, tmp_path: Path,
             cwd=root,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=400,
         )
     assert told["other"].returncode == 6
     assert f"The code of {step} (flava" in told["other"].stderr
@@ -265,7 +265,7 @@ def test_ctrl_c_ends_the_ranks(root: Path, config: str, tmp_path: Path, setup: l
     try:
         wait_until(lambda: all(path.is_file() for path in pids), 300, "two ranks")
         process.send_signal(signal.SIGINT)
-        _, text = process.communicate(timeout=120)
+        _, text = process.communicate(timeout=400)
         assert process.returncode == 130 and "SIGINT: cancelling job" in text
         ranks = [int(path.read_text()) for path in pids]
         wait_until(lambda: not any(map(session_of, ranks)), 60, "the ranks' end")
