@@ -203,7 +203,8 @@ def write_baselines(study: Study, column: str, seed: int, names: list[str], outp
 
     Raises:
         ConfigError: a task is none of the column's.
-        DataError: data are missing, or the study's tokenizers were not made yet.
+        DataError: data are missing, the study's tokenizers were not made yet, or the file is of
+            another column or seed.
     """
     started = time.time()
     job, run = untrained(study, column, seed), study.run_config(column, seed)
@@ -213,7 +214,7 @@ def write_baselines(study: Study, column: str, seed: int, names: list[str], outp
             f"Column '{column}' of study '{job.study}' has no task '{unknown[0]}'; it has "
             f"{', '.join(sorted(job.tasks))}."
         )
-    done = _written(output)
+    done = _written(output, column, seed)
     uses: dict[str, DataUse] = {}
     for name in names or sorted(job.tasks):
         with headed(job, name):
@@ -229,16 +230,24 @@ def write_baselines(study: Study, column: str, seed: int, names: list[str], outp
             _tell(baseline, score)
         done[name] = {"rows": rows, "made_from": made_from}
         record = make_record("baselines", job, started, tasks=uses)
-        write_json(output, {"tasks": done, "record": record})
+        write_json(output, {"column": column, "tasks": done, "record": record})
 
 
-def _written(output: Path) -> dict[str, dict[str, object]]:
+def _written(output: Path, column: str, seed: int) -> dict[str, dict[str, object]]:
+    """Tasks that the file holds: those of one column and one seed, whose record it has."""
     if not output.exists():
         return {}
     tree = read_json(output)
     tasks = tree.get("tasks") if isinstance(tree, dict) else None
     if not isinstance(tasks, dict):
         raise DataError(f"{output} holds no baselines. Delete it, or name another --output.")
+    record = tree.get("record")
+    held = tree.get("column"), record.get("seed") if isinstance(record, dict) else None
+    if held != (column, seed):
+        raise DataError(
+            f"{output} holds baselines of column {held[0]!r} and seed {held[1]}, not of "
+            f"{column!r} and {seed}. Delete it, or name another --output."
+        )
     return tasks
 
 

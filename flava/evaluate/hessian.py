@@ -34,7 +34,8 @@ def _of_products(problem: Problem, others_NP: Tensor) -> Tensor:
     first_M, second_M = torch.tril_indices(classes, classes, device=others_NP.device)
     products_NT = problem.input_products
     sums_MT = products_NT.new_zeros(len(first_M), products_NT.shape[1])
-    for rows in chunks(len(others_NP), ROWS):
+    most = max(1, PRODUCT_BYTES // (32 * len(first_M)))  # the pairs, and what they are made of
+    for rows in chunks(len(others_NP), min(ROWS, most)):
         all_BP, varied_BP = _probabilities(problem, others_NP, rows)
         pairs_BM = -all_BP[:, first_M] * all_BP[:, second_M]
         pairs_BM[:, first_M == second_M] = varied_BP

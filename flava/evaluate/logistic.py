@@ -42,9 +42,9 @@ def fit(
     """The optimum for lambda = `penalty` > 0, from the best mix of `starts` or from zero.
 
     It ends with the step whose predicted decrease is at most 2 TOLERANCE of the objective; what is
-    then left is a part of that where the step was solved for exactly (few weights), and else up to
-    some tens of times more, if the penalty is weak and classes overlap. `max_iterations` bounds the
-    Newton steps.
+    then left is a part of that where the step was solved for nearly exactly (few weights), and else
+    up to some tens of times more, if the penalty is weak and classes overlap. `max_iterations`
+    bounds the Newton steps.
     """
     weights_PE, logits_NP = start_from(problem, penalty, starts)
     used, converged = 0, False

@@ -103,26 +103,29 @@ class Newton:
         self.weights = len(problem.present_P) * (width + 1)
         self.dtype = torch.float64 if examples * self.weights <= SMALL else torch.float32
         self.rounded = self.dtype == torch.float32 and multiplies_bfloat16(problem.inputs_ND.device)
-        self.few = self.weights <= DIRECT_WEIGHTS
+        self.few = self.weights <= DIRECT_WEIGHTS  # and the whole Hessian is of use
         self.direct = self.exact = False
 
     def near(self) -> None:
-        """The minimum is near: steps of few weights are solved for exactly from now on."""
-        self.exact = self.few
+        """The minimum is near: steps of few weights are solved for nearly exactly from now on."""
+        self.exact = self.weights <= DIRECT_WEIGHTS
 
     def step(self, at: Slope, enough: float) -> Tensor:
         """The step (P, E), float64.
 
         Conjugate gradients end when the last product gained less than `enough` of the mean gain of
-        all (Nash and Sofer 1990), the gain being what the objective's quadratic model falls by.
+        all (Nash and Sofer 1990), the gain being what the objective's quadratic model falls by;
+        of few weights near the minimum less than ENOUGH_EXACT.
         """
         if self.direct:
             step_PE = direct_step(self.problem, self.penalty, at)
             if step_PE is not None:
                 return step_PE
             self.few = self.direct = False
+        dtype = self.dtype
         step_PE = self._conjugate_gradients(at, ENOUGH_EXACT if self.exact else enough)
-        return self.step(at, enough) if self.exact and self.direct else step_PE
+        given_up = self.direct or self.dtype != dtype
+        return self.step(at, enough) if self.exact and given_up else step_PE
 
     def _conjugate_gradients(self, at: Slope, enough: float) -> Tensor:
         problem, penalty = self.problem, self.penalty

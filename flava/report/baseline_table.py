@@ -80,13 +80,17 @@ def files_by_seed(paths: Iterable[Path]) -> dict[int, list[Path]]:
 def over_seeds(scores: Sequence[Scores]) -> dict[str, Score]:
     """Row -> mean over seeds ± its standard error, of the rows that every seed has.
 
-    Of one seed they are its scores, and the error is the test set's.
+    Of one seed they are its scores, and the error is the test set's; so it is where all seeds have
+    the same value, as regressions on published splits have: an error of 0 would say too much.
     """
     if len(scores) == 1:
         return dict(scores[0])
     found = {}
     for row in set.intersection(*(set(each) for each in scores)):
         values = [each[row].value for each in scores]
+        if len(set(values)) == 1:
+            found[row] = scores[0][row]
+            continue
         changed = {"value": sum(values) / len(values), "std_error": std_error_of_mean(values)}
         found[row] = scores[0][row].model_copy(update=changed)
     return found
@@ -159,7 +163,12 @@ def main() -> None:
     files = files_by_seed(
         given.baselines or [results / f"baselines-s{seed}.json" for seed in seeds]
     )
-    by_seed = [baseline_scores(files.get(seed, [])) for seed in seeds]
+    if sorted(files) != seeds:
+        raise DataError(
+            f"The baselines are of seeds {sorted(files)}, the columns of seeds {seeds}. Name "
+            "--seeds and --baselines of the same ones."
+        )
+    by_seed = [baseline_scores(files[seed]) for seed in seeds]
     baselines = {name: over_seeds([each[name] for each in by_seed]) for name in BASELINES}
     columns = {
         name: over_seeds([column_scores(results / "runs" / f"{name}-s{seed}") for seed in seeds])

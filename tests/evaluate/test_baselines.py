@@ -77,15 +77,19 @@ def test_what_was_written_is_not_evaluated_again(smoke, monkeypatch, tmp_path):
     assert list(read_json(output)["tasks"]) == ["mnist"]
     write_baselines(study, "flava_mm", 0, ["mnist", "cola"], output)
     assert evaluated == ["mnist", "cola", "cola"]
-    write_baselines(study, "flava_mm", 1, ["mnist"], output)  # another seed
-    assert evaluated == ["mnist", "cola", "cola", "mnist"]
     assert sorted(read_json(output)["tasks"]) == ["cola", "mnist"]
-    wider = study.run_config("flava_mm", 1)
+    for column, seed in (("flava_mm", 1), ("flava_c", 0)):  # a file is of one model
+        before = output.read_bytes()
+        held = r"column 'flava_mm' and seed 0, not of .* Delete it, or name another --output"
+        with pytest.raises(DataError, match=held):
+            write_baselines(study, column, seed, ["mnist"], output)
+        assert output.read_bytes() == before and len(evaluated) == 3
+    wider = study.run_config("flava_mm", 0)
     assert wider.flava is not None
     wider = wider.model_copy(update={"flava": wider.flava.model_copy(update={"image_size": 8})})
     monkeypatch.setattr(Study, "run_config", lambda *_: wider)
     monkeypatch.setattr(baselines, "scores_of", lambda *_: evaluated.append("again") or iter(()))
-    write_baselines(study, "flava_mm", 1, ["mnist"], output)
+    write_baselines(study, "flava_mm", 0, ["mnist"], output)
     assert evaluated[-1] == "again"
 
 

@@ -64,7 +64,8 @@ def test_means_over_seeds(
     for seed, untrained, trained in ((0, 10.0, 40.0), (1, 20.0, 44.0)):
         tree = written("MNIST", "random", untrained) | {"record": {"seed": seed}}
         write_json(results / f"baselines-s{seed}.json", tree)
-        scores = [score("MNIST", trained), *([score("DTD", 1.0)] if seed else [])]
+        same = score("CIFAR10", 30.0, 1.5)  # no seed enters its regression
+        scores = [score("MNIST", trained), same, *([score("DTD", 1.0)] if seed else [])]
         run = results / f"runs/flava_mm-s{seed}"
         write_json(run / "evaluate/vision.json", {"scores": scores})
     arguments = ["baseline_table", "--study", "mini", "--columns", "flava_mm", "--seeds", "0", "1"]
@@ -72,8 +73,12 @@ def test_means_over_seeds(
     main()
     # Errors: half the difference of two; the gain: 27 / hypot(5, 2).
     assert capsys.readouterr().out.splitlines()[2:] == [
-        "| MNIST | 10.0 | 15.0 ± 5.0 |  |  | 42.0 ± 2.0 | +5.0 |"
+        "| CIFAR10 | 10.0 |  |  |  | 30.0 ± 1.5 |  |",
+        "| MNIST | 10.0 | 15.0 ± 5.0 |  |  | 42.0 ± 2.0 | +5.0 |",
     ]
+    monkeypatch.setattr("sys.argv", [*arguments, "--baselines", str(results / "baselines-s1.json")])
+    with pytest.raises(DataError, match=r"are of seeds \[1\], the columns of seeds \[0, 1\]"):
+        main()
 
 
 def test_missing_and_damaged_files(tmp_path: Path) -> None:
