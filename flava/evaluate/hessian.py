@@ -18,7 +18,7 @@ PRODUCT_BYTES = 1 << 27  # of the kept products of inputs
 
 
 def hessian(problem: Problem, others_NP: Tensor) -> Tensor:
-    """Without the penalty (PE, PE), float64; below the diagonal, the rest is not defined.
+    """Without the penalty (PE, PE), float64; on and below the diagonal, the rest is not defined.
 
     Args:
         problem: training data, the constant input last of E.
